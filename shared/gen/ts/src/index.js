@@ -1,0 +1,2 @@
+// The package has types only.
+export {};
