@@ -1,0 +1,13 @@
+package job
+
+import "time"
+
+// End is how an attempt ended, as its node saw it.
+type End struct {
+	// State is AttemptSucceeded, AttemptFailed or AttemptCancelled.
+	State    AttemptState
+	At       time.Time // by the orchestrator's clock
+	ExitCode *int
+	Reason   string
+	Output   string
+}

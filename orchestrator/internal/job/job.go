@@ -1,0 +1,163 @@
+// Package job holds the domain of jobs: what a job is, its attempts, and the
+// one table of transitions between their states. It knows neither protobuf
+// nor SQL.
+package job
+
+import "time"
+
+// State is where a job stands. The zero value is not a state.
+type State int
+
+// The states of a job; see docs/architecture.md for the diagram.
+const (
+	// Queued: waits for a node.
+	Queued State = iota + 1
+	// Assigned: a node holds the lease of the newest attempt.
+	Assigned
+	// Running: that attempt runs.
+	Running
+	Succeeded
+	Failed
+	Cancelled
+)
+
+// AttemptState is where an attempt stands. The zero value is not a state.
+type AttemptState int
+
+// The states of an attempt. Observed state never moves backwards.
+const (
+	AttemptAssigned AttemptState = iota + 1
+	AttemptRunning
+	AttemptSucceeded
+	AttemptFailed
+	AttemptCancelled
+	// AttemptLost: the node stopped renewing the lease.
+	AttemptLost
+)
+
+// Job is a durable unit of work.
+type Job struct {
+	ID             string
+	Name           string
+	Labels         map[string]string
+	IdempotencyKey string
+	Spec           Spec
+	State          State
+	// Reason says why the job is in its state, for people.
+	Reason     string
+	CreatedAt  time.Time
+	StartedAt  time.Time // zero: not yet
+	FinishedAt time.Time // zero: not yet
+	// NotBefore is when the next attempt may start (retry backoff).
+	NotBefore time.Time
+	Result    *Result // nil: has not ended
+	// Attempts are numbered from 1, oldest first.
+	Attempts []Attempt
+}
+
+// Spec says what to run: exactly one of Container and Chat is set.
+type Spec struct {
+	Container   *Container    `json:"container,omitempty"`
+	Chat        *Chat         `json:"chat,omitempty"`
+	Resources   Resources     `json:"resources,omitzero"`
+	Constraints []string      `json:"constraints,omitempty"`
+	Priority    int           `json:"priority,omitempty"`
+	Retry       Retry         `json:"retry,omitzero"`
+	Timeout     time.Duration `json:"timeout,omitempty"` // of one attempt; 0: none
+}
+
+// PullPolicy says when an image is fetched. The zero value is IfNotPresent.
+type PullPolicy int
+
+// The pull policies.
+const (
+	PullIfNotPresent PullPolicy = iota
+	PullAlways
+	PullNever
+)
+
+// Container is a job that runs a container to its end.
+type Container struct {
+	Image      string            `json:"image"`
+	Command    []string          `json:"command,omitempty"`
+	Args       []string          `json:"args,omitempty"`
+	Env        map[string]string `json:"env,omitempty"`
+	PullPolicy PullPolicy        `json:"pullPolicy,omitempty"`
+	// Models are those the job may call through the gateway.
+	Models []string `json:"models,omitempty"`
+}
+
+// Chat is one prompt to a model.
+type Chat struct {
+	Model       string    `json:"model"`
+	Messages    []Message `json:"messages"`
+	MaxTokens   int       `json:"maxTokens,omitempty"`
+	Temperature *float64  `json:"temperature,omitempty"`
+}
+
+// Message is one turn of a chat: role system, user or assistant.
+type Message struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// Resources are what an attempt needs; 0 means not limited.
+type Resources struct {
+	CPUMillis      int64 `json:"cpuMillis,omitempty"`
+	MemoryBytes    int64 `json:"memoryBytes,omitempty"`
+	GPUs           int   `json:"gpus,omitempty"`
+	GPUMemoryBytes int64 `json:"gpuMemoryBytes,omitempty"`
+}
+
+// Retry says how failed attempts are repeated. Zero values mean the defaults:
+// 1 attempt, 1 s, 1 min.
+type Retry struct {
+	MaxAttempts    int           `json:"maxAttempts,omitempty"`
+	InitialBackoff time.Duration `json:"initialBackoff,omitempty"`
+	MaxBackoff     time.Duration `json:"maxBackoff,omitempty"`
+}
+
+// Result is what came out of a job.
+type Result struct {
+	ExitCode *int   `json:"exitCode,omitempty"`
+	Output   string `json:"output,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+// Attempt is one try of a job on one node.
+type Attempt struct {
+	// Number counts from 1; it is the fencing epoch.
+	Number     int
+	NodeID     string
+	State      AttemptState
+	AssignedAt time.Time
+	StartedAt  time.Time
+	FinishedAt time.Time
+	ExitCode   *int
+	Reason     string
+}
+
+// Ref names an attempt.
+type Ref struct {
+	JobID   string
+	Attempt int
+}
+
+// LogEntry is one line of an attempt's output.
+type LogEntry struct {
+	Attempt int
+	Stream  Stream
+	// Line counts the entries of one stream of one attempt, from 1.
+	Line int64
+	Time time.Time // by the node's clock
+	Text string    // without the newline
+}
+
+// Stream is stdout or stderr.
+type Stream int
+
+// The streams.
+const (
+	Stdout Stream = iota + 1
+	Stderr
+)

@@ -1,0 +1,86 @@
+// Package model keeps models served: deployments (desired), replicas
+// (observed), and the reconciler that brings the one to the other.
+package model
+
+import (
+	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/job"
+)
+
+// Engine is what serves a model. The zero value is not an engine.
+type Engine int
+
+// The engines.
+const (
+	Ollama Engine = iota + 1
+	VLLM
+	// External is a server that was running already and is only adopted.
+	External
+)
+
+// ReplicaState is where a replica stands. The zero value is not a state.
+type ReplicaState int
+
+// The states of a replica; see docs/architecture.md for the diagram.
+const (
+	Pending ReplicaState = iota + 1
+	Pulling
+	Loading
+	Ready
+	Failed
+	Stopping
+)
+
+// DeploymentState sums up the replicas of a deployment.
+type DeploymentState int
+
+// The states of a deployment.
+const (
+	DeploymentPending DeploymentState = iota + 1
+	DeploymentReady
+	DeploymentDegraded
+	DeploymentFailed
+	DeploymentDeleting
+)
+
+// Deployment is desired state: this model, on this engine, so many replicas.
+type Deployment struct {
+	Name      string
+	Labels    map[string]string
+	Spec      Spec
+	Deleting  bool
+	CreatedAt time.Time
+	// Replicas are placements and what was observed of them.
+	Replicas []Replica
+}
+
+// Spec says what to serve.
+type Spec struct {
+	Model       string        `json:"model"`
+	Engine      Engine        `json:"engine"`
+	Image       string        `json:"image,omitempty"` // empty: the engine's default
+	Args        []string      `json:"args,omitempty"`
+	Replicas    int           `json:"replicas"`
+	Constraints []string      `json:"constraints,omitempty"`
+	Resources   job.Resources `json:"resources,omitzero"`
+}
+
+// Replica is one running copy of a deployment on one node. ID, Deployment,
+// NodeID and Stopping are placement, durable; the rest is observed and lives
+// in memory until the node says it again.
+type Replica struct {
+	ID         string
+	Deployment string
+	NodeID     string // empty: waits for a node
+	// Remove is true when the replica is to go away.
+	Remove          bool
+	State           ReplicaState
+	ProgressPercent float64
+	CompletedBytes  int64
+	TotalBytes      int64
+	Reason          string
+	ReadyAt         time.Time
+	// ServedModel is what the engine calls the model.
+	ServedModel string
+}
