@@ -1,0 +1,5 @@
+//go:build !linux && !darwin
+
+package hostinfo
+
+func gpuProbes() []gpuProbe { return []gpuProbe{nvidia{}} }
