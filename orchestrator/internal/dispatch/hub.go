@@ -1,0 +1,244 @@
+package dispatch
+
+import (
+	"context"
+	"sync"
+
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/model"
+)
+
+// maxOutbox is how many messages may wait for one node. A node that reads so
+// slowly loses nothing by being cut: it connects again and gets the full set.
+const maxOutbox = 4096
+
+// Hub holds the assignment streams of the nodes, at most one for each. It is
+// safe for concurrent use and never blocks.
+type Hub struct {
+	mu       sync.Mutex // guards what follows; taken before a session's
+	sessions map[string]*Session
+	closed   error
+	// watch is called with mu held, so that the last call tells the truth.
+	watch func(nodeID string, connected bool)
+}
+
+// NewHub makes a hub without streams.
+func NewHub() *Hub {
+	return &Hub{sessions: make(map[string]*Session)}
+}
+
+// Attach begins a node's stream and ends the one that it had before. Its owner
+// calls Open once and Close in the end.
+func (h *Hub) Attach(nodeID string) *Session {
+	s := &Session{
+		hub:    h,
+		nodeID: nodeID,
+		ready:  make(chan struct{}, 1),
+		done:   make(chan struct{}),
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed != nil {
+		s.end(h.closed)
+		return s
+	}
+	if old := h.sessions[nodeID]; old != nil {
+		old.end(fault.New(fault.Unavailable, "this stream was replaced by a newer one of the same node"))
+	}
+	h.sessions[nodeID] = s
+	if h.watch != nil {
+		h.watch(nodeID, true)
+	}
+	return s
+}
+
+// Send puts a message into a node's stream. False: the node has no stream, or
+// was too slow and has none any more.
+func (h *Hub) Send(nodeID string, m Message) bool {
+	h.mu.Lock()
+	s := h.sessions[nodeID]
+	h.mu.Unlock()
+	return s != nil && s.put(m)
+}
+
+// Connected says whether a node has a stream.
+func (h *Hub) Connected(nodeID string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sessions[nodeID] != nil
+}
+
+// Len says how many nodes have a stream.
+func (h *Hub) Len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.sessions)
+}
+
+// AssignReplica sends a replica to its node; it makes the hub a model.Link.
+func (h *Hub) AssignReplica(nodeID string, a model.Assignment) bool {
+	return h.Send(nodeID, ReplicaAssignment(a))
+}
+
+// RemoveReplica tells a node to remove a replica; it makes the hub a
+// model.Link.
+func (h *Hub) RemoveReplica(nodeID, replicaID string) bool {
+	return h.Send(nodeID, RemoveReplica{ReplicaID: replicaID})
+}
+
+// Close ends all streams, and at once those that still come.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed != nil {
+		return
+	}
+	h.closed = fault.New(fault.Unavailable, "the orchestrator is shutting down")
+	for id, s := range h.sessions {
+		s.end(h.closed)
+		delete(h.sessions, id)
+		if h.watch != nil {
+			h.watch(id, false)
+		}
+	}
+}
+
+// observe has f told of every node that comes and goes, beginning with those
+// that are there. f must not block nor call the hub.
+func (h *Hub) observe(f func(nodeID string, connected bool)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watch = f
+	for id := range h.sessions {
+		f(id, true)
+	}
+}
+
+// drop forgets a session unless a newer one has taken its place.
+func (h *Hub) drop(s *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sessions[s.nodeID] != s {
+		return
+	}
+	delete(h.sessions, s.nodeID)
+	if h.watch != nil {
+		h.watch(s.nodeID, false)
+	}
+}
+
+// Session is one node's stream, as the orchestrator writes to it.
+type Session struct {
+	hub    *Hub
+	nodeID string
+	ready  chan struct{} // holds one token while something waits
+	done   chan struct{} // closed when the session has ended
+
+	mu     sync.Mutex // guards what follows
+	opened bool
+	queue  []Message
+	err    error
+}
+
+// NodeID names the session's node.
+func (s *Session) NodeID() string { return s.nodeID }
+
+// Open puts the full set before everything sent so far and lets the messages
+// out. A second call changes nothing.
+func (s *Session) Open(set AssignmentSet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opened || s.err != nil {
+		return
+	}
+	s.opened = true
+	s.queue = append([]Message{set}, s.queue...)
+	s.signalLocked()
+}
+
+// Next answers the next message and waits for it. The error is the context's,
+// or says why the session ended.
+func (s *Session) Next(ctx context.Context) (Message, error) {
+	for {
+		s.mu.Lock()
+		if s.err != nil {
+			defer s.mu.Unlock()
+			return nil, s.err
+		}
+		if s.opened && len(s.queue) > 0 {
+			m := s.queue[0]
+			s.queue[0] = nil
+			s.queue = s.queue[1:]
+			if len(s.queue) > 0 {
+				s.signalLocked()
+			}
+			s.mu.Unlock()
+			return m, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.ready:
+		case <-s.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err says why the session ended; nil while it has not.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close ends the session for a reason, which Next and Err then answer, unless
+// it has ended before.
+func (s *Session) Close(reason error) {
+	if reason == nil {
+		reason = fault.New(fault.Unavailable, "the stream was closed")
+	}
+	s.end(reason)
+	s.hub.drop(s)
+}
+
+// put appends a message; a full outbox ends the session.
+func (s *Session) put(m Message) bool {
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return false
+	}
+	if len(s.queue) >= maxOutbox {
+		s.mu.Unlock()
+		s.Close(fault.New(fault.Unavailable,
+			"the node read too slowly: %d messages waited for it; connect again for the full set", maxOutbox))
+		return false
+	}
+	s.queue = append(s.queue, m)
+	s.signalLocked()
+	s.mu.Unlock()
+	return true
+}
+
+// end marks the session as ended; what waits is dropped.
+func (s *Session) end(reason error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	s.err = reason
+	s.queue = nil
+	close(s.done)
+}
+
+func (s *Session) signalLocked() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}

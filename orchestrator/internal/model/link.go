@@ -1,0 +1,44 @@
+package model
+
+// Assignment gives a node a replica to run.
+type Assignment struct {
+	ReplicaID  string
+	Deployment string
+	Spec       Spec
+}
+
+// ReplicaStatus is what a node observes of a replica.
+type ReplicaStatus struct {
+	ReplicaID       string
+	State           ReplicaState
+	ProgressPercent float64 // of the pull, 0 to 100
+	CompletedBytes  int64
+	TotalBytes      int64
+	Reason          string
+	// Removed is true when the replica is no longer there.
+	Removed bool
+	// ServedModel is what the engine calls the model; empty: as the
+	// deployment does.
+	ServedModel string
+}
+
+// Link reaches the nodes. Its methods do not block; false means that the node
+// has no stream now, and learns what to run when it connects.
+type Link interface {
+	AssignReplica(nodeID string, a Assignment) bool
+	RemoveReplica(nodeID, replicaID string) bool
+}
+
+// Route is one way to reach a model. Either ReplicaID or EngineEndpoint is
+// set, as the target of a tunnel.
+type Route struct {
+	// Model is the name that clients use, ServedModel the engine's.
+	Model, ServedModel string
+	NodeID             string
+	ReplicaID          string
+	Deployment         string
+	// EngineEndpoint is of an adopted engine, as its node named it.
+	EngineEndpoint string
+	// Engine names what serves: ollama, vllm, ...
+	Engine string
+}
