@@ -1,0 +1,80 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+)
+
+const fleet = 10_000
+
+func fleetRegistry(b *testing.B) (*Registry, []string) {
+	b.Helper()
+	r := NewRegistry(Config{HeartbeatTimeout: time.Hour})
+	ids := make([]string, fleet)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("node-%05d", i)
+		_, _, err := r.Register(context.Background(), Registration{
+			ID: ids[i], Hostname: ids[i], AgentVersion: "v1.0.0",
+			Labels: map[string]string{"room": "lab", "rack": fmt.Sprint(i % 40)},
+			Capabilities: Capabilities{
+				OS: "linux", Arch: "amd64", Platform: "debian 12", Kernel: "6.1.0",
+				GPUs:     []GPU{{Vendor: "nvidia", Model: "RTX", UUID: ids[i]}},
+				Runtimes: []Runtime{{Name: "podman", Version: "5"}},
+			},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	return r, ids
+}
+
+// BenchmarkHeartbeat beats round the fleet.
+func BenchmarkHeartbeat(b *testing.B) {
+	r, ids := fleetRegistry(b)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if _, err := r.Heartbeat(ids[i%fleet], "", Usage{CPUPercent: 12}); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+// BenchmarkRegister tells how much memory a node takes, as bytes/node.
+func BenchmarkRegister(b *testing.B) {
+	var before, after runtime.MemStats
+	for b.Loop() {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		r, ids := fleetRegistry(b)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/fleet, "bytes/node")
+		runtime.KeepAlive(r)
+		runtime.KeepAlive(ids)
+	}
+}
+
+// BenchmarkReapNobody is a look of the reaper at a fleet in which all live.
+func BenchmarkReapNobody(b *testing.B) {
+	r, _ := fleetRegistry(b)
+	for b.Loop() {
+		r.reap()
+	}
+}
+
+// BenchmarkActive is a snapshot of the fleet, as the dispatcher takes it.
+func BenchmarkActive(b *testing.B) {
+	r, _ := fleetRegistry(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(r.Active()) != fleet {
+			b.Fatal("nodes are missing")
+		}
+	}
+}

@@ -1,0 +1,541 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+)
+
+// Store is what the registry keeps of nodes between runs; a subset of the
+// orchestrator's store.
+type Store interface {
+	SaveNode(ctx context.Context, n Known) error
+	TouchNodes(ctx context.Context, seen map[string]time.Time) error
+	DeleteNode(ctx context.Context, id string) error
+	ListNodes(ctx context.Context) ([]Known, error)
+}
+
+// Config says how a Registry works. The zero value of a field means its
+// default.
+type Config struct {
+	// HeartbeatTimeout is how long a node may be silent before it is offline.
+	// Default 30s.
+	HeartbeatTimeout time.Duration
+	// HeartbeatInterval is the period given to nodes that wish for none.
+	// Default 5s; never more than a third of the timeout, so that a node may
+	// lose two beats in a row.
+	HeartbeatInterval time.Duration
+	// MaxNodes bounds the active nodes; as many offline ones are remembered.
+	// Default 20,000.
+	MaxNodes int
+	// Store keeps nodes between runs. nil: nothing is kept.
+	Store Store
+	// OnChange is told of every change but live usage, in order, before the
+	// call that made the change returns. prev is nil for a node that was not
+	// known, next for one that is forgotten. It must not block and must not
+	// change the registry.
+	OnChange func(prev, next *Node)
+	// OnUsage is told of nodes whose live usage changed: each at most once a
+	// second, and maxUsageReports of them a second at most. It must not block.
+	OnUsage func(*Node)
+	// Logger gets what happens to nodes. Default: nowhere.
+	Logger *slog.Logger
+}
+
+const (
+	defaultHeartbeatTimeout  = 30 * time.Second
+	defaultHeartbeatInterval = 5 * time.Second
+	// minHeartbeatInterval keeps a node that wishes for too much from
+	// flooding the orchestrator.
+	minHeartbeatInterval = time.Second
+	beatsPerTimeout      = 3
+	defaultMaxNodes      = 20_000
+)
+
+func (c Config) withDefaults() Config {
+	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, defaultHeartbeatTimeout)
+	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, defaultHeartbeatInterval)
+	c.MaxNodes = cmp.Or(c.MaxNodes, defaultMaxNodes)
+	if c.OnChange == nil {
+		c.OnChange = func(_, _ *Node) {}
+	}
+	if c.OnUsage == nil {
+		c.OnUsage = func(*Node) {}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Registration is what a node says of itself when it registers.
+type Registration struct {
+	// ID may be empty: then the registry makes one.
+	ID           string
+	Hostname     string
+	Labels       map[string]string
+	AgentVersion string
+	Address      string
+	// InstanceID names one run of a node agent. Empty: nothing is told apart.
+	InstanceID   string
+	Capabilities Capabilities
+	Usage        Usage
+	// HeartbeatInterval is the node's wish; 0: none.
+	HeartbeatInterval time.Duration
+}
+
+// entry is a node in the registry. Its fields are guarded by Registry.mu,
+// except saving.
+type entry struct {
+	node     *Node // replaced, never changed
+	interval time.Duration
+	deadline time.Time // of an active node
+	// prev and next link the active nodes in the order of their deadlines.
+	prev, next *entry
+	// dirty: what is stored differs. reported: waits in usageQueue.
+	dirty, reported bool
+	// saving orders the writes to the store of this one node.
+	saving sync.Mutex
+}
+
+type change struct{ prev, next *Node }
+
+// Registry knows the nodes and which of them live. Heartbeats cost O(1) and
+// stay in memory; only changes of what is Known are stored. Its methods are
+// safe for concurrent use.
+type Registry struct {
+	cfg Config
+
+	mu      sync.RWMutex
+	entries map[string]*entry // active and offline
+	active  expiryList
+	// sorted is entries ordered by id; nil when it must be made anew.
+	sorted []*entry
+	// changes wait for OnChange; usageQueue for OnUsage; dirtyIDs for the store.
+	changes    []change
+	usageQueue []*entry
+	dirtyIDs   []string
+
+	// delivering serialises calls of OnChange.
+	delivering sync.Mutex
+
+	wake chan struct{} // the list of deadlines has a new head
+	kick chan struct{} // dirtyIDs is not empty
+
+	lifecycle sync.Mutex // guards stop and its use
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+}
+
+// NewRegistry makes a registry; Start makes it watch.
+func NewRegistry(cfg Config) *Registry {
+	r := &Registry{
+		cfg:     cfg.withDefaults(),
+		entries: make(map[string]*entry),
+		wake:    make(chan struct{}, 1),
+		kick:    make(chan struct{}, 1),
+	}
+	return r
+}
+
+// HeartbeatTimeout is how long a node may be silent.
+func (r *Registry) HeartbeatTimeout() time.Duration { return r.cfg.HeartbeatTimeout }
+
+// Register makes a node known and online. Registering an active node again
+// replaces what was known of it: the last registration wins. The duration is
+// when to send the first heartbeat.
+// Errors: Exhausted past the limit of nodes.
+func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Duration, error) {
+	now := time.Now()
+	if reg.ID == "" {
+		reg.ID = uuid.NewString()
+	}
+	r.mu.Lock()
+	e := r.entries[reg.ID]
+	if (e == nil || !e.node.State.Active()) && r.active.size >= r.cfg.MaxNodes {
+		r.mu.Unlock()
+		return nil, 0, fault.New(fault.Exhausted,
+			"%d nodes are registered, which is the limit (--max-nodes)", r.cfg.MaxNodes)
+	}
+	n := &Node{
+		ID:           reg.ID,
+		Hostname:     reg.Hostname,
+		State:        Online,
+		AgentLabels:  reg.Labels,
+		AgentVersion: reg.AgentVersion,
+		Address:      reg.Address,
+		InstanceID:   reg.InstanceID,
+		Capabilities: reg.Capabilities,
+		Usage:        reg.Usage,
+		RegisteredAt: now,
+		LastSeenAt:   now,
+	}
+	var prev *Node
+	if e == nil {
+		r.forgetOldestLocked()
+		e = &entry{}
+		r.entries[reg.ID] = e
+		r.sorted = nil
+	} else {
+		prev = e.node
+		n.UserLabels, n.Drain = prev.UserLabels, prev.Drain
+	}
+	if n.Drain {
+		n.State = Draining
+	}
+	n.Labels = mergeLabels(n.AgentLabels, n.UserLabels)
+	e.interval = r.clampInterval(reg.HeartbeatInterval)
+	e.node = n
+	r.beatLocked(e, now)
+	if prev == nil || !sameKnown(prev, n) {
+		r.markDirtyLocked(e)
+	}
+	r.changeLocked(prev, n)
+	next := jitter(e.interval)
+	r.mu.Unlock()
+	r.deliver()
+
+	switch {
+	case prev != nil && prev.State.Active() && prev.InstanceID != n.InstanceID:
+		r.cfg.Logger.Warn("another node agent took the node id over; the one before will be told to stop",
+			"node", n.ID, "hostname", n.Hostname, "address", n.Address,
+			"previous_hostname", prev.Hostname, "previous_address", prev.Address)
+	default:
+		r.cfg.Logger.Info("node registered", "node", n.ID, "hostname", n.Hostname, "address", n.Address)
+	}
+	return n, next, nil
+}
+
+// Heartbeat keeps a node online and says when to beat next.
+// Errors: NotFound when the node is not active (register again), Superseded
+// when another instance holds the id.
+func (r *Registry) Heartbeat(id, instanceID string, usage Usage) (time.Duration, error) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, err := r.holderLocked(id, instanceID)
+	if err != nil {
+		return 0, err
+	}
+	n := *e.node
+	n.Usage = usage
+	n.LastSeenAt = now
+	e.node = &n
+	r.beatLocked(e, now)
+	if !e.reported {
+		e.reported = true
+		r.usageQueue = append(r.usageQueue, e)
+	}
+	return jitter(e.interval), nil
+}
+
+// Check says whether an instance holds an active node.
+// Errors: as Heartbeat's.
+func (r *Registry) Check(id, instanceID string) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	_, err := r.holderLocked(id, instanceID)
+	return err
+}
+
+func (r *Registry) holderLocked(id, instanceID string) (*entry, error) {
+	e := r.entries[id]
+	if e == nil || !e.node.State.Active() {
+		return nil, fault.New(fault.NotFound, "node %q is not registered; register it (again)", id)
+	}
+	if held := e.node.InstanceID; held != "" && instanceID != "" && held != instanceID {
+		return nil, fault.New(fault.Superseded,
+			"node id %q was taken over by another node agent on host %q (%s); give each node agent an id of its own (--node-id)",
+			id, e.node.Hostname, e.node.Address)
+	}
+	return e, nil
+}
+
+// Deregister takes a node that leaves on purpose offline at once. A node that
+// is offline already stays so without an error.
+// Errors: NotFound for a node never seen, Superseded when another instance
+// holds the id.
+func (r *Registry) Deregister(_ context.Context, id, instanceID, reason string) error {
+	r.mu.Lock()
+	e, known := r.entries[id]
+	if !known {
+		r.mu.Unlock()
+		return notFound(id)
+	}
+	if !e.node.State.Active() {
+		r.mu.Unlock()
+		return nil
+	}
+	if _, err := r.holderLocked(id, instanceID); err != nil {
+		r.mu.Unlock()
+		return err
+	}
+	r.offlineLocked(e)
+	hostname := e.node.Hostname
+	r.mu.Unlock()
+	r.deliver()
+	r.cfg.Logger.Info("node left", "node", id, "hostname", hostname, "reason", reason)
+	return nil
+}
+
+// SetDrain says whether a node takes new work; durable.
+// Errors: NotFound, Unavailable.
+func (r *Registry) SetDrain(ctx context.Context, id string, drain bool) (*Node, error) {
+	return r.edit(ctx, id, func(n *Node) {
+		n.Drain = drain
+		if n.State.Active() {
+			n.State = Online
+			if drain {
+				n.State = Draining
+			}
+		}
+	})
+}
+
+// SetUserLabels replaces the labels that people gave a node; durable.
+// Errors: NotFound, Unavailable.
+func (r *Registry) SetUserLabels(ctx context.Context, id string, labels map[string]string) (*Node, error) {
+	return r.edit(ctx, id, func(n *Node) {
+		n.UserLabels = maps.Clone(labels)
+		n.Labels = mergeLabels(n.AgentLabels, n.UserLabels)
+	})
+}
+
+// edit stores a change of what is known of a node and then makes it. The
+// node's agent may register or beat meanwhile: apply runs on what is current.
+func (r *Registry) edit(ctx context.Context, id string, apply func(*Node)) (*Node, error) {
+	r.mu.RLock()
+	e := r.entries[id]
+	r.mu.RUnlock()
+	if e == nil {
+		return nil, notFound(id)
+	}
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	if r.cfg.Store != nil {
+		r.mu.RLock()
+		draft := *e.node
+		r.mu.RUnlock()
+		apply(&draft)
+		if err := r.cfg.Store.SaveNode(ctx, draft.known()); err != nil {
+			return nil, fmt.Errorf("store node %s: %w", id, err)
+		}
+	}
+	r.mu.Lock()
+	if r.entries[id] != e {
+		r.mu.Unlock()
+		return nil, notFound(id) // deleted meanwhile
+	}
+	prev, next := e.node, *e.node
+	apply(&next)
+	e.node = &next
+	r.changeLocked(prev, &next)
+	r.mu.Unlock()
+	r.deliver()
+	return &next, nil
+}
+
+// SetEngines replaces the engines that a node has found on its machine.
+// Errors: as Heartbeat's.
+func (r *Registry) SetEngines(id, instanceID string, engines []LocalEngine) error {
+	r.mu.Lock()
+	e, err := r.holderLocked(id, instanceID)
+	if err != nil {
+		r.mu.Unlock()
+		return err
+	}
+	prev, next := e.node, *e.node
+	next.Capabilities.Engines = engines
+	e.node = &next
+	r.markDirtyLocked(e)
+	r.changeLocked(prev, &next)
+	r.mu.Unlock()
+	r.deliver()
+	return nil
+}
+
+// Delete forgets an offline node.
+// Errors: NotFound, Precondition while it is active, Unavailable.
+func (r *Registry) Delete(ctx context.Context, id string) error {
+	r.mu.RLock()
+	e := r.entries[id]
+	r.mu.RUnlock()
+	if e == nil {
+		return notFound(id)
+	}
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	r.mu.Lock()
+	if r.entries[id] != e {
+		r.mu.Unlock()
+		return notFound(id)
+	}
+	if state := e.node.State; state.Active() {
+		r.mu.Unlock()
+		return fault.New(fault.Precondition, "node %q is %s; stop its node agent first", id, state)
+	}
+	r.mu.Unlock()
+	if r.cfg.Store != nil {
+		if err := r.cfg.Store.DeleteNode(ctx, id); err != nil && fault.CodeOf(err) != fault.NotFound {
+			return fmt.Errorf("delete node %s: %w", id, err)
+		}
+	}
+	r.mu.Lock()
+	if r.entries[id] != e {
+		r.mu.Unlock()
+		return nil
+	}
+	if e.node.State.Active() {
+		// It registered while it was being deleted: it is a new node now.
+		r.markDirtyLocked(e)
+		r.mu.Unlock()
+		return nil
+	}
+	delete(r.entries, id)
+	r.sorted = nil
+	r.changeLocked(e.node, nil)
+	r.mu.Unlock()
+	r.deliver()
+	return nil
+}
+
+// offlineLocked takes an active node offline.
+func (r *Registry) offlineLocked(e *entry) {
+	prev, next := e.node, *e.node
+	next.State = Offline
+	next.Usage = Usage{}
+	e.node = &next
+	r.active.remove(e)
+	r.markDirtyLocked(e)
+	r.changeLocked(prev, &next)
+}
+
+// beatLocked moves a node's deadline.
+func (r *Registry) beatLocked(e *entry, now time.Time) {
+	e.deadline = now.Add(r.cfg.HeartbeatTimeout)
+	first := r.active.size == 0
+	r.active.moveToBack(e)
+	if first {
+		notify(r.wake)
+	}
+}
+
+// forgetOldestLocked makes room for one more node by dropping from memory the
+// offline node that was seen longest ago, so that registrations under ever new
+// ids cannot grow the registry without bound.
+func (r *Registry) forgetOldestLocked() {
+	if len(r.entries) < 2*r.cfg.MaxNodes {
+		return
+	}
+	var oldest *entry
+	for _, e := range r.entries {
+		if !e.node.State.Active() && (oldest == nil || e.node.LastSeenAt.Before(oldest.node.LastSeenAt)) {
+			oldest = e
+		}
+	}
+	if oldest == nil {
+		return
+	}
+	id := oldest.node.ID
+	delete(r.entries, id)
+	r.sorted = nil
+	r.dirtyIDs = append(r.dirtyIDs, id) // the saver sees that it is gone
+	notify(r.kick)
+	r.changeLocked(oldest.node, nil)
+}
+
+func (r *Registry) markDirtyLocked(e *entry) {
+	if r.cfg.Store == nil || e.dirty {
+		return
+	}
+	e.dirty = true
+	r.dirtyIDs = append(r.dirtyIDs, e.node.ID)
+	notify(r.kick)
+}
+
+func (r *Registry) changeLocked(prev, next *Node) {
+	r.changes = append(r.changes, change{prev, next})
+}
+
+// deliver calls OnChange for what waits. Whoever comes in while another
+// delivers waits: when deliver returns, the caller's change has been told.
+func (r *Registry) deliver() {
+	r.delivering.Lock()
+	defer r.delivering.Unlock()
+	for {
+		r.mu.Lock()
+		batch := r.changes
+		r.changes = nil
+		r.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		for _, c := range batch {
+			r.cfg.OnChange(c.prev, c.next)
+		}
+	}
+}
+
+func (r *Registry) clampInterval(wish time.Duration) time.Duration {
+	if wish <= 0 {
+		wish = r.cfg.HeartbeatInterval
+	}
+	return min(max(wish, minHeartbeatInterval), r.cfg.HeartbeatTimeout/beatsPerTimeout)
+}
+
+// jitter takes up to a tenth off a period, so that nodes that registered
+// together do not beat together for ever.
+func jitter(d time.Duration) time.Duration {
+	if d < 10 {
+		return d
+	}
+	return d - time.Duration(rand.Int64N(int64(d)/10)) //nolint:gosec // spreading load needs no secret randomness
+}
+
+func mergeLabels(agent, user map[string]string) map[string]string {
+	merged := make(map[string]string, len(agent)+len(user))
+	maps.Copy(merged, agent)
+	maps.Copy(merged, user)
+	return merged
+}
+
+// sameKnown says whether two states of a node are stored alike but for times.
+func sameKnown(a, b *Node) bool {
+	return a.Hostname == b.Hostname && a.Drain == b.Drain &&
+		a.AgentVersion == b.AgentVersion && a.Address == b.Address &&
+		maps.Equal(a.AgentLabels, b.AgentLabels) && maps.Equal(a.UserLabels, b.UserLabels) &&
+		a.Capabilities.equal(b.Capabilities)
+}
+
+func (c Capabilities) equal(d Capabilities) bool {
+	return c.OS == d.OS && c.Arch == d.Arch && c.Platform == d.Platform && c.Kernel == d.Kernel &&
+		c.CPU == d.CPU && c.MemoryBytes == d.MemoryBytes && c.Disk == d.Disk &&
+		slices.Equal(c.GPUs, d.GPUs) && slices.Equal(c.Runtimes, d.Runtimes) &&
+		slices.EqualFunc(c.Engines, d.Engines, func(x, y LocalEngine) bool {
+			return x.Name == y.Name && x.Version == y.Version && x.Endpoint == y.Endpoint &&
+				slices.Equal(x.Models, y.Models)
+		})
+}
+
+// notify wakes the goroutine behind a channel of capacity 1.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func notFound(id string) error { return fault.New(fault.NotFound, "node %q is not known", id) }
+
+var errStarted = errors.New("node registry: started twice")
