@@ -81,6 +81,12 @@ func (s *memoryStore) fail(err error) {
 	s.failing = err
 }
 
+func (s *memoryStore) saved() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saves
+}
+
 func (s *memoryStore) get(id string) (Known, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -330,13 +336,13 @@ func TestUnchangedRegistrationIsNotStoredAgain(t *testing.T) {
 			register(t, r, Registration{ID: "n", Hostname: "h", Capabilities: Capabilities{GPUs: []GPU{{UUID: "g"}}}})
 			synctest.Wait()
 		}
-		if store.saves != 1 {
-			t.Errorf("stored %d times", store.saves)
+		if got := store.saved(); got != 1 {
+			t.Errorf("stored %d times", got)
 		}
 		register(t, r, Registration{ID: "n", Hostname: "h2"})
 		synctest.Wait()
-		if store.saves != 2 {
-			t.Errorf("stored %d times after a change", store.saves)
+		if got := store.saved(); got != 2 {
+			t.Errorf("stored %d times after a change", got)
 		}
 	})
 }
@@ -445,6 +451,11 @@ func TestUsageIsCoalesced(t *testing.T) {
 			defer mu.Unlock()
 			told[n.ID]++
 		}})
+		count := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(told)
+		}
 		const nodes = maxUsageReports + 50
 		for i := range nodes {
 			register(t, r, Registration{ID: fmt.Sprint(i)})
@@ -458,14 +469,15 @@ func TestUsageIsCoalesced(t *testing.T) {
 		}
 		time.Sleep(usagePeriod)
 		synctest.Wait()
-		if len(told) != maxUsageReports {
-			t.Errorf("%d nodes were told in the first second", len(told))
+		if got := count(); got != maxUsageReports {
+			t.Errorf("%d nodes were told in the first second", got)
 		}
 		time.Sleep(usagePeriod)
 		synctest.Wait()
-		if len(told) != nodes {
-			t.Errorf("%d nodes were told after two seconds", len(told))
+		if got := count(); got != nodes {
+			t.Errorf("%d nodes were told after two seconds", got)
 		}
+		r.Stop()
 		for id, n := range told {
 			if n != 1 {
 				t.Errorf("node %s was told %d times", id, n)
