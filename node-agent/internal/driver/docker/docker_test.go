@@ -1,0 +1,49 @@
+package docker_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/orchion/orchion/node-agent/internal/driver"
+	"github.com/orchion/orchion/node-agent/internal/driver/docker"
+	"github.com/orchion/orchion/node-agent/internal/driver/drivertest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// openReal opens the engine that the environment variable names.
+func openReal(t *testing.T, variable string) *docker.Driver {
+	t.Helper()
+	endpoint := os.Getenv(variable)
+	if endpoint == "" {
+		t.Skipf("%s is not set: it names the socket of a real engine, such as unix:///var/run/docker.sock", variable)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	d, err := docker.Open(ctx, endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func TestDockerConformance(t *testing.T) { testReal(t, "ORCHION_TEST_DOCKER_HOST", driver.NameDocker) }
+
+func TestPodmanConformance(t *testing.T) { testReal(t, "ORCHION_TEST_PODMAN_HOST", driver.NamePodman) }
+
+func testReal(t *testing.T, variable, name string) {
+	d := openReal(t, variable)
+	if d.Name() != name {
+		t.Fatalf("%s leads to %s, not %s", variable, d.Name(), name)
+	}
+	drivertest.Run(t, drivertest.Target{Driver: d, Real: true, Registry: drivertest.LoopbackRegistry})
+}

@@ -1,0 +1,149 @@
+package docker
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/go-connections/nat"
+
+	"github.com/orchion/orchion/node-agent/internal/driver"
+)
+
+// configs translates a valid spec into the engine's terms. ref is the image by the name
+// under which the engine has it.
+func (d *Driver) configs(spec driver.ContainerSpec, ref string) (*container.Config, *container.HostConfig) {
+	config := &container.Config{
+		Image:        ref,
+		Entrypoint:   spec.Command,
+		Cmd:          spec.Args,
+		Env:          envList(spec.Env),
+		Labels:       managed(spec.Labels),
+		User:         spec.User,
+		WorkingDir:   spec.WorkDir,
+		OpenStdin:    spec.OpenStdin,
+		StdinOnce:    spec.CloseStdinOnDetach,
+		AttachStdin:  spec.OpenStdin,
+		AttachStdout: true,
+		AttachStderr: true,
+		ExposedPorts: nat.PortSet{},
+	}
+	host := &container.HostConfig{
+		NetworkMode:   container.NetworkMode(spec.Network),
+		PortBindings:  nat.PortMap{},
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
+		// Whatever the machine's default is, we must be able to read the log back.
+		LogConfig:   d.logConfig(),
+		SecurityOpt: []string{"no-new-privileges"},
+		ShmSize:     spec.Resources.ShmBytes,
+		Resources:   resources(spec),
+	}
+	if spec.Network == "" {
+		host.NetworkMode = container.NetworkMode(driver.NetworkBridge)
+	}
+	if spec.Profile == driver.ProfileJob {
+		host.CapDrop = []string{"ALL"}
+	}
+	if d.mayInit() {
+		init := true
+		host.Init = &init
+	}
+	for _, p := range spec.Ports {
+		port := nat.Port(strconv.Itoa(int(p.Container)) + "/tcp")
+		binding := nat.PortBinding{HostIP: "127.0.0.1"}
+		if p.Host != 0 {
+			binding.HostPort = strconv.Itoa(int(p.Host))
+		}
+		config.ExposedPorts[port] = struct{}{}
+		host.PortBindings[port] = []nat.PortBinding{binding}
+	}
+	for _, m := range spec.Mounts {
+		kind := mount.TypeVolume
+		if m.Kind == driver.MountBind {
+			kind = mount.TypeBind
+		}
+		host.Mounts = append(host.Mounts, mount.Mount{Type: kind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
+	}
+	host.DeviceRequests = d.deviceRequests(spec.GPUs)
+	return config, host
+}
+
+func resources(spec driver.ContainerSpec) container.Resources {
+	pids := spec.Resources.PIDs
+	if pids == 0 {
+		pids = driver.DefaultJobPIDs
+		if spec.Profile == driver.ProfileEngine {
+			pids = driver.DefaultEnginePIDs
+		}
+	}
+	return container.Resources{
+		NanoCPUs: spec.Resources.CPUMillis * 1_000_000,
+		Memory:   spec.Resources.MemoryBytes,
+		// The same figure for memory and swap together means no swap.
+		MemorySwap: spec.Resources.MemoryBytes,
+		PidsLimit:  &pids,
+	}
+}
+
+// deviceRequests asks for GPUs in each engine's own way.
+func (d *Driver) deviceRequests(gpus driver.GPURequest) []container.DeviceRequest {
+	if !gpus.Wanted() {
+		return nil
+	}
+	if !d.podman() {
+		return []container.DeviceRequest{{
+			Count: gpus.Count, DeviceIDs: gpus.IDs, Capabilities: [][]string{{"gpu"}},
+		}}
+	}
+	names := gpus.IDs
+	if gpus.Count == driver.AllGPUs {
+		names = []string{"all"}
+	}
+	for i := range gpus.Count { // none when all are wanted
+		names = append(names, strconv.Itoa(i))
+	}
+	request := container.DeviceRequest{Driver: "cdi"}
+	for _, name := range names {
+		request.DeviceIDs = append(request.DeviceIDs, "nvidia.com/gpu="+name)
+	}
+	return []container.DeviceRequest{request}
+}
+
+// logConfig bounds what a container can write to the disk through its log.
+func (d *Driver) logConfig() container.LogConfig {
+	config := map[string]string{"max-size": "64m", "max-file": "4"}
+	if d.podman() {
+		// It takes json-file for its own k8s-file, keeps one file, and knows no max-file.
+		config = map[string]string{"max-size": "256m"}
+	}
+	return container.LogConfig{Type: "json-file", Config: config}
+}
+
+// mayInit says whether containers get an init process, which reaps zombies and passes
+// signals on to programs that, as process 1, would ignore them.
+func (d *Driver) mayInit() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.noInit
+}
+
+// managed adds the label that all we create carries.
+func managed(labels map[string]string) map[string]string {
+	all := maps.Clone(labels)
+	if all == nil {
+		all = map[string]string{}
+	}
+	all[driver.LabelManaged] = "true"
+	return all
+}
+
+// envList writes variables as the engines want them, in a stable order.
+func envList(env map[string]string) []string {
+	list := make([]string, 0, len(env))
+	for _, key := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, key+"="+env[key])
+	}
+	return list
+}

@@ -1,0 +1,323 @@
+package driver
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// Profile says how tightly a container is shut in.
+type Profile int
+
+const (
+	// ProfileJob, the zero value, is for code we know nothing about: no capabilities, no way
+	// to gain privileges, a limit on processes, an init process where the engine has one.
+	ProfileJob Profile = iota
+	// ProfileEngine is for inference engines, which we choose: the engine's default
+	// capabilities and a higher limit on processes, and still no way to gain privileges.
+	ProfileEngine
+)
+
+// Limits on the number of processes and threads, used when Resources.PIDs is 0.
+const (
+	DefaultJobPIDs    = 4096
+	DefaultEnginePIDs = 32768
+)
+
+// ContainerSpec says what container to create. Nothing in it can make a container
+// privileged, give it the host's network or publish a port beyond 127.0.0.1.
+type ContainerSpec struct {
+	// Name is unique on the engine; empty lets the engine choose one.
+	Name string
+	// Image is an image reference; see NormalizeReference.
+	Image string
+	// Command replaces the image's entrypoint and drops its default arguments; Args replaces
+	// the default arguments. Empty ones leave the image's own.
+	Command []string
+	Args    []string
+	Env     map[string]string
+	Labels  map[string]string
+	User    string // user[:group]; empty: the image's
+	WorkDir string // absolute; empty: the image's
+
+	Resources Resources
+	GPUs      GPURequest
+	Ports     []Port
+	Mounts    []Mount
+	// Network is NetworkBridge when empty.
+	Network NetworkMode
+	Profile Profile
+
+	// OpenStdin keeps standard input open, to be written through Attach.
+	OpenStdin bool
+	// CloseStdinOnDetach ends standard input when the first attachment does.
+	CloseStdinOnDetach bool
+}
+
+// JobSpec is a spec for a container of a job, with the tight profile.
+func JobSpec(image string) ContainerSpec {
+	return ContainerSpec{Image: image, Profile: ProfileJob}
+}
+
+// EngineSpec is a spec for a container of an inference engine, with the wider profile.
+func EngineSpec(image string) ContainerSpec {
+	return ContainerSpec{Image: image, Profile: ProfileEngine}
+}
+
+// Resources limits what a container may use. 0 always means no limit, but for PIDs.
+type Resources struct {
+	CPUMillis   int64 // thousandths of a core, at least 10
+	MemoryBytes int64 // swap included, at least MinMemoryBytes
+	PIDs        int64 // processes and threads; 0: the profile's default
+	ShmBytes    int64 // size of /dev/shm; 0: the engine's default, usually 64 MiB
+}
+
+// MinMemoryBytes is the least memory limit the engines take: 6 MiB.
+const MinMemoryBytes = 6 << 20
+
+// GPURequest asks for NVIDIA GPUs.
+type GPURequest struct {
+	// Count is how many; AllGPUs for all there are.
+	Count int
+	// IDs names them by index or UUID instead, and then Count must be 0.
+	IDs []string
+}
+
+// AllGPUs as GPURequest.Count asks for every GPU of the machine.
+const AllGPUs = -1
+
+// Wanted says whether it asks for anything.
+func (g GPURequest) Wanted() bool { return g.Count != 0 || len(g.IDs) > 0 }
+
+// Port is a TCP port of a container, published on the host's 127.0.0.1.
+type Port struct {
+	Container uint16
+	Host      uint16 // 0 in a spec: the engine chooses
+}
+
+// MountKind says what is mounted.
+type MountKind string
+
+// The kinds of mounts.
+const (
+	MountVolume MountKind = "volume" // Source is a named volume
+	MountBind   MountKind = "bind"   // Source is an absolute path on the host
+)
+
+// Mount shows a volume or a path of the host inside a container.
+type Mount struct {
+	Kind     MountKind
+	Source   string
+	Target   string // absolute path in the container
+	ReadOnly bool
+}
+
+// NetworkMode says what network a container sees.
+type NetworkMode string
+
+// The network modes; see also NetworkOf.
+const (
+	NetworkBridge NetworkMode = "bridge" // the engine's network, towards the outside by NAT
+	NetworkNone   NetworkMode = "none"   // loopback only
+)
+
+const networkContainerPrefix = "container:"
+
+// NetworkOf shares the network of another container, which must be running at Start.
+func NetworkOf(containerID string) NetworkMode {
+	return NetworkMode(networkContainerPrefix + containerID)
+}
+
+// Container gives the id in a mode made by NetworkOf.
+func (m NetworkMode) Container() (string, bool) {
+	return strings.CutPrefix(string(m), networkContainerPrefix)
+}
+
+// Limits on a spec, against one that would choke an engine.
+const (
+	maxArgs       = 1024
+	maxArgLength  = 128 << 10 // MAX_ARG_STRLEN of Linux
+	maxEnv        = 1024
+	maxLabels     = 128
+	maxLabelValue = 4096
+	maxPorts      = 64
+	maxMounts     = 64
+)
+
+var (
+	// The engines' own rule for names of containers and volumes.
+	nameRE  = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+	envRE   = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_.-]{0,255}$`)
+	labelRE = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9_./-]{0,254}[a-zA-Z0-9])?$`)
+	userRE  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63})?$`)
+	gpuRE   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9:/-]{0,127}$`)
+)
+
+// ValidateID refuses what cannot be the id or name of a container or volume, so that
+// nothing else ever becomes part of a request's path.
+func ValidateID(id string) error {
+	if !nameRE.MatchString(id) {
+		return fmt.Errorf("id: %q is not an id or name: letters, digits, '_', '.', '-', at most 128", id)
+	}
+	return nil
+}
+
+// Validate returns an error that names the first field that is wrong.
+func (s *ContainerSpec) Validate() error {
+	if _, err := NormalizeReference(s.Image); err != nil {
+		return err
+	}
+	if s.Name != "" && !nameRE.MatchString(s.Name) {
+		return fmt.Errorf("name: %q: use letters, digits, '_', '.', '-', a letter or digit first, at most 128", s.Name)
+	}
+	if s.User != "" && !userRE.MatchString(s.User) {
+		return fmt.Errorf("user: %q is not USER or USER:GROUP", s.User)
+	}
+	if s.WorkDir != "" && !path.IsAbs(s.WorkDir) {
+		return fmt.Errorf("workdir: %q must be an absolute path", s.WorkDir)
+	}
+	if s.Profile != ProfileJob && s.Profile != ProfileEngine {
+		return fmt.Errorf("profile: %d is not a profile", s.Profile)
+	}
+	if s.CloseStdinOnDetach && !s.OpenStdin {
+		return fmt.Errorf("closeStdinOnDetach: needs openStdin")
+	}
+	for _, check := range []func() error{
+		s.validateArgs, s.validateEnv, s.validateLabels, s.validateResources,
+		s.validatePorts, s.validateMounts, s.validateNetwork,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *ContainerSpec) validateArgs() error {
+	for field, args := range map[string][]string{"command": s.Command, "args": s.Args} {
+		if len(args) > maxArgs {
+			return fmt.Errorf("%s: %d entries are too many, at most %d", field, len(args), maxArgs)
+		}
+		for i, arg := range args {
+			if len(arg) >= maxArgLength || strings.ContainsRune(arg, 0) {
+				return fmt.Errorf("%s[%d]: must be shorter than %d bytes and hold no NUL", field, i, maxArgLength)
+			}
+		}
+	}
+	if len(s.Command) > 0 && s.Command[0] == "" {
+		return fmt.Errorf("command[0]: must not be empty")
+	}
+	return nil
+}
+
+func (s *ContainerSpec) validateEnv() error {
+	if len(s.Env) > maxEnv {
+		return fmt.Errorf("env: %d variables are too many, at most %d", len(s.Env), maxEnv)
+	}
+	for key, value := range s.Env {
+		if !envRE.MatchString(key) {
+			return fmt.Errorf("env: %q is not a name of a variable: letters, digits, '_', '.', '-', no digit first", key)
+		}
+		if len(key)+len(value) >= maxArgLength || strings.ContainsRune(value, 0) {
+			return fmt.Errorf("env[%s]: must be shorter than %d bytes and hold no NUL", key, maxArgLength)
+		}
+	}
+	return nil
+}
+
+func (s *ContainerSpec) validateLabels() error { return ValidateLabels(s.Labels) }
+
+// ValidateLabels returns an error that names the first label that is wrong.
+func ValidateLabels(labels map[string]string) error {
+	if len(labels) > maxLabels {
+		return fmt.Errorf("labels: %d are too many, at most %d", len(labels), maxLabels)
+	}
+	for key, value := range labels {
+		if !labelRE.MatchString(key) {
+			return fmt.Errorf("labels: %q is not a key: letters, digits, '_', '.', '/', '-', at most 256", key)
+		}
+		if len(value) > maxLabelValue || strings.ContainsAny(value, "\x00\n") {
+			return fmt.Errorf("labels[%s]: must be at most %d bytes on one line", key, maxLabelValue)
+		}
+	}
+	return nil
+}
+
+func (s *ContainerSpec) validateResources() error {
+	r := s.Resources
+	switch {
+	case r.CPUMillis < 0 || (r.CPUMillis > 0 && r.CPUMillis < 10):
+		return fmt.Errorf("resources.cpuMillis: %d: must be 0 (no limit) or at least 10", r.CPUMillis)
+	case r.MemoryBytes < 0 || (r.MemoryBytes > 0 && r.MemoryBytes < MinMemoryBytes):
+		return fmt.Errorf("resources.memoryBytes: %d: must be 0 (no limit) or at least %d", r.MemoryBytes, MinMemoryBytes)
+	case r.PIDs < 0:
+		return fmt.Errorf("resources.pids: %d: must not be negative", r.PIDs)
+	case r.ShmBytes < 0:
+		return fmt.Errorf("resources.shmBytes: %d: must not be negative", r.ShmBytes)
+	case s.GPUs.Count < AllGPUs:
+		return fmt.Errorf("gpus: %d: must be a number of GPUs, or %d for all", s.GPUs.Count, AllGPUs)
+	case s.GPUs.Count != 0 && len(s.GPUs.IDs) > 0:
+		return fmt.Errorf("gpus: give a count or ids, not both")
+	}
+	for _, id := range s.GPUs.IDs {
+		if !gpuRE.MatchString(id) {
+			return fmt.Errorf("gpus: %q is not an index or UUID", id)
+		}
+	}
+	return nil
+}
+
+func (s *ContainerSpec) validatePorts() error {
+	if len(s.Ports) > maxPorts {
+		return fmt.Errorf("ports: %d are too many, at most %d", len(s.Ports), maxPorts)
+	}
+	seen := map[uint16]bool{}
+	for _, p := range s.Ports {
+		if p.Container == 0 {
+			return fmt.Errorf("ports: the container's port must be between 1 and 65535")
+		}
+		if seen[p.Container] {
+			return fmt.Errorf("ports: %d is published twice", p.Container)
+		}
+		seen[p.Container] = true
+	}
+	if len(s.Ports) > 0 && s.Network != "" && s.Network != NetworkBridge {
+		return fmt.Errorf("ports: cannot be published on network %q, only on %q", s.Network, NetworkBridge)
+	}
+	return nil
+}
+
+func (s *ContainerSpec) validateMounts() error {
+	if len(s.Mounts) > maxMounts {
+		return fmt.Errorf("mounts: %d are too many, at most %d", len(s.Mounts), maxMounts)
+	}
+	for _, m := range s.Mounts {
+		if !path.IsAbs(m.Target) || strings.ContainsAny(m.Target, "\x00,:") {
+			return fmt.Errorf("mounts: target %q must be an absolute path without ',' and ':'", m.Target)
+		}
+		switch m.Kind {
+		case MountVolume:
+			if !nameRE.MatchString(m.Source) {
+				return fmt.Errorf("mounts: %q is not a name of a volume", m.Source)
+			}
+		case MountBind:
+			if m.Source == "" || strings.ContainsAny(m.Source, "\x00,") {
+				return fmt.Errorf("mounts: source %q must be a path without ','", m.Source)
+			}
+		default:
+			return fmt.Errorf("mounts: kind %q is not one of %s, %s", m.Kind, MountVolume, MountBind)
+		}
+	}
+	return nil
+}
+
+func (s *ContainerSpec) validateNetwork() error {
+	if s.Network == "" || s.Network == NetworkBridge || s.Network == NetworkNone {
+		return nil
+	}
+	if id, ok := s.Network.Container(); ok && nameRE.MatchString(id) {
+		return nil
+	}
+	return fmt.Errorf("network: %q is not one of %s, %s, container:ID", s.Network, NetworkBridge, NetworkNone)
+}
