@@ -1,0 +1,308 @@
+// Package streamconn makes a [net.Conn] out of a stream of frames, such as a
+// bidirectional gRPC stream, so that HTTP can be spoken over it.
+//
+// A frame is up to [MaxFrame] bytes of the connection. An empty frame says that
+// its sender writes no more; the other direction goes on. The end of the stream
+// is the end of the connection: clean when Recv answers io.EOF, broken
+// otherwise. Both ends of Orchion's tunnel are built on this package.
+package streamconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// MaxFrame is the most bytes in one frame. It is well under the message limit
+// of gRPC and small enough that many tunnels share one connection fairly.
+const MaxFrame = 32 << 10
+
+// Stream is what carries the frames.
+type Stream interface {
+	// Send sends one frame; it blocks while the peer takes no more, and does
+	// not keep frame.
+	Send(frame []byte) error
+	// Recv gives the next frame, which is then the caller's. It must return
+	// when the stream's context is done.
+	Recv() ([]byte, error)
+	// Context is done when the stream is over.
+	Context() context.Context
+}
+
+// Addr is the address of an end of a connection, for logs only.
+type Addr string
+
+// Network gives "orchion-tunnel".
+func (Addr) Network() string { return "orchion-tunnel" }
+
+// String gives the address.
+func (a Addr) String() string { return string(a) }
+
+// ErrReset says that the stream broke off before its end.
+var ErrReset = errors.New("tunnel connection reset")
+
+// Conn is a connection over a [Stream]. Nothing is buffered in it but the one
+// frame that is being read, so the stream's own flow control is the
+// connection's.
+//
+// A write that passes its deadline breaks the connection, because a frame that
+// is half sent cannot be taken back. A read that passes its deadline leaves the
+// connection whole, as net/http's server needs.
+type Conn struct {
+	stream        Stream
+	end           func()
+	local, remote Addr
+
+	// frames hands over what was received; it is closed when nothing more
+	// comes, and readErr says why.
+	frames  chan []byte
+	readErr error
+
+	done      chan struct{}
+	closeOnce sync.Once
+	cause     error // why done is closed; written before that
+
+	readMu sync.Mutex
+	rest   []byte // of the last frame; guarded by readMu
+
+	writeMu     sync.Mutex
+	writeClosed bool // guarded by writeMu
+
+	readDeadline  deadline
+	writeDeadline deadline
+	writing       writeState
+}
+
+// writeState tells the write deadline's timer whether there is a write to break.
+type writeState struct {
+	mu     sync.Mutex
+	active bool // guarded by mu
+}
+
+// New makes a connection of a stream. end is called once when the connection is
+// closed or broken and must end the stream, so that a blocked Send and Recv
+// return; nil when whoever waits for Done does that.
+func New(stream Stream, end func(), local, remote Addr) *Conn {
+	c := &Conn{
+		stream: stream,
+		end:    end,
+		local:  local,
+		remote: remote,
+		frames: make(chan []byte),
+		done:   make(chan struct{}),
+	}
+	c.readDeadline.init(nil)
+	c.writeDeadline.init(c.breakWrite)
+	go c.receive()
+	return c
+}
+
+// receive ends with the stream, which end and the stream's context bring about.
+func (c *Conn) receive() {
+	halfClosed := false
+	finish := func(err error) {
+		if !halfClosed {
+			c.readErr = err
+			close(c.frames)
+		}
+	}
+	for {
+		frame, err := c.stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			finish(io.EOF)
+			c.shutdown(io.EOF)
+			return
+		case err != nil:
+			err = fmt.Errorf("%w: %w", ErrReset, err)
+			finish(err)
+			c.shutdown(err)
+			return
+		case len(frame) == 0:
+			finish(io.EOF)
+			halfClosed = true
+		case halfClosed || len(frame) > MaxFrame:
+			err = fmt.Errorf("%w: the peer broke the protocol", ErrReset)
+			finish(err)
+			c.shutdown(err)
+			return
+		default:
+			select {
+			case c.frames <- frame:
+			case <-c.done:
+				finish(c.cause)
+				return
+			case <-c.stream.Context().Done():
+				// The peer is gone, and nobody reads what it wrote.
+				finish(ErrReset)
+				c.shutdown(ErrReset)
+				return
+			}
+		}
+	}
+}
+
+// shutdown ends the connection for the reason given; the first reason stays.
+func (c *Conn) shutdown(cause error) {
+	c.closeOnce.Do(func() {
+		c.cause = cause
+		close(c.done)
+		c.readDeadline.stop()
+		c.writeDeadline.stop()
+		if c.end != nil {
+			c.end()
+		}
+	})
+}
+
+// Done is closed when the connection is closed by either end, or broken.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Read reads what the peer wrote. After the peer's end of writing, or a clean
+// end of the stream, it answers io.EOF; after a broken one an error that wraps
+// ErrReset.
+func (c *Conn) Read(p []byte) (int, error) {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	expired := c.readDeadline.expired()
+	select {
+	case <-expired:
+		return 0, os.ErrDeadlineExceeded
+	default:
+	}
+	if len(c.rest) == 0 {
+		select {
+		case frame, ok := <-c.frames:
+			if !ok {
+				return 0, c.readErr
+			}
+			c.rest = frame
+		case <-expired:
+			return 0, os.ErrDeadlineExceeded
+		case <-c.done:
+			return 0, c.cause // io.EOF after a clean end
+		}
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// Write sends p in frames. It returns when the stream has taken them.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if c.writeClosed {
+		return 0, fmt.Errorf("write after the end of writing: %w", net.ErrClosed)
+	}
+	sent := 0
+	for sent < len(p) {
+		frame := p[sent:min(len(p), sent+MaxFrame)]
+		if err := c.send(frame); err != nil {
+			return sent, err
+		}
+		sent += len(frame)
+	}
+	return sent, nil
+}
+
+// CloseWrite tells the peer that nothing more comes; reading goes on.
+func (c *Conn) CloseWrite() error {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if c.writeClosed {
+		return nil
+	}
+	c.writeClosed = true
+	return c.send(nil)
+}
+
+// send sends one frame; writeMu is held.
+func (c *Conn) send(frame []byte) error {
+	c.setWriting(true)
+	defer c.setWriting(false)
+	select {
+	case <-c.done:
+		return c.writeError()
+	case <-c.writeDeadline.expired():
+		return os.ErrDeadlineExceeded
+	default:
+	}
+	if err := c.stream.Send(frame); err != nil {
+		select {
+		case <-c.done: // whoever closed it broke the send
+		default:
+			c.shutdown(fmt.Errorf("%w: %w", ErrReset, err))
+		}
+		return c.writeError()
+	}
+	return nil
+}
+
+func (c *Conn) writeError() error {
+	if errors.Is(c.cause, io.EOF) {
+		return fmt.Errorf("closed by the peer: %w", ErrReset)
+	}
+	return c.cause
+}
+
+func (c *Conn) setWriting(active bool) {
+	c.writing.mu.Lock()
+	c.writing.active = active
+	c.writing.mu.Unlock()
+}
+
+// breakWrite is called when the write deadline passes.
+func (c *Conn) breakWrite() {
+	c.writing.mu.Lock()
+	active := c.writing.active
+	c.writing.mu.Unlock()
+	if active {
+		c.shutdown(os.ErrDeadlineExceeded)
+	}
+}
+
+// Close ends the connection both ways at once. What was written is still
+// delivered when this is the serving end of the stream; the other end uses
+// CloseWrite and waits for Done where that matters (see [Join]).
+func (c *Conn) Close() error {
+	c.shutdown(net.ErrClosed)
+	return nil
+}
+
+// LocalAddr gives the name of this end.
+func (c *Conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr gives the name of the peer.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// SetDeadline sets both deadlines.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline makes reads fail with os.ErrDeadlineExceeded from t on; the
+// zero time means never. A read that waits already is woken.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.readDeadline, t) }
+
+// SetWriteDeadline makes writes fail from t on; a write that waits then breaks
+// the connection.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writeDeadline, t) }
+
+func (c *Conn) setDeadline(d *deadline, t time.Time) error {
+	select {
+	case <-c.done:
+		return net.ErrClosed
+	default:
+	}
+	d.set(t)
+	return nil
+}
