@@ -1,0 +1,288 @@
+package scheduler
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/node"
+)
+
+// Cluster is the table of nodes and of what is placed on them. Picking a node
+// and taking its room is one step, so that nothing is promised twice. It is
+// safe for concurrent use; its methods do not block and call nothing outside.
+type Cluster struct {
+	mu     sync.Mutex // guards what follows
+	places map[string]*place
+	// active are the candidates of the nodes that are there, ordered by id.
+	active  []*Candidate
+	holders map[string]holding
+	next    int // where the next search begins
+	changes []*Changes
+}
+
+// place is what is known of a node; what it holds outlives its going offline.
+type place struct {
+	Candidate // Node is nil while the node is not active
+	holders   int
+}
+
+// holding is what one holder takes of a node.
+type holding struct {
+	nodeID    string
+	resources job.Resources
+	slots     int
+}
+
+// NewCluster makes a table without nodes.
+func NewCluster() *Cluster {
+	return &Cluster{places: make(map[string]*place), holders: make(map[string]holding)}
+}
+
+// NodeChanged takes over a node's new value; nil or offline: it is gone. What
+// it holds stays held until it is released.
+func (cl *Cluster) NodeChanged(prev, next *node.Node) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if next == nil || !next.State.Active() {
+		if prev == nil {
+			prev = next
+		}
+		if prev != nil {
+			cl.leaveLocked(prev.ID)
+		}
+		return
+	}
+	p := cl.placeLocked(next.ID)
+	if p.Node == next {
+		return
+	}
+	if p.Node == nil {
+		at, _ := cl.findLocked(next.ID)
+		cl.active = slices.Insert(cl.active, at, &p.Candidate)
+	}
+	p.Node = next
+	cl.signalLocked(next.ID)
+}
+
+// SetConnected says whether a node can be told what to run.
+func (cl *Cluster) SetConnected(nodeID string, connected bool) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	p := cl.placeLocked(nodeID)
+	p.Connected = connected
+	if connected {
+		cl.signalLocked(nodeID)
+	} else {
+		cl.tidyLocked(nodeID)
+	}
+}
+
+// Place finds a node for the work and takes its room for the holder, which
+// must not hold any yet. False: none can take it now.
+func (cl *Cluster) Place(w *Work, holder string) (nodeID string, ok bool) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if len(cl.active) == 0 {
+		return "", false
+	}
+	cl.next %= len(cl.active)
+	best := Pick(w, cl.active, cl.next)
+	if best == nil {
+		return "", false
+	}
+	// Small clusters are looked through whole; there the rotation would only
+	// make the choice hard to foresee.
+	if len(cl.active) > enough {
+		cl.next += enough
+	}
+	cl.holdLocked(best.Node.ID, holder, w)
+	return best.Node.ID, true
+}
+
+// PlaceOn is Place among some nodes only.
+func (cl *Cluster) PlaceOn(w *Work, holder string, nodeIDs []string) (nodeID string, ok bool) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	candidates := make([]*Candidate, 0, len(nodeIDs))
+	for _, id := range nodeIDs {
+		if p := cl.places[id]; p != nil && p.Node != nil {
+			candidates = append(candidates, &p.Candidate)
+		}
+	}
+	best := Pick(w, candidates, 0)
+	if best == nil {
+		return "", false
+	}
+	cl.holdLocked(best.Node.ID, holder, w)
+	return best.Node.ID, true
+}
+
+// Hold takes a node's room for a holder whether it fits or not: for what was
+// placed before a restart.
+func (cl *Cluster) Hold(nodeID, holder string, w *Work) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	cl.holdLocked(nodeID, holder, w)
+}
+
+// Release gives back what a holder holds, if it holds anything.
+func (cl *Cluster) Release(holder string) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	nodeID, ok := cl.releaseLocked(holder)
+	if ok {
+		cl.signalLocked(nodeID)
+	}
+}
+
+// Explain says of every active node whether the work fits there now.
+func (cl *Cluster) Explain(w *Work) []Fit {
+	cl.mu.Lock()
+	candidates := make([]Candidate, 0, len(cl.active))
+	for _, c := range cl.active {
+		candidates = append(candidates, *c)
+	}
+	cl.mu.Unlock()
+	return Explain(w, candidates)
+}
+
+// Node answers an active node.
+func (cl *Cluster) Node(id string) (*node.Node, bool) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	p := cl.places[id]
+	if p == nil || p.Node == nil {
+		return nil, false
+	}
+	return p.Node, true
+}
+
+// Nodes answers the active nodes, ordered by id.
+func (cl *Cluster) Nodes() []*node.Node {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	nodes := make([]*node.Node, 0, len(cl.active))
+	for _, c := range cl.active {
+		nodes = append(nodes, c.Node)
+	}
+	return nodes
+}
+
+// Held answers what is placed on a node.
+func (cl *Cluster) Held(nodeID string) Held {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if p := cl.places[nodeID]; p != nil {
+		return p.Held
+	}
+	return Held{}
+}
+
+// Watch begins to collect the nodes that gained room: they are new, changed,
+// connected, or hold less.
+func (cl *Cluster) Watch() *Changes {
+	ch := &Changes{cluster: cl, ready: make(chan struct{}, 1), nodes: make(map[string]struct{})}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	cl.changes = append(cl.changes, ch)
+	return ch
+}
+
+func (cl *Cluster) placeLocked(id string) *place {
+	p := cl.places[id]
+	if p == nil {
+		p = &place{}
+		cl.places[id] = p
+	}
+	return p
+}
+
+// findLocked answers where among the active nodes an id is or would be.
+func (cl *Cluster) findLocked(id string) (int, bool) {
+	return slices.BinarySearchFunc(cl.active, id, func(c *Candidate, id string) int {
+		return strings.Compare(c.Node.ID, id)
+	})
+}
+
+func (cl *Cluster) leaveLocked(id string) {
+	p := cl.places[id]
+	if p == nil || p.Node == nil {
+		return
+	}
+	if at, found := cl.findLocked(id); found {
+		cl.active = slices.Delete(cl.active, at, at+1)
+	}
+	p.Node = nil
+	cl.tidyLocked(id)
+}
+
+// tidyLocked forgets a place that nothing is known of any more.
+func (cl *Cluster) tidyLocked(id string) {
+	if p := cl.places[id]; p != nil && p.Node == nil && !p.Connected && p.holders == 0 {
+		delete(cl.places, id)
+	}
+}
+
+func (cl *Cluster) holdLocked(nodeID, holder string, w *Work) {
+	cl.releaseLocked(holder)
+	h := holding{nodeID: nodeID, resources: w.Resources}
+	if w.TakesSlot {
+		h.slots = 1
+	}
+	p := cl.placeLocked(nodeID)
+	p.Held.add(h.resources, h.slots)
+	p.holders++
+	cl.holders[holder] = h
+}
+
+func (cl *Cluster) releaseLocked(holder string) (nodeID string, held bool) {
+	h, held := cl.holders[holder]
+	if !held {
+		return "", false
+	}
+	delete(cl.holders, holder)
+	p := cl.places[h.nodeID]
+	p.Held.remove(h.resources, h.slots)
+	p.holders--
+	cl.tidyLocked(h.nodeID)
+	return h.nodeID, true
+}
+
+func (cl *Cluster) signalLocked(nodeID string) {
+	for _, ch := range cl.changes {
+		ch.nodes[nodeID] = struct{}{}
+		select {
+		case ch.ready <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Changes collects the nodes that gained room, for one watcher.
+type Changes struct {
+	cluster *Cluster
+	ready   chan struct{}
+	nodes   map[string]struct{} // guarded by cluster.mu
+}
+
+// Ready receives when nodes may have gained room.
+func (ch *Changes) Ready() <-chan struct{} { return ch.ready }
+
+// Take moves the nodes that gained room since the last call into a set.
+func (ch *Changes) Take(into map[string]struct{}) {
+	ch.cluster.mu.Lock()
+	defer ch.cluster.mu.Unlock()
+	for id := range ch.nodes {
+		into[id] = struct{}{}
+	}
+	clear(ch.nodes)
+}
+
+// Stop ends collecting.
+func (ch *Changes) Stop() {
+	ch.cluster.mu.Lock()
+	defer ch.cluster.mu.Unlock()
+	ch.cluster.changes = slices.DeleteFunc(ch.cluster.changes, func(other *Changes) bool { return other == ch })
+}

@@ -1,0 +1,242 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/node"
+)
+
+// Work is what is to be placed, as far as placing depends on it.
+type Work struct {
+	Resources   job.Resources
+	Constraints []Constraint
+	// NeedsRuntime: it runs in a container.
+	NeedsRuntime bool
+	// TakesSlot: it counts against the number of jobs that a node runs at once.
+	TakesSlot bool
+	// AdoptedModel: an engine that the node adopted must serve this model.
+	AdoptedModel string
+	// Avoid are nodes that it must not run on, by id, and why.
+	Avoid map[string]string
+}
+
+// Candidate is a node and what is already placed there.
+type Candidate struct {
+	Node *node.Node
+	// Connected: it has an assignment stream, so that it can be told.
+	Connected bool
+	Held      Held
+}
+
+// Held sums up what is placed on a node.
+type Held struct {
+	CPUMillis   int64
+	MemoryBytes int64
+	Slots       int
+	// gpus is never changed in place.
+	gpus []gpuClaim
+}
+
+func (h *Held) add(r job.Resources, slots int) {
+	h.CPUMillis += r.CPUMillis
+	h.MemoryBytes += r.MemoryBytes
+	h.Slots += slots
+	if claims := gpuClaims(r); len(claims) > 0 {
+		h.gpus = slices.Concat(h.gpus, claims)
+	}
+}
+
+func (h *Held) remove(r job.Resources, slots int) {
+	h.CPUMillis -= r.CPUMillis
+	h.MemoryBytes -= r.MemoryBytes
+	h.Slots -= slots
+	claims := gpuClaims(r)
+	if len(claims) == 0 {
+		return
+	}
+	h.gpus = slices.Clone(h.gpus)
+	for _, claim := range claims {
+		if i := slices.Index(h.gpus, claim); i >= 0 {
+			h.gpus = slices.Delete(h.gpus, i, i+1)
+		}
+	}
+}
+
+// Slots is how many jobs a node runs at once: two for each logical core, at
+// least 4 and at most 256. Most agents wait for models more than they compute,
+// and jobs that compute say so in their resources.
+func Slots(n *node.Node) int {
+	return min(max(2*n.Capabilities.CPU.LogicalCores, 4), 256)
+}
+
+// filter is one condition. passing says whether it holds; it is all that
+// placing needs. why, called only when it does not hold, says so for people.
+// transient filters are about what a node holds now and not about what it is.
+type filter struct {
+	passes    func(w *Work, c *Candidate) bool
+	why       func(w *Work, c *Candidate) []string
+	transient bool
+}
+
+// passes says whether a candidate can take the work: every filter holds.
+func passes(w *Work, c *Candidate) bool {
+	return isConnected(w, c) && isTaking(w, c) && hasRuntime(w, c) && hasSlot(w, c) &&
+		isLargeEnough(w, c) && hasRoom(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c)
+}
+
+// filters are the same filters with their words, in the order in which people
+// want to hear of them.
+func filters() []filter {
+	return []filter{
+		{passes: isConnected, why: says("its node agent is registered but not connected")},
+		{passes: isTaking, why: says("is draining: it takes no new work")},
+		{passes: isNotAvoided, why: func(w *Work, c *Candidate) []string { return []string{w.Avoid[c.Node.ID]} }},
+		{passes: meetsConstraints, why: whyConstraints},
+		{passes: hasRuntime, why: says("has no container runtime: install Podman or Docker on it")},
+		{passes: servesModel, why: whyModel},
+		{passes: isLargeEnough, why: whyTooSmall},
+		{passes: hasSlot, why: whyNoSlot, transient: true},
+		{passes: hasRoom, why: whyNoRoom, transient: true},
+	}
+}
+
+func says(reason string) func(*Work, *Candidate) []string {
+	return func(*Work, *Candidate) []string { return []string{reason} }
+}
+
+func isConnected(_ *Work, c *Candidate) bool { return c.Connected }
+
+func isTaking(_ *Work, c *Candidate) bool { return c.Node.State == node.Online && !c.Node.Drain }
+
+func isNotAvoided(w *Work, c *Candidate) bool {
+	if len(w.Avoid) == 0 {
+		return true
+	}
+	_, avoided := w.Avoid[c.Node.ID]
+	return !avoided
+}
+
+func hasRuntime(w *Work, c *Candidate) bool {
+	return !w.NeedsRuntime || len(c.Node.Capabilities.Runtimes) > 0
+}
+
+func servesModel(w *Work, c *Candidate) bool {
+	return w.AdoptedModel == "" || slices.ContainsFunc(c.Node.Capabilities.Engines, func(e node.LocalEngine) bool {
+		return slices.Contains(e.Models, w.AdoptedModel)
+	})
+}
+
+func whyModel(w *Work, c *Candidate) []string {
+	if len(c.Node.Capabilities.Engines) == 0 {
+		return []string{"has no running engine to adopt: start one there, or name it to its node agent with --adopt URL"}
+	}
+	names := collect(c.Node.Capabilities.Engines, func(e node.LocalEngine) string { return e.Name + " at " + e.Endpoint })
+	return []string{fmt.Sprintf("none of its running engines lists the model %s; they are %s", w.AdoptedModel, list(names))}
+}
+
+func meetsConstraints(w *Work, c *Candidate) bool {
+	for i := range w.Constraints {
+		if !w.Constraints[i].Matches(c.Node) {
+			return false
+		}
+	}
+	return true
+}
+
+func whyConstraints(w *Work, c *Candidate) []string {
+	var reasons []string
+	for _, constraint := range w.Constraints {
+		if !constraint.Matches(c.Node) {
+			reasons = append(reasons, constraint.why(c.Node))
+		}
+	}
+	return reasons
+}
+
+// isLargeEnough is about the node when it is empty.
+func isLargeEnough(w *Work, c *Candidate) bool {
+	r, has := &w.Resources, &c.Node.Capabilities
+	if r.CPUMillis > cpuMillis(c.Node) || r.MemoryBytes > has.MemoryBytes {
+		return false
+	}
+	return r.GPUs == 0 && r.GPUMemoryBytes == 0 || packGPUs(has.GPUs, gpuClaims(*r))
+}
+
+func whyTooSmall(w *Work, c *Candidate) []string {
+	var reasons []string
+	r, has := w.Resources, c.Node.Capabilities
+	if total := cpuMillis(c.Node); r.CPUMillis > total {
+		reasons = append(reasons, fmt.Sprintf("needs %s; this node has %s", formatCores(r.CPUMillis), formatCores(total)))
+	}
+	if r.MemoryBytes > has.MemoryBytes {
+		reasons = append(reasons, fmt.Sprintf("needs %s of memory; this node has %s", formatBytes(r.MemoryBytes), formatBytes(has.MemoryBytes)))
+	}
+	if packGPUs(has.GPUs, gpuClaims(r)) {
+		return reasons
+	}
+	largest := largestGPU(c.Node)
+	switch {
+	case len(has.GPUs) == 0:
+		reasons = append(reasons, "needs a GPU; this node has none")
+	case r.GPUs > len(has.GPUs):
+		reasons = append(reasons, fmt.Sprintf("needs %d GPUs; this node has %d", r.GPUs, len(has.GPUs)))
+	case r.GPUMemoryBytes > largest:
+		reasons = append(reasons, fmt.Sprintf("needs %s of GPU memory; this node's largest GPU has %s",
+			formatBytes(r.GPUMemoryBytes), formatBytes(largest)))
+	default:
+		enough := 0
+		for _, gpu := range has.GPUs {
+			if gpu.MemoryBytes >= r.GPUMemoryBytes {
+				enough++
+			}
+		}
+		reasons = append(reasons, fmt.Sprintf("needs %d GPUs of %s; only %d of this node's GPUs are that large",
+			r.GPUs, formatBytes(r.GPUMemoryBytes), enough))
+	}
+	return reasons
+}
+
+// hasRoom is about what is left beside what the node holds.
+func hasRoom(w *Work, c *Candidate) bool {
+	r := &w.Resources
+	if r.CPUMillis > 0 && r.CPUMillis > cpuMillis(c.Node)-c.Held.CPUMillis {
+		return false
+	}
+	if r.MemoryBytes > 0 && r.MemoryBytes > c.Node.Capabilities.MemoryBytes-c.Held.MemoryBytes {
+		return false
+	}
+	return r.GPUs == 0 && r.GPUMemoryBytes == 0 || gpusLeft(w, c)
+}
+
+func gpusLeft(w *Work, c *Candidate) bool {
+	return packGPUs(c.Node.Capabilities.GPUs, slices.Concat(c.Held.gpus, gpuClaims(w.Resources)))
+}
+
+func whyNoRoom(w *Work, c *Candidate) []string {
+	var reasons []string
+	r := w.Resources
+	if total := cpuMillis(c.Node); r.CPUMillis > 0 && r.CPUMillis > total-c.Held.CPUMillis {
+		reasons = append(reasons, fmt.Sprintf("needs %s; %s of %s are taken",
+			formatCores(r.CPUMillis), formatNumber(float64(c.Held.CPUMillis)/1000), formatCores(total)))
+	}
+	if total := c.Node.Capabilities.MemoryBytes; r.MemoryBytes > 0 && r.MemoryBytes > total-c.Held.MemoryBytes {
+		reasons = append(reasons, fmt.Sprintf("needs %s of memory; %s of %s are taken",
+			formatBytes(r.MemoryBytes), formatBytes(c.Held.MemoryBytes), formatBytes(total)))
+	}
+	if (r.GPUs > 0 || r.GPUMemoryBytes > 0) && !gpusLeft(w, c) {
+		reasons = append(reasons, "its GPUs are taken by other work")
+	}
+	return reasons
+}
+
+func hasSlot(w *Work, c *Candidate) bool {
+	return !w.TakesSlot || c.Held.Slots < Slots(c.Node)
+}
+
+func whyNoSlot(_ *Work, c *Candidate) []string {
+	return []string{fmt.Sprintf("already holds as many jobs as it runs at once (%d)", c.Held.Slots)}
+}
+
+func cpuMillis(n *node.Node) int64 { return int64(n.Capabilities.CPU.LogicalCores) * 1000 }
