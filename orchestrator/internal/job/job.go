@@ -35,7 +35,9 @@ const (
 	AttemptLost
 )
 
-// Job is a durable unit of work.
+// Job is a durable unit of work. It may be copied by assignment: transitions
+// replace what is behind the pointers, maps and slices of a job and never
+// write to it.
 type Job struct {
 	ID             string
 	Name           string
@@ -48,9 +50,19 @@ type Job struct {
 	CreatedAt  time.Time
 	StartedAt  time.Time // zero: not yet
 	FinishedAt time.Time // zero: not yet
-	// NotBefore is when the next attempt may start (retry backoff).
+	// NotBefore is when the next attempt may start (retry backoff). The
+	// dispatcher heeds it; claiming earlier is not an error.
 	NotBefore time.Time
-	Result    *Result // nil: has not ended
+	// CancelRequested is true while a job that a node holds is to be
+	// cancelled: it is Cancelled once the node says so or its lease is gone.
+	CancelRequested bool
+	// CancelReason is what was said with the request, for people.
+	CancelReason string
+	// ForgivenAttempts is how many of the oldest attempts do not count against
+	// the retry policy and the bound on lost attempts, because somebody retried
+	// the job by hand after them.
+	ForgivenAttempts int
+	Result           *Result // nil: has not ended
 	// Attempts are numbered from 1, oldest first.
 	Attempts []Attempt
 }

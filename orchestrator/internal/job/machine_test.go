@@ -1,0 +1,123 @@
+package job_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/job"
+)
+
+// TestStateMachine throws events in any order at a job and holds it to what
+// must be true whatever happens.
+func TestStateMachine(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := t0
+		j := job.Job{ID: "j1", CreatedAt: t0, Spec: job.Spec{Retry: job.Retry{MaxAttempts: rapid.IntRange(0, 4).Draw(t, "maxAttempts")}}}
+		if err := j.Submit(); err != nil {
+			t.Fatal(err)
+		}
+		before := j
+		number := func() int { return rapid.IntRange(0, len(j.Attempts)+1).Draw(t, "attempt") }
+		// do applies an event and checks the step it made.
+		do := func(event job.Event, err error) {
+			if err != nil {
+				if code := fault.CodeOf(err); code != fault.Precondition {
+					t.Fatalf("%s: code %d, want Precondition: %v", event, code, err)
+				}
+				if diff := cmp.Diff(before, j); diff != "" {
+					t.Fatalf("refused %s changed the job:\n%s", event, diff)
+				}
+				return
+			}
+			checkStep(t, event, before, j)
+			before = j
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"claim": func(t *rapid.T) {
+				do(job.EventClaim, j.Claim(rapid.SampledFrom([]string{"n1", "n2"}).Draw(t, "node"), now))
+			},
+			"start": func(*rapid.T) { _, err := j.Start(number(), now); do(job.EventStart, err) },
+			"complete": func(t *rapid.T) {
+				state := rapid.SampledFrom([]job.AttemptState{job.AttemptSucceeded, job.AttemptFailed, job.AttemptCancelled}).Draw(t, "end")
+				do(job.EventComplete, j.Complete(number(), job.End{State: state, At: now}))
+			},
+			"lose":   func(*rapid.T) { do(job.EventLose, j.Lose(number(), "lease", now)) },
+			"cancel": func(*rapid.T) { _, err := j.Cancel("why", now); do(job.EventCancel, err) },
+			"retry":  func(*rapid.T) { _, err := j.Retry(); do(job.EventRetry, err) },
+			"": func(t *rapid.T) {
+				now = now.Add(time.Second)
+				checkJob(t, j)
+			},
+		})
+	})
+}
+
+// checkStep holds one accepted event to the table and to the fences.
+func checkStep(t *rapid.T, event job.Event, before, after job.Job) {
+	if before.State != after.State {
+		found := false
+		for _, r := range job.Transitions() {
+			found = found || r.Event == event && r.From == before.State && r.To == after.State
+		}
+		if !found {
+			t.Fatalf("%s went from %s to %s, which is not in the table", event, before.State, after.State)
+		}
+	}
+	if len(after.Attempts) < len(before.Attempts) || len(after.Attempts) > len(before.Attempts)+1 {
+		t.Fatalf("%s went from %d attempts to %d", event, len(before.Attempts), len(after.Attempts))
+	}
+	for i, b := range before.Attempts {
+		a := after.Attempts[i]
+		if b.State.Ended() && !cmp.Equal(a, b) {
+			t.Fatalf("%s changed an attempt that had ended: %+v to %+v", event, b, a)
+		}
+		if a.State < b.State || a.NodeID != b.NodeID || a.Number != b.Number {
+			t.Fatalf("%s moved an attempt backwards: %+v to %+v", event, b, a)
+		}
+	}
+}
+
+// checkJob holds a job to its invariants.
+func checkJob(t *rapid.T, j job.Job) {
+	active, failed, lost := 0, 0, 0
+	for i, a := range j.Attempts {
+		if a.Number != i+1 {
+			t.Fatalf("attempt %d stands at %d", a.Number, i)
+		}
+		if !a.State.Ended() {
+			active++
+			if i != len(j.Attempts)-1 {
+				t.Fatalf("attempt %d has not ended but is not the newest", a.Number)
+			}
+		}
+		if i >= j.ForgivenAttempts {
+			switch a.State {
+			case job.AttemptFailed:
+				failed++
+			case job.AttemptLost:
+				lost++
+			}
+		}
+		if a.State.Ended() == a.FinishedAt.IsZero() {
+			t.Fatalf("attempt %d is %s, finished at %v", a.Number, a.State, a.FinishedAt)
+		}
+	}
+	switch {
+	case (active == 1) != j.State.Active():
+		t.Fatalf("the job is %s with %d live attempts", j.State, active)
+	case j.State.Ended() == j.FinishedAt.IsZero(), j.State.Ended() == (j.Result == nil):
+		t.Fatalf("the job is %s, finished at %v, result %v", j.State, j.FinishedAt, j.Result)
+	case j.CancelRequested && !j.State.Active():
+		t.Fatalf("the job is %s and still to be cancelled", j.State)
+	case !j.NotBefore.IsZero() && j.State != job.Queued:
+		t.Fatalf("the job is %s and still backs off", j.State)
+	case failed > max(1, j.Spec.Retry.MaxAttempts):
+		t.Fatalf("%d attempts failed with %d allowed", failed, j.Spec.Retry.MaxAttempts)
+	case lost > job.MaxLost:
+		t.Fatalf("%d attempts were lost", lost)
+	}
+}

@@ -1,0 +1,284 @@
+package job
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+)
+
+// MaxLost is how many attempts of a job may be lost with their nodes before it
+// fails. Lost attempts do not count against the retry policy, but a job that
+// takes down every node it meets must end somewhere.
+const MaxLost = 10
+
+// Submit makes a new job queued. It must have an id and a time of creation;
+// everything that later transitions write must be unset.
+//
+// Each function below makes one transition of the table, or answers a
+// *fault.Error and leaves the job as it was: Precondition, naming the state,
+// when the table has no such row or the attempt is not the newest.
+func (j *Job) Submit() error {
+	switch {
+	case !ValidID(j.ID):
+		return fault.BadField("id", "%q is not 1 to %d lower-case letters, digits, hyphens and underscores, beginning with a letter or digit", j.ID, maxIDLength)
+	case j.CreatedAt.IsZero():
+		return fault.BadField("createdAt", "is missing; a job needs a time of creation")
+	case len(j.Attempts) > 0 || j.Result != nil || j.CancelRequested:
+		return fault.New(fault.Precondition, "job %s has been worked on; only a new job can be submitted", j.ID)
+	case j.State == Queued:
+		// Callers may say what the job will be.
+		j.State = 0
+	}
+	return j.move(EventSubmit, Queued)
+}
+
+// Claim gives a queued job to a node as its next attempt.
+func (j *Job) Claim(nodeID string, now time.Time) error {
+	if nodeID == "" {
+		return fault.BadField("nodeId", "is empty; a claim names the node")
+	}
+	if err := j.move(EventClaim, Assigned); err != nil {
+		return err
+	}
+	j.Attempts = append(slices.Clip(j.Attempts), Attempt{
+		Number:     len(j.Attempts) + 1,
+		NodeID:     nodeID,
+		State:      AttemptAssigned,
+		AssignedAt: now,
+	})
+	j.Reason = ""
+	j.NotBefore = time.Time{}
+	j.StartedAt = time.Time{}
+	return nil
+}
+
+// Start marks the newest attempt as running. Starting a running attempt again
+// changes nothing.
+func (j *Job) Start(attempt int, at time.Time) (changed bool, err error) {
+	current, err := j.current(attempt, EventStart)
+	if err != nil {
+		return false, err
+	}
+	if current.State == AttemptRunning {
+		return false, nil
+	}
+	if err := j.move(EventStart, Running); err != nil {
+		return false, err
+	}
+	current.State = AttemptRunning
+	current.StartedAt = at
+	j.setCurrent(current)
+	j.StartedAt = at
+	if !j.CancelRequested {
+		j.Reason = ""
+	}
+	return true, nil
+}
+
+// Complete ends the newest attempt as its node saw it. The job then has
+// succeeded, failed or been cancelled, or waits for its next attempt. A job
+// that is to be cancelled is not tried again, however its attempt ended; it
+// only still succeeds when the attempt was done before it could be stopped.
+func (j *Job) Complete(attempt int, end End) error {
+	switch end.State {
+	case AttemptSucceeded, AttemptFailed, AttemptCancelled:
+	default:
+		return fault.BadField("state", "%s is not how a node ends an attempt; allowed are succeeded, failed and cancelled", end.State)
+	}
+	current, err := j.current(attempt, EventComplete)
+	if err != nil {
+		return err
+	}
+	next := Succeeded
+	switch {
+	case end.State == AttemptSucceeded:
+	case end.State == AttemptCancelled, j.CancelRequested:
+		next = Cancelled
+	case j.failures()+1 < j.Spec.Retry.attempts():
+		next = Queued
+	default:
+		next = Failed
+	}
+	if err := j.move(EventComplete, next); err != nil {
+		return err
+	}
+	current.State = end.State
+	current.FinishedAt = end.At
+	current.ExitCode = end.ExitCode
+	current.Reason = end.Reason
+	j.setCurrent(current)
+
+	why := end.Reason
+	if why == "" && end.ExitCode != nil && *end.ExitCode != 0 {
+		why = fmt.Sprintf("exit code %d", *end.ExitCode)
+	}
+	switch next {
+	case Queued:
+		failed := j.failures()
+		backoff := j.Spec.Retry.Backoff(j.ID, failed)
+		j.NotBefore = end.At.Add(backoff)
+		j.Reason = fmt.Sprintf("attempt %d failed%s; %d of %d tries left, the next in %s",
+			attempt, after(": ", why), j.Spec.Retry.attempts()-failed, j.Spec.Retry.attempts(), backoff.Round(time.Millisecond))
+	case Cancelled:
+		j.finish(end.At, cancelledReason(j.CancelReason, why))
+		j.Result = &Result{ExitCode: end.ExitCode, Output: end.Output, Error: j.Reason}
+	case Failed:
+		if why == "" {
+			why = "failed without saying why"
+		}
+		j.finish(end.At, why)
+		j.Result = &Result{ExitCode: end.ExitCode, Output: end.Output, Error: why}
+	default:
+		j.finish(end.At, end.Reason)
+		j.Result = &Result{ExitCode: end.ExitCode, Output: end.Output}
+	}
+	return nil
+}
+
+// Lose marks the newest attempt as lost with its node. The job is queued again,
+// or cancelled when that was asked for, or fails when it was lost too often.
+func (j *Job) Lose(attempt int, reason string, now time.Time) error {
+	current, err := j.current(attempt, EventLose)
+	if err != nil {
+		return err
+	}
+	lost := j.count(AttemptLost) + 1
+	next := Queued
+	switch {
+	case j.CancelRequested:
+		next = Cancelled
+	case lost >= MaxLost:
+		next = Failed
+	}
+	if err := j.move(EventLose, next); err != nil {
+		return err
+	}
+	current.State = AttemptLost
+	current.FinishedAt = now
+	current.Reason = reason
+	j.setCurrent(current)
+
+	switch next {
+	case Cancelled:
+		j.finish(now, cancelledReason(j.CancelReason, "its node was lost meanwhile"))
+		j.Result = &Result{Error: j.Reason}
+	case Failed:
+		j.finish(now, fmt.Sprintf("lost %d nodes; the last: %s%s", lost, current.NodeID, after(": ", reason)))
+		j.Result = &Result{Error: j.Reason}
+	default:
+		j.Reason = fmt.Sprintf("attempt %d was lost with node %s%s; waits for a node", attempt, current.NodeID, after(": ", reason))
+	}
+	return nil
+}
+
+// Cancel ends a queued job at once. A job that a node holds is only marked; it
+// ends with its attempt. Cancelling a cancelled or marked job changes nothing.
+func (j *Job) Cancel(reason string, now time.Time) (changed bool, err error) {
+	switch {
+	case j.State == Cancelled, j.State.Active() && j.CancelRequested:
+		return false, nil
+	case j.State == Queued:
+		if err := j.move(EventCancel, Cancelled); err != nil {
+			return false, err
+		}
+		j.finish(now, cancelledReason(reason, ""))
+		j.Result = &Result{Error: j.Reason}
+		return true, nil
+	}
+	if err := j.move(EventCancel, j.State); err != nil {
+		return false, err
+	}
+	j.CancelRequested = true
+	j.CancelReason = reason
+	j.Reason = "being cancelled" + after(": ", reason)
+	return true, nil
+}
+
+// Retry queues a failed or cancelled job again, with the retry policy counting
+// from anew. Retrying a queued job changes nothing.
+func (j *Job) Retry() (changed bool, err error) {
+	if j.State == Queued {
+		return false, nil
+	}
+	if err := j.move(EventRetry, Queued); err != nil {
+		return false, err
+	}
+	j.Reason = ""
+	j.Result = nil
+	j.FinishedAt = time.Time{}
+	j.NotBefore = time.Time{}
+	j.ForgivenAttempts = len(j.Attempts)
+	return true, nil
+}
+
+// Current is the newest attempt; false when there was none yet.
+func (j *Job) Current() (Attempt, bool) {
+	if len(j.Attempts) == 0 {
+		return Attempt{}, false
+	}
+	return j.Attempts[len(j.Attempts)-1], true
+}
+
+// current is the attempt that an event of a node is about. Only the newest
+// attempt can be spoken for, and only until it has ended: this is the fence
+// that keeps a node that lost its lease from touching the job.
+func (j *Job) current(number int, event Event) (Attempt, error) {
+	newest, ok := j.Current()
+	switch {
+	case !ok:
+		return Attempt{}, fault.New(fault.Precondition, "job %s is %s and has no attempt %d; it cannot be %s", j.ID, j.State, number, event.action())
+	case newest.Number != number:
+		return Attempt{}, fault.New(fault.Precondition, "attempt %d of job %s is not its newest, which is %d; it cannot be %s", number, j.ID, newest.Number, event.action())
+	case newest.State.Ended():
+		return Attempt{}, fault.New(fault.Precondition, "attempt %d of job %s is %s; it cannot be %s", number, j.ID, newest.State, event.action())
+	}
+	return newest, nil
+}
+
+// setCurrent replaces the newest attempt in a copy of the list.
+func (j *Job) setCurrent(a Attempt) {
+	j.Attempts = slices.Clone(j.Attempts)
+	j.Attempts[len(j.Attempts)-1] = a
+}
+
+// finish fills in what every ended job has.
+func (j *Job) finish(at time.Time, reason string) {
+	j.FinishedAt = at
+	j.Reason = reason
+	j.NotBefore = time.Time{}
+	j.CancelRequested = false
+	j.CancelReason = ""
+}
+
+// failures counts the attempts that failed by themselves.
+func (j *Job) failures() int { return j.count(AttemptFailed) }
+
+// count counts the attempts in a state that are not forgiven.
+func (j *Job) count(state AttemptState) int {
+	n := 0
+	for _, a := range j.Attempts[j.ForgivenAttempts:] {
+		if a.State == state {
+			n++
+		}
+	}
+	return n
+}
+
+// cancelledReason puts together who wanted it and what came of it.
+func cancelledReason(wanted, met string) string {
+	text := "cancelled" + after(": ", wanted)
+	if met != "" && met != wanted && met != "cancelled" {
+		text += " (" + met + ")"
+	}
+	return text
+}
+
+// after is text with a separator before it, or nothing.
+func after(separator, text string) string {
+	if text == "" {
+		return ""
+	}
+	return separator + text
+}
