@@ -15,24 +15,31 @@ import (
 
 // Store keeps nodes, jobs and deployments. Every method that changes something
 // returns after the change is durable. Errors are *fault.Error: NotFound,
-// Precondition (with the state met), Unavailable (closed, disk full), ...
-// Methods are safe for concurrent use.
+// Precondition (with the state met), Unavailable (closed, disk full, context
+// done), ... A context that is done either prevents a change, and the error
+// says so, or comes too late and the change's result is answered.
+// Methods are safe for concurrent use. What they answer may be shared with the
+// store: maps, slices and pointers in it are not written to, by neither side.
 type Store interface {
 	// SaveNode inserts or replaces what is known of a node.
 	SaveNode(ctx context.Context, n node.Known) error
-	// TouchNodes sets LastSeenAt of nodes, in one transaction.
+	// TouchNodes sets LastSeenAt of nodes, in one transaction. Nodes that are
+	// not known are passed over: they may just have been deleted.
 	TouchNodes(ctx context.Context, seen map[string]time.Time) error
+	// DeleteNode forgets a node. NotFound.
 	DeleteNode(ctx context.Context, id string) error
 	// ListNodes answers all known nodes, ordered by id.
 	ListNodes(ctx context.Context) ([]node.Known, error)
 
 	// SubmitJob inserts a queued job. When the idempotency key is taken, the
-	// job that holds it is answered instead and created is false.
+	// job that holds it is answered instead and created is false. An id that
+	// is taken is AlreadyExists.
 	SubmitJob(ctx context.Context, j job.Job) (stored job.Job, created bool, err error)
 	GetJob(ctx context.Context, id string) (job.Job, error)
 	// ListJobs answers jobs newest first (by creation time, then id).
 	ListJobs(ctx context.Context, f JobFilter) (JobPage, error)
-	// PendingJobs calls f with every job that has not ended, oldest first.
+	// PendingJobs calls f with every job that has not ended, oldest first, as
+	// they were at one moment. It stops at f's first error and answers it.
 	PendingJobs(ctx context.Context, f func(job.Job) error) error
 	// CountJobs answers how many jobs there are in each state.
 	CountJobs(ctx context.Context) (map[job.State]int64, error)
@@ -53,8 +60,9 @@ type Store interface {
 	// LoseAttempt marks an attempt whose lease ran out as lost and queues the
 	// job again.
 	LoseAttempt(ctx context.Context, ref job.Ref, reason string, now time.Time) (job.Job, error)
-	// CancelJob cancels a job that has not ended; a cancelled one is answered
-	// unchanged.
+	// CancelJob cancels a queued job at once and marks one that a node holds
+	// (job.Job.CancelRequested), which then ends with its attempt. A cancelled
+	// or marked job is answered unchanged.
 	CancelJob(ctx context.Context, id, reason string, now time.Time) (job.Job, error)
 	// RetryJob queues a failed or cancelled job again; a queued one is
 	// answered unchanged.
@@ -62,13 +70,15 @@ type Store interface {
 
 	// PutDeployment inserts or replaces a deployment, without its replicas.
 	PutDeployment(ctx context.Context, d model.Deployment) error
-	// DeleteDeployment removes a deployment and its replicas.
+	// DeleteDeployment removes a deployment and its replicas. NotFound.
 	DeleteDeployment(ctx context.Context, name string) error
-	// PutReplica inserts or replaces the placement of a replica.
+	// PutReplica inserts or replaces the placement of a replica. NotFound when
+	// its deployment is not there.
 	PutReplica(ctx context.Context, r model.Replica) error
+	// DeleteReplica removes the placement of a replica. NotFound.
 	DeleteReplica(ctx context.Context, id string) error
-	// ListDeployments answers all deployments with the placement of their
-	// replicas, ordered by name. Observed state is not kept.
+	// ListDeployments answers all deployments ordered by name, with the
+	// placement of their replicas ordered by id. Observed state is not kept.
 	ListDeployments(ctx context.Context) ([]model.Deployment, error)
 
 	// Close makes everything durable and releases the data directory.
@@ -81,9 +91,9 @@ type JobFilter struct {
 	// NodeID is the node of the newest attempt.
 	NodeID string
 	Labels label.Selector
-	// Limit is at least 1 and at most 1,000.
+	// Limit is at least 1 and at most MaxPage.
 	Limit int
-	// After is the cursor of the last page.
+	// After is the cursor of the last page: JobPage.Next.
 	After string
 }
 
@@ -91,30 +101,4 @@ type JobFilter struct {
 type JobPage struct {
 	Jobs []job.Job
 	Next string
-}
-
-// LogStore keeps the logs of attempts beside the database.
-type LogStore interface {
-	// Open prepares an attempt's log for appending and answers how many
-	// entries of each stream it holds.
-	Open(ctx context.Context, ref job.Ref) (LogWriter, error)
-	// Read answers entries of a job in the order in which they were stored,
-	// from the position on. Position is opaque; "" is the beginning. attempt 0
-	// means all. The answer holds at most limit entries; an empty answer means
-	// that there is no more for now.
-	Read(ctx context.Context, jobID string, attempt int, position string, limit int) (entries []job.LogEntry, next string, err error)
-	// Tail answers the position before the last n entries.
-	Tail(ctx context.Context, jobID string, attempt int, n int) (position string, err error)
-	// Changed answers a channel that is closed when a log of the job grows or
-	// is closed after the call.
-	Changed(jobID string) <-chan struct{}
-	Close() error
-}
-
-// LogWriter appends to one attempt's log. Entries whose line number is not
-// above what is held are dropped, so that sending twice stores once.
-type LogWriter interface {
-	Held() (stdoutLines, stderrLines int64)
-	Append(entries []job.LogEntry) error
-	Close() error
 }
