@@ -1,0 +1,284 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"google.golang.org/protobuf/proto"
+
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+func (c *cli) jobCommand() *cobra.Command {
+	return group("job", "Submit jobs and follow them", []string{"jobs"},
+		c.jobSubmit(), c.jobList(), c.jobShow(), c.jobLogs(),
+		c.jobChange("cancel", "Cancel jobs", &orchionv1.CancelJobRequest{}),
+		c.jobChange("retry", "Queue failed or cancelled jobs again", &orchionv1.RetryJobRequest{}),
+		c.jobExplain())
+}
+
+func (c *cli) jobList() *cobra.Command {
+	var states []string
+	var node, label string
+	var limit int
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List jobs, newest first",
+		Example: "  orchion job ls --state running,queued\n  orchion job ls --node attic -n 0",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return usagef("--limit is %d; it must be 0 (all) or more", limit)
+			}
+			query := url.Values{}
+			if len(states) > 0 {
+				var names []string
+				for _, state := range states {
+					name := "JOB_STATE_" + strings.ToUpper(state)
+					if orchionv1.JobState_value[name] == 0 {
+						return usagef("--state is %q; it must be queued, assigned, running, succeeded, failed or cancelled", state)
+					}
+					names = append(names, name)
+				}
+				query.Set("state", strings.Join(names, ","))
+			}
+			if node != "" {
+				query.Set("nodeId", node)
+			}
+			if label != "" {
+				query.Set("label", label)
+			}
+			list := &orchionv1.ListJobsResponse{}
+			err := c.pages(query, func() (string, error) {
+				if limit > 0 {
+					query.Set("pageSize", strconv.Itoa(min(limit-len(list.GetJobs()), 1000)))
+				}
+				page := &orchionv1.ListJobsResponse{}
+				err := c.client().call(cmd.Context(), http.MethodGet, "/api/jobs", query, nil, page)
+				list.Jobs = append(list.Jobs, page.GetJobs()...)
+				if limit > 0 && len(list.GetJobs()) >= limit {
+					return "", err
+				}
+				return page.GetNextPageToken(), err
+			})
+			if err != nil {
+				return err
+			}
+			return c.show(cmd.OutOrStdout(), list, func(w io.Writer) error {
+				if len(list.GetJobs()) == 0 {
+					_, err := fmt.Fprintln(w, "No jobs. Submit one: orchion job submit --image docker.io/library/busybox -- echo hello")
+					return err
+				}
+				rows := [][]string{{"ID", "NAME", "STATE", "NODE", "ATTEMPT", "AGE", "TOOK", "REASON"}}
+				for _, j := range list.GetJobs() {
+					rows = append(rows, jobRow(j))
+				}
+				return table(w, rows...)
+			})
+		},
+	}
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only jobs in these states")
+	cmd.Flags().StringVar(&node, "node", "", "only jobs whose newest attempt is on this node")
+	cmd.Flags().StringVarP(&label, "label", "l", "", "only jobs with these labels: key=value, key!=value or key")
+	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "how many at the most; 0: all")
+	return cmd
+}
+
+func jobRow(j *orchionv1.Job) []string {
+	node, attempt := "-", "-"
+	if n := len(j.GetAttempts()); n > 0 {
+		node, attempt = j.GetAttempts()[n-1].GetNodeId(), strconv.Itoa(n)
+	}
+	return []string{j.GetId(), j.GetName(), jobState(j), node, attempt, age(j.GetCreatedAt()), took(j), orDash(j.GetReason())}
+}
+
+func jobState(j *orchionv1.Job) string { return enumText(j.GetState().String(), "JOB_STATE_") }
+
+func took(j *orchionv1.Job) string {
+	switch {
+	case j.GetStartedAt() == nil:
+		return "-"
+	case j.GetFinishedAt() == nil:
+		return age(j.GetStartedAt())
+	default:
+		return short(j.GetFinishedAt().AsTime().Sub(j.GetStartedAt().AsTime()))
+	}
+}
+
+func (c *cli) jobShow() *cobra.Command {
+	return &cobra.Command{
+		Use:               "show ID",
+		Short:             "Show one job with its attempts",
+		Args:              exactly("ID"),
+		ValidArgsFunction: c.completeJobs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			j := &orchionv1.Job{}
+			if err := c.client().call(cmd.Context(), http.MethodGet, "/api/jobs/"+segment(args[0]), nil, nil, j); err != nil {
+				return err
+			}
+			return c.show(cmd.OutOrStdout(), j, func(w io.Writer) error { return jobFacts(w, j) })
+		},
+	}
+}
+
+func jobFacts(w io.Writer, j *orchionv1.Job) error {
+	facts := [][]string{
+		{"id", j.GetId()},
+		{"name", j.GetName()},
+		{"state", jobState(j)},
+		{"reason", orDash(j.GetReason())},
+	}
+	if container := j.GetSpec().GetContainer(); container != nil {
+		facts = append(facts, []string{"image", container.GetImage()})
+		if words := append(append([]string{}, container.GetCommand()...), container.GetArgs()...); len(words) > 0 {
+			facts = append(facts, []string{"command", strings.Join(words, " ")})
+		}
+		if len(container.GetModels()) > 0 {
+			facts = append(facts, []string{"models", strings.Join(container.GetModels(), ", ")})
+		}
+	}
+	if chat := j.GetSpec().GetChat(); chat != nil {
+		facts = append(facts, []string{"model", chat.GetModel()})
+	}
+	if result := j.GetResult(); result != nil {
+		if result.ExitCode != nil {
+			facts = append(facts, []string{"exit code", strconv.Itoa(int(result.GetExitCode()))})
+		}
+		facts = append(facts, []string{"output", orDash(strings.TrimSpace(result.GetOutput()))})
+		if result.GetError() != "" {
+			facts = append(facts, []string{"error", result.GetError()})
+		}
+	}
+	facts = append(facts, []string{"created", age(j.GetCreatedAt()) + " ago"}, []string{"took", took(j)})
+	if err := table(w, facts...); err != nil {
+		return err
+	}
+	if len(j.GetAttempts()) == 0 {
+		return nil
+	}
+	rows := [][]string{{"ATTEMPT", "NODE", "STATE", "EXIT", "STARTED", "REASON"}}
+	for _, a := range j.GetAttempts() {
+		exit := "-"
+		if a.ExitCode != nil {
+			exit = strconv.Itoa(int(a.GetExitCode()))
+		}
+		rows = append(rows, []string{
+			strconv.Itoa(int(a.GetNumber())), a.GetNodeId(), enumText(a.GetState().String(), "ATTEMPT_STATE_"),
+			exit, age(a.GetStartedAt()), orDash(a.GetReason()),
+		})
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return table(w, rows...)
+}
+
+func (c *cli) jobLogs() *cobra.Command {
+	var options logOptions
+	cmd := &cobra.Command{
+		Use:               "logs ID",
+		Short:             "Print the log of a job; its stderr goes to stderr",
+		Example:           "  orchion job logs -f ID\n  orchion job logs --attempt 1 --tail 100 --timestamps ID",
+		Args:              exactly("ID"),
+		ValidArgsFunction: c.completeJobs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if options.attempt < 0 || options.tail < 0 {
+				return usagef("--attempt and --tail must be 0 or more")
+			}
+			return c.copyLogs(cmd.Context(), args[0], options, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().BoolVarP(&options.follow, "follow", "f", false, "go on until the job has ended")
+	cmd.Flags().IntVar(&options.attempt, "attempt", 0, "only this attempt; 0: all")
+	cmd.Flags().IntVar(&options.tail, "tail", 0, "only the last so many lines; 0: all")
+	cmd.Flags().BoolVarP(&options.timestamps, "timestamps", "t", false, "put the time before each line")
+	return cmd
+}
+
+func (c *cli) jobChange(verb, short string, body proto.Message) *cobra.Command {
+	return &cobra.Command{
+		Use:               verb + " ID...",
+		Short:             short,
+		Args:              atLeastOne("ID"),
+		ValidArgsFunction: c.completeJobs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return each(args, func(id string) error {
+				j := &orchionv1.Job{}
+				if err := c.client().call(cmd.Context(), http.MethodPost, "/api/jobs/"+segment(id)+":"+verb, nil, body, j); err != nil {
+					return err
+				}
+				return c.show(cmd.OutOrStdout(), j, func(w io.Writer) error {
+					text := j.GetId() + " is " + jobState(j)
+					if j.GetReason() != "" {
+						text += ": " + printable(j.GetReason())
+					}
+					_, err := fmt.Fprintln(w, text)
+					return err
+				})
+			})
+		},
+	}
+}
+
+func (c *cli) jobExplain() *cobra.Command {
+	return &cobra.Command{
+		Use:               "explain ID",
+		Short:             "Say for every machine whether a job fits there, and why not",
+		Args:              exactly("ID"),
+		ValidArgsFunction: c.completeJobs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			answer := &orchionv1.ExplainJobResponse{}
+			if err := c.client().call(cmd.Context(), http.MethodGet, "/api/jobs/"+segment(args[0])+"/explain", nil, nil, answer); err != nil {
+				return err
+			}
+			return c.show(cmd.OutOrStdout(), answer, func(w io.Writer) error {
+				if answer.GetSummary() != "" {
+					if _, err := fmt.Fprintln(w, printable(answer.GetSummary())); err != nil {
+						return err
+					}
+				}
+				rows := [][]string{{"NODE", "HOSTNAME", "FITS", "SCORE", "WHY NOT"}}
+				for _, n := range answer.GetNodes() {
+					fits := "no"
+					if n.GetFits() {
+						fits = "yes"
+					}
+					rows = append(rows, []string{n.GetNodeId(), n.GetHostname(), fits, strconv.FormatFloat(n.GetScore(), 'f', 2, 64), orDash(strings.Join(n.GetReasons(), "; "))})
+				}
+				return table(w, rows...)
+			})
+		},
+	}
+}
+
+func (c *cli) completeJobs(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	list := &orchionv1.ListJobsResponse{}
+	if err := c.client().call(cmd.Context(), http.MethodGet, "/api/jobs", url.Values{"pageSize": {"100"}}, nil, list); err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var ids []cobra.Completion
+	for _, j := range list.GetJobs() {
+		ids = append(ids, cobra.CompletionWithDesc(j.GetId(), j.GetName()+", "+jobState(j)))
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// terminal says whether a job has ended.
+func terminal(s orchionv1.JobState) bool {
+	switch s {
+	case orchionv1.JobState_JOB_STATE_SUCCEEDED, orchionv1.JobState_JOB_STATE_FAILED, orchionv1.JobState_JOB_STATE_CANCELLED:
+		return true
+	}
+	return false
+}
+
+// pollInterval is how often a state is asked for while a person waits.
+const pollInterval = 300 * time.Millisecond

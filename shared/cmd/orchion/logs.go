@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+type logOptions struct {
+	follow        bool
+	attempt, tail int
+	timestamps    bool
+}
+
+// maxLogLine is above the longest entry that the orchestrator sends, as JSON.
+const maxLogLine = 1 << 20
+
+// copyLogs prints a job's log: stdout to out, stderr to errOut, each line as it
+// comes.
+func (c *cli) copyLogs(ctx context.Context, id string, options logOptions, out, errOut io.Writer) error {
+	query := url.Values{}
+	if options.follow {
+		query.Set("follow", "true")
+	}
+	if options.attempt > 0 {
+		query.Set("attempt", strconv.Itoa(options.attempt))
+	}
+	if options.tail > 0 {
+		query.Set("tail", strconv.Itoa(options.tail))
+	}
+	response, err := c.client().stream(ctx, http.MethodGet, "/api/jobs/"+segment(id)+"/logs", query, "application/x-ndjson", nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }() // only read from
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLogLine)
+	raw := c.output != outputTable
+	for lines.Scan() {
+		if raw {
+			if _, err := fmt.Fprintf(out, "%s\n", lines.Bytes()); err != nil {
+				return err
+			}
+			continue
+		}
+		entry := &orchionv1.LogEntry{}
+		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(lines.Bytes(), entry); err != nil {
+			return fmt.Errorf("the log's stream: %w", err)
+		}
+		if err := printEntry(entry, options.timestamps, out, errOut); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("the log broke off: %w", err)
+	}
+	return nil
+}
+
+func printEntry(entry *orchionv1.LogEntry, timestamps bool, out, errOut io.Writer) error {
+	w := out
+	if entry.GetStream() == "stderr" {
+		w = errOut
+	}
+	if timestamps {
+		if _, err := fmt.Fprint(w, entry.GetTime().AsTime().Local().Format(time.RFC3339Nano), " "); err != nil {
+			return err
+		}
+	}
+	// To a pipe the text goes as it is; a terminal is kept from being steered
+	// by more than colours.
+	text := entry.GetText()
+	if isTerminal(w) {
+		text = withoutControls(text)
+	}
+	_, err := fmt.Fprintln(w, text)
+	return err
+}

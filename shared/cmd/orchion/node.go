@@ -1,0 +1,232 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+func (c *cli) nodeCommand() *cobra.Command {
+	return group("node", "Show and steer the machines", []string{"nodes"},
+		c.nodeList(), c.nodeShow(), c.nodeDrain(true), c.nodeDrain(false), c.nodeLabel(), c.nodeRemove())
+}
+
+func (c *cli) nodeList() *cobra.Command {
+	var all bool
+	var label string
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List the machines",
+		Example: "  orchion node ls\n  orchion node ls --all --label room=office",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			query := url.Values{}
+			if all {
+				query.Set("state", "all")
+			}
+			if label != "" {
+				query.Set("label", label)
+			}
+			list := &orchionv1.ListNodesResponse{}
+			err := c.pages(query, func() (string, error) {
+				page := &orchionv1.ListNodesResponse{}
+				err := c.client().call(cmd.Context(), http.MethodGet, "/api/nodes", query, nil, page)
+				list.Nodes = append(list.Nodes, page.GetNodes()...)
+				list.TotalSize = page.GetTotalSize()
+				return page.GetNextPageToken(), err
+			})
+			if err != nil {
+				return err
+			}
+			return c.show(cmd.OutOrStdout(), list, func(w io.Writer) error {
+				if len(list.GetNodes()) == 0 {
+					_, err := fmt.Fprintln(w, "No nodes yet. On each machine run: node-agent --orchestrator HOST:50051")
+					return err
+				}
+				rows := [][]string{{"ID", "HOSTNAME", "STATE", "CORES", "MEMORY", "GPUS", "RUNTIMES", "JOBS", "SEEN"}}
+				for _, n := range list.GetNodes() {
+					rows = append(rows, nodeRow(n))
+				}
+				return table(w, rows...)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "also those that are gone")
+	cmd.Flags().StringVarP(&label, "label", "l", "", "only those with these labels: key=value, key!=value or key, with commas between")
+	return cmd
+}
+
+// pages calls fetch for page after page; fetch answers the next one's token.
+func (c *cli) pages(query url.Values, fetch func() (string, error)) error {
+	query.Set("pageSize", "1000")
+	for {
+		next, err := fetch()
+		if err != nil || next == "" {
+			return err
+		}
+		query.Set("pageToken", next)
+	}
+}
+
+func nodeRow(n *orchionv1.Node) []string {
+	capabilities := n.GetCapabilities()
+	var runtimes []string
+	for _, r := range capabilities.GetRuntimes() {
+		runtimes = append(runtimes, r.GetName())
+	}
+	return []string{
+		n.GetId(), n.GetHostname(), enumText(n.GetState().String(), "NODE_STATE_"),
+		strconv.Itoa(int(capabilities.GetCpu().GetLogicalCores())),
+		bytesText(capabilities.GetMemory().GetTotalBytes()),
+		strconv.Itoa(len(capabilities.GetGpus())),
+		orDash(strings.Join(runtimes, ",")),
+		strconv.Itoa(int(n.GetUsage().GetRunningJobs())),
+		age(n.GetLastHeartbeatAt()),
+	}
+}
+
+func (c *cli) nodeShow() *cobra.Command {
+	return &cobra.Command{
+		Use:               "show ID",
+		Short:             "Show one machine with all it can do",
+		Args:              exactly("ID"),
+		ValidArgsFunction: c.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n := &orchionv1.Node{}
+			if err := c.client().call(cmd.Context(), http.MethodGet, "/api/nodes/"+segment(args[0]), nil, nil, n); err != nil {
+				return err
+			}
+			return c.show(cmd.OutOrStdout(), n, func(w io.Writer) error { return table(w, nodeFacts(n)...) })
+		},
+	}
+}
+
+func nodeFacts(n *orchionv1.Node) [][]string {
+	capabilities, usage := n.GetCapabilities(), n.GetUsage()
+	facts := [][]string{
+		{"id", n.GetId()},
+		{"hostname", n.GetHostname()},
+		{"state", enumText(n.GetState().String(), "NODE_STATE_")},
+		{"address", orDash(n.GetAddress())},
+		{"agent", orDash(n.GetAgentVersion())},
+		{"system", strings.Join([]string{capabilities.GetOs() + "/" + capabilities.GetArch(), capabilities.GetPlatform(), capabilities.GetKernel()}, ", ")},
+		{"cpu", fmt.Sprintf("%s, %d cores, %d threads, %.0f %% busy", capabilities.GetCpu().GetModel(), capabilities.GetCpu().GetPhysicalCores(), capabilities.GetCpu().GetLogicalCores(), usage.GetCpuPercent())},
+		{"memory", fmt.Sprintf("%s, %s used", bytesText(capabilities.GetMemory().GetTotalBytes()), bytesText(usage.GetMemoryUsedBytes()))},
+		{"disk", fmt.Sprintf("%s, %s used, at %s", bytesText(capabilities.GetDisk().GetTotalBytes()), bytesText(usage.GetDiskUsedBytes()), capabilities.GetDisk().GetPath())},
+	}
+	for _, gpu := range capabilities.GetGpus() {
+		facts = append(facts, []string{"gpu", fmt.Sprintf("%s, %s, driver %s, %s", gpu.GetModel(), bytesText(gpu.GetMemoryBytes()), orDash(gpu.GetDriverVersion()), gpu.GetUuid())})
+	}
+	for _, r := range capabilities.GetRuntimes() {
+		facts = append(facts, []string{"runtime", fmt.Sprintf("%s %s at %s", r.GetName(), r.GetVersion(), r.GetEndpoint())})
+	}
+	for _, e := range capabilities.GetEngines() {
+		facts = append(facts, []string{"engine", fmt.Sprintf("%s %s at %s: %s", e.GetName(), e.GetVersion(), e.GetEndpoint(), orDash(strings.Join(e.GetModels(), ", ")))})
+	}
+	for _, key := range slices.Sorted(maps.Keys(n.GetLabels())) {
+		facts = append(facts, []string{"label", key + "=" + n.GetLabels()[key]})
+	}
+	return append(facts,
+		[]string{"jobs", strconv.Itoa(int(usage.GetRunningJobs()))},
+		[]string{"registered", age(n.GetRegisteredAt()) + " ago"},
+		[]string{"seen", age(n.GetLastHeartbeatAt()) + " ago"})
+}
+
+func (c *cli) nodeDrain(drain bool) *cobra.Command {
+	verb, short := "drain", "Let machines take no new work; what runs there ends by itself"
+	if !drain {
+		verb, short = "undrain", "Let drained machines take work again"
+	}
+	return &cobra.Command{
+		Use:               verb + " ID...",
+		Short:             short,
+		Args:              atLeastOne("ID"),
+		ValidArgsFunction: c.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return each(args, func(id string) error {
+				n := &orchionv1.Node{}
+				if err := c.client().call(cmd.Context(), http.MethodPost, "/api/nodes/"+segment(id)+":"+verb, nil, &orchionv1.DrainNodeRequest{}, n); err != nil {
+					return err
+				}
+				return c.show(cmd.OutOrStdout(), n, func(w io.Writer) error {
+					_, err := fmt.Fprintf(w, "%s is %s\n", n.GetId(), enumText(n.GetState().String(), "NODE_STATE_"))
+					return err
+				})
+			})
+		},
+	}
+}
+
+func (c *cli) nodeLabel() *cobra.Command {
+	return &cobra.Command{
+		Use:               "label ID KEY=VALUE... KEY-...",
+		Short:             "Put labels on a machine, or take them off with KEY-",
+		Example:           "  orchion node label attic room=office gpu=rtx\n  orchion node label attic gpu-",
+		Args:              atLeastOne("ID and label"),
+		ValidArgsFunction: c.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return usagef("%s takes the node's id and then labels as key=value or key-", cmd.CommandPath())
+			}
+			path := "/api/nodes/" + segment(args[0])
+			n := &orchionv1.Node{}
+			if err := c.client().call(cmd.Context(), http.MethodGet, path, nil, nil, n); err != nil {
+				return err
+			}
+			labels := maps.Clone(n.GetLabels())
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			for _, change := range args[1:] {
+				if key, value, ok := strings.Cut(change, "="); ok && key != "" {
+					labels[key] = value
+				} else if key, ok := strings.CutSuffix(change, "-"); ok && key != "" {
+					delete(labels, key)
+				} else {
+					return usagef("the label %q is neither key=value nor key-", change)
+				}
+			}
+			if err := c.client().call(cmd.Context(), http.MethodPatch, path, nil, &orchionv1.UpdateNodeRequest{Labels: labels}, n); err != nil {
+				return err
+			}
+			return c.show(cmd.OutOrStdout(), n, func(w io.Writer) error { return table(w, nodeFacts(n)...) })
+		},
+	}
+}
+
+func (c *cli) nodeRemove() *cobra.Command {
+	return &cobra.Command{
+		Use:               "rm ID...",
+		Short:             "Forget machines that are gone",
+		Args:              atLeastOne("ID"),
+		ValidArgsFunction: c.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return each(args, func(id string) error {
+				return c.client().call(cmd.Context(), http.MethodDelete, "/api/nodes/"+segment(id), nil, nil, nil)
+			})
+		},
+	}
+}
+
+func (c *cli) completeNodes(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	list := &orchionv1.ListNodesResponse{}
+	query := url.Values{"state": {"all"}, "pageSize": {"1000"}}
+	if err := c.client().call(cmd.Context(), http.MethodGet, "/api/nodes", query, nil, list); err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var ids []cobra.Completion
+	for _, n := range list.GetNodes() {
+		ids = append(ids, cobra.CompletionWithDesc(n.GetId(), n.GetHostname()))
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

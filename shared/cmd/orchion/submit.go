@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// submission is what the flags of job submit say.
+type submission struct {
+	name, key         string
+	labels            []string
+	image, pull       string
+	command           string
+	env, models       []string
+	chat, system      string
+	maxTokens         int32
+	cpu, memory       string
+	gpus              int32
+	gpuMemory         string
+	constraints       []string
+	priority, retries int32
+	timeout           time.Duration
+	follow            bool
+}
+
+func (c *cli) jobSubmit() *cobra.Command {
+	var s submission
+	cmd := &cobra.Command{
+		Use:   "submit {--image IMAGE [-- ARG...] | --chat MODEL PROMPT...}",
+		Short: "Submit a job: a container, or one prompt to a model",
+		Long: "Submits a job and prints its id; with --follow also its log, and ends with its exit code.\n" +
+			"What follows -- are the container's arguments. With --model the job may call that model:\n" +
+			"OPENAI_BASE_URL and OPENAI_API_KEY are then in its environment.",
+		Example: "  orchion job submit --image docker.io/library/busybox -- echo hello\n" +
+			"  orchion job submit --follow --image my-agent --model qwen3:0.6b --env TASK=tidy --memory 512MiB\n" +
+			"  orchion job submit --follow --chat qwen3:0.6b \"Name three rivers\"\n" +
+			"  orchion job submit --image trainer --gpus 1 --constraint 'gpu.memory>=16GiB' --retry 3",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request, err := s.request(args)
+			if err != nil {
+				return err
+			}
+			j := &orchionv1.Job{}
+			if err := c.client().call(cmd.Context(), http.MethodPost, "/api/jobs", nil, request, j); err != nil {
+				return err
+			}
+			if s.follow {
+				return c.follow(cmd, j.GetId())
+			}
+			return c.show(cmd.OutOrStdout(), j, func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, j.GetId())
+				return err
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.image, "image", "", "the container's image")
+	f.StringVar(&s.command, "command", "", "replaces the image's entrypoint, split at spaces")
+	f.StringArrayVarP(&s.env, "env", "e", nil, "an environment variable, NAME=VALUE (repeatable)")
+	f.StringArrayVarP(&s.models, "model", "m", nil, "a model that the job may call (repeatable)")
+	f.StringVar(&s.pull, "pull", "missing", "when to pull the image: missing, always, never")
+	f.StringVar(&s.chat, "chat", "", "ask this model instead of running a container; the arguments are the prompt")
+	f.StringVar(&s.system, "system", "", "with --chat: what the model is told first")
+	f.Int32Var(&s.maxTokens, "max-tokens", 0, "with --chat: the longest answer; 0: the model's own limit")
+	f.StringVar(&s.name, "name", "", "a name for people")
+	f.StringArrayVarP(&s.labels, "label", "l", nil, "a label, key=value (repeatable)")
+	f.StringVar(&s.key, "idempotency-key", "", "submitting again with the same key answers the same job")
+	f.StringVar(&s.cpu, "cpu", "", "cores, such as 0.5 or 2")
+	f.StringVar(&s.memory, "memory", "", "memory, such as 512MiB or 2GiB")
+	f.Int32Var(&s.gpus, "gpus", 0, "how many GPUs")
+	f.StringVar(&s.gpuMemory, "gpu-memory", "", "memory of each GPU, such as 16GiB")
+	f.StringArrayVar(&s.constraints, "constraint", nil, "where it may run, such as os=linux or 'label.room in (office,lab)' (repeatable)")
+	f.Int32Var(&s.priority, "priority", 0, "higher first, -1000 to 1000")
+	f.Int32Var(&s.retries, "retry", 0, "how many attempts it gets when it fails; 0 or 1: one")
+	f.DurationVar(&s.timeout, "timeout", 0, "how long one attempt may run, such as 10m; 0: without end")
+	f.BoolVarP(&s.follow, "follow", "f", false, "print its log until it has ended, and end with its exit code")
+	return cmd
+}
+
+var pullPolicies = map[string]orchionv1.PullPolicy{
+	"missing": orchionv1.PullPolicy_PULL_POLICY_IF_NOT_PRESENT,
+	"always":  orchionv1.PullPolicy_PULL_POLICY_ALWAYS,
+	"never":   orchionv1.PullPolicy_PULL_POLICY_NEVER,
+}
+
+func (s *submission) request(args []string) (*orchionv1.SubmitJobRequest, error) {
+	labels, err := keyValues("label", s.labels)
+	if err != nil {
+		return nil, err
+	}
+	spec := &orchionv1.JobSpec{Constraints: s.constraints, Priority: s.priority}
+	switch {
+	case (s.image == "") == (s.chat == ""):
+		return nil, usagef("name either a container's image with --image or a model with --chat")
+	case s.chat != "":
+		if len(args) == 0 {
+			return nil, usagef("--chat needs a prompt: orchion job submit --chat %s \"...\"", s.chat)
+		}
+		chat := &orchionv1.ChatSpec{Model: s.chat, MaxTokens: s.maxTokens}
+		if s.system != "" {
+			chat.Messages = append(chat.Messages, &orchionv1.ChatMessage{Role: "system", Content: s.system})
+		}
+		chat.Messages = append(chat.Messages, &orchionv1.ChatMessage{Role: "user", Content: strings.Join(args, " ")})
+		spec.Kind = &orchionv1.JobSpec_Chat{Chat: chat}
+	default:
+		env, err := keyValues("env", s.env)
+		if err != nil {
+			return nil, err
+		}
+		policy, ok := pullPolicies[s.pull]
+		if !ok {
+			return nil, usagef("--pull is %q; it must be missing, always or never", s.pull)
+		}
+		spec.Kind = &orchionv1.JobSpec_Container{Container: &orchionv1.ContainerSpec{
+			Image: s.image, Command: strings.Fields(s.command), Args: args, Env: env, PullPolicy: policy, Models: s.models,
+		}}
+	}
+	if spec.Resources, err = s.resources(); err != nil {
+		return nil, err
+	}
+	if s.retries > 0 {
+		spec.Retry = &orchionv1.RetryPolicy{MaxAttempts: s.retries}
+	}
+	if s.timeout > 0 {
+		spec.Timeout = durationpb.New(s.timeout)
+	}
+	return &orchionv1.SubmitJobRequest{Name: s.name, Labels: labels, IdempotencyKey: s.key, Spec: spec}, nil
+}
+
+func (s *submission) resources() (*orchionv1.Resources, error) {
+	r := &orchionv1.Resources{Gpus: s.gpus}
+	if s.cpu != "" {
+		cores, err := strconv.ParseFloat(s.cpu, 64)
+		if err != nil || cores <= 0 || cores > 1e6 {
+			return nil, usagef("--cpu is %q; it must be a number of cores such as 0.5 or 2", s.cpu)
+		}
+		r.CpuMillis = int64(cores * 1000)
+	}
+	var err error
+	if r.MemoryBytes, err = parseSize("memory", s.memory); err != nil {
+		return nil, err
+	}
+	r.GpuMemoryBytes, err = parseSize("gpu-memory", s.gpuMemory)
+	return r, err
+}
+
+var sizePattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?$`)
+
+// parseSize reads sizes such as 512MiB (binary) and 2GB (decimal); empty is 0.
+func parseSize(flag, text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	parts := sizePattern.FindStringSubmatch(text)
+	if parts == nil {
+		return 0, usagef("--%s is %q; it must be a size such as 512MiB or 2GiB", flag, text)
+	}
+	step := 1000.0
+	if parts[3] == "i" {
+		step = 1024
+	}
+	number, err := strconv.ParseFloat(parts[1], 64)
+	if err != nil {
+		return 0, usagef("--%s is %q; it must be a size such as 512MiB or 2GiB", flag, text)
+	}
+	for range strings.Index(" KMGT", parts[2]) {
+		number *= step
+	}
+	return int64(number), nil
+}
+
+// follow prints a job's log until it has ended and answers its exit code.
+func (c *cli) follow(cmd *cobra.Command, id string) error {
+	ctx, errOut := cmd.Context(), cmd.ErrOrStderr()
+	if _, err := fmt.Fprintf(errOut, "job %s\n", id); err != nil {
+		return err
+	}
+	watching, stop := context.WithCancel(ctx)
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		c.sayWhyItWaits(watching, id, errOut)
+	}()
+	err := c.copyLogs(ctx, id, logOptions{follow: true}, cmd.OutOrStdout(), errOut)
+	stop()
+	<-waited
+	if err != nil {
+		if ctx.Err() != nil {
+			_, _ = fmt.Fprintf(errOut, "The job goes on; stop it with: orchion job cancel %s\n", id) // we are leaving anyway
+		}
+		return err
+	}
+	j := &orchionv1.Job{}
+	for {
+		if err := c.client().call(ctx, http.MethodGet, "/api/jobs/"+segment(id), nil, nil, j); err != nil {
+			return err
+		}
+		if terminal(j.GetState()) {
+			break
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+	if j.GetState() == orchionv1.JobState_JOB_STATE_SUCCEEDED {
+		return nil
+	}
+	_, _ = fmt.Fprintf(errOut, "job %s %s: %s\n", id, jobState(j), printable(j.GetReason())) // the exit code says it too
+	if code := j.GetResult().GetExitCode(); code != 0 {
+		return jobEnded{int(code)}
+	}
+	return jobEnded{exitFailed}
+}
+
+// sayWhyItWaits prints each new reason of a job that does not run yet.
+func (c *cli) sayWhyItWaits(ctx context.Context, id string, w io.Writer) {
+	said := ""
+	for {
+		j := &orchionv1.Job{}
+		if err := c.client().call(ctx, http.MethodGet, "/api/jobs/"+segment(id), nil, nil, j); err != nil {
+			return // the log says it
+		}
+		switch j.GetState() {
+		case orchionv1.JobState_JOB_STATE_QUEUED, orchionv1.JobState_JOB_STATE_ASSIGNED:
+		default:
+			return
+		}
+		if reason := printable(j.GetReason()); reason != "" && reason != said {
+			_, _ = fmt.Fprintf(w, "%s: %s\n", jobState(j), reason) // only progress
+			said = reason
+		}
+		if pause(ctx) != nil {
+			return
+		}
+	}
+}
+
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pollInterval):
+		return nil
+	}
+}
