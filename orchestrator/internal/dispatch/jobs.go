@@ -1,0 +1,237 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/mailbox"
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
+)
+
+// Submit queues a job; a missing id, name or time of creation is filled in.
+// When the idempotency key is taken, the job that holds it is answered.
+// Errors: Invalid (a constraint), Exhausted (the queue is full), and the
+// store's.
+func (d *Dispatcher) Submit(ctx context.Context, j job.Job) (job.Job, error) {
+	if _, err := scheduler.ParseConstraints(j.Spec.Constraints); err != nil {
+		return job.Job{}, fault.BadField("spec", "%v", err)
+	}
+	if queued := d.stats.queued.Load(); queued >= int64(d.cfg.MaxQueued) {
+		return job.Job{}, fault.New(fault.Exhausted,
+			"the queue is full: %d jobs wait; submit again when some have run, or cancel some", queued)
+	}
+	if j.ID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return job.Job{}, fmt.Errorf("make a job id: %w", err)
+		}
+		j.ID = id.String()
+	}
+	if j.CreatedAt.IsZero() {
+		j.CreatedAt = time.Now()
+	}
+	if j.Name == "" {
+		j.Name = defaultName(&j)
+	}
+	j.State = job.Queued
+	stored, created, err := d.cfg.Store.SubmitJob(ctx, j)
+	if err != nil {
+		return job.Job{}, err
+	}
+	if created {
+		d.stats.submitted.Add(1)
+		d.post(stored, d.enqueue)
+	}
+	return stored, nil
+}
+
+// defaultName makes a name from the job's kind and id.
+func defaultName(j *job.Job) string {
+	kind := "container"
+	if j.Spec.Chat != nil {
+		kind = "chat"
+	}
+	return kind + "-" + j.ID[max(0, len(j.ID)-8):]
+}
+
+// Cancel ends a queued job at once. A job that a node holds stays as it is,
+// marked as being cancelled, until its node says that it has stopped or loses
+// its lease. Errors are the store's: NotFound, or Precondition when the job
+// has ended otherwise.
+func (d *Dispatcher) Cancel(ctx context.Context, id, reason string) (job.Job, error) {
+	j, err := d.cfg.Store.CancelJob(ctx, id, reason, time.Now())
+	if err != nil {
+		return job.Job{}, err
+	}
+	d.post(j, d.cancelled)
+	return j, nil
+}
+
+func (d *Dispatcher) cancelled(j *job.Job) {
+	e, a := d.queue.entries[j.ID], d.active[j.ID]
+	switch {
+	case e != nil && e.claiming:
+		e.cancelled = j // the claim's answer tells which of the two was first
+		if j.State.Active() {
+			return
+		}
+	case e != nil && j.State == job.Cancelled:
+		d.queue.remove(e)
+		// Somebody may have wanted it back in the meantime.
+		d.resync(j.ID)
+		return
+	case a != nil && j.CancelRequested && j.Attempts[len(j.Attempts)-1].Number == a.ref.Attempt:
+		a.job.CancelRequested, a.job.CancelReason, a.job.Reason = true, j.CancelReason, j.Reason
+		d.sendCancel(a)
+		d.tell(a)
+		return
+	}
+	if j.State == job.Cancelled {
+		d.cfg.Events(j)
+	}
+}
+
+// Retry queues a failed or cancelled job again. Errors are the store's:
+// NotFound, or Precondition naming the state.
+func (d *Dispatcher) Retry(ctx context.Context, id string) (job.Job, error) {
+	j, err := d.cfg.Store.RetryJob(ctx, id, time.Now())
+	if err != nil {
+		return job.Job{}, err
+	}
+	d.post(j, d.enqueue)
+	return j, nil
+}
+
+func (d *Dispatcher) enqueue(j *job.Job) {
+	if a := d.active[j.ID]; a != nil {
+		a.recheck = true
+		return
+	}
+	if j.State != job.Queued || d.queue.entries[j.ID] != nil {
+		return
+	}
+	d.queue.add(j, time.Now())
+	d.cfg.Events(j)
+}
+
+// post hands a job over to the owner. That it has stopped does not matter: it
+// finds the job in the store when it starts again.
+func (d *Dispatcher) post(j job.Job, f func(*job.Job)) {
+	d.box.Post(func() { f(&j) })
+}
+
+// Explain says of every active node whether a job fits there now, and in one
+// sentence what keeps the job waiting; the sentence is empty when it does not
+// wait. Errors are the store's: NotFound.
+func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fits []scheduler.Fit, err error) {
+	j, err := d.cfg.Store.GetJob(ctx, id)
+	if err != nil {
+		return "", nil, err
+	}
+	work, err := workOf(&j.Spec)
+	if err != nil {
+		return fmt.Sprintf("cannot run anywhere: spec.%v", err), nil, nil
+	}
+	fits = d.cfg.Cluster.Explain(work)
+	if j.State != job.Queued {
+		return "", fits, nil
+	}
+	if j.NotBefore.After(time.Now()) {
+		return fmt.Sprintf("waits until %s before it is tried again: %s",
+			j.NotBefore.UTC().Format(time.RFC3339), j.Reason), fits, nil
+	}
+	summary = scheduler.Summary(fits)
+	if summary == "" {
+		summary = "a node fits: it is about to be assigned"
+	}
+	return summary, fits, nil
+}
+
+// maxSummaries is for how many kinds of waiting jobs one Annotate says why they
+// wait; each costs a look at every node.
+const maxSummaries = 16
+
+// Annotate puts the newest reasons into jobs that were read from the store,
+// where they are not kept: why a job waits, and what its node is doing for it.
+func (d *Dispatcher) Annotate(ctx context.Context, jobs []job.Job) {
+	notes, err := mailbox.Ask(ctx, d.box, func() []annotation { return d.annotations(jobs) })
+	if err != nil {
+		return // the jobs are as the store has them, which is right as well
+	}
+	summaries := make(map[*scheduler.Work]string)
+	for i, note := range notes {
+		if note.work != nil {
+			summary, known := summaries[note.work]
+			if !known && len(summaries) < maxSummaries {
+				summary = scheduler.Summary(d.cfg.Cluster.Explain(note.work))
+				summaries[note.work] = summary
+			}
+			note.reason = summary
+		}
+		if note.reason != "" {
+			jobs[i].Reason = note.reason
+		}
+	}
+}
+
+// annotation is what to say of a job: a reason, or why the work waits.
+type annotation struct {
+	reason string
+	work   *scheduler.Work
+}
+
+func (d *Dispatcher) annotations(jobs []job.Job) []annotation {
+	notes := make([]annotation, len(jobs))
+	for i := range jobs {
+		e, a := d.queue.entries[jobs[i].ID], d.active[jobs[i].ID]
+		switch {
+		case a != nil && jobs[i].State == a.job.State:
+			notes[i].reason = a.job.Reason
+		case e == nil || jobs[i].State != job.Queued:
+		case e.class.invalid != "":
+			notes[i].reason = e.class.invalid
+		case e.class.blocked && !e.isDelayed(d.queue):
+			notes[i].work = e.class.work
+		}
+	}
+	return notes
+}
+
+// Stats are counts for metrics.
+type Stats struct {
+	// Queued and Active are how many jobs wait and how many nodes hold.
+	Queued, Active int64
+	// The others count from the start of the process.
+	Submitted, Claimed, Started, Completed uint64
+	// Lost are attempts lost for whatever reason, Expired those of them whose
+	// lease ran out.
+	Lost, Expired uint64
+	Renewed       uint64 // leases
+}
+
+type counters struct {
+	queued, active                         atomic.Int64
+	submitted, claimed, started, completed atomic.Uint64
+	lost, expired, renewed                 atomic.Uint64
+}
+
+// Stats answers how much the dispatcher has to do and has done.
+func (d *Dispatcher) Stats() Stats {
+	return Stats{
+		Queued: d.stats.queued.Load(), Active: d.stats.active.Load(),
+		Submitted: d.stats.submitted.Load(), Claimed: d.stats.claimed.Load(),
+		Started: d.stats.started.Load(), Completed: d.stats.completed.Load(),
+		Lost: d.stats.lost.Load(), Expired: d.stats.expired.Load(), Renewed: d.stats.renewed.Load(),
+	}
+}
+
+func (d *Dispatcher) publishStats() {
+	d.stats.queued.Store(int64(len(d.queue.entries)))
+	d.stats.active.Store(int64(len(d.active)))
+}

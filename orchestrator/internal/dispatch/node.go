@@ -1,0 +1,144 @@
+package dispatch
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/mailbox"
+	"github.com/orchion/orchion/orchestrator/internal/node"
+)
+
+// NodeChanged takes over a node's new value, in the order of its changes; nil
+// or offline: it is gone. What it holds stays its own until its leases run
+// out. It does not block.
+func (d *Dispatcher) NodeChanged(prev, next *node.Node) {
+	d.cfg.Cluster.NodeChanged(prev, next)
+}
+
+// NodeLeft says that a node left on purpose, having stopped what it ran: its
+// attempts are lost without waiting for their leases. It does not block.
+func (d *Dispatcher) NodeLeft(nodeID string) {
+	d.box.Post(func() {
+		for _, a := range d.attemptsOf(nodeID) {
+			d.lose(a, "the node left")
+		}
+	})
+}
+
+// Connected takes over what a node says as it connects and answers all that it
+// is to run. Attach the node's stream before and open it with the answer:
+// what changes in between is then sent after it.
+func (d *Dispatcher) Connected(ctx context.Context, nodeID string, hello []AttemptStatus) ([]JobAssignment, error) {
+	set, err := mailbox.Ask(ctx, d.box, func() []JobAssignment { return d.connected(nodeID, hello) })
+	return set, stopping(err)
+}
+
+func (d *Dispatcher) connected(nodeID string, hello []AttemptStatus) []JobAssignment {
+	said := make(map[job.Ref]bool, len(hello))
+	for _, status := range hello {
+		said[status.Ref] = true
+		d.observe(nodeID, status)
+	}
+	now := time.Now()
+	var set []JobAssignment
+	for _, a := range d.attemptsOf(nodeID) {
+		switch {
+		case a.lost != "":
+			continue
+		case !said[a.ref] && a.status != nil && a.status.State.Ended():
+			continue // it ended, and the node has forgotten it
+		case !said[a.ref] && a.job.State == job.Running:
+			// It ran there once. Giving it to the node again would run it twice
+			// under one number.
+			d.lose(a, "the node came back without it")
+			continue
+		}
+		d.renew(a, now)
+		set = append(set, d.assignment(a))
+		if a.job.CancelRequested {
+			d.sendCancel(a)
+		}
+	}
+	return set
+}
+
+// AttemptStatus takes over what a node observes of an attempt; the answer, if
+// there is one, goes out on the node's stream once the store has it. It does
+// not wait for the store. The error is Unavailable: the dispatcher has stopped.
+func (d *Dispatcher) AttemptStatus(_ context.Context, nodeID string, status AttemptStatus) error {
+	if !d.box.Post(func() { d.observe(nodeID, status) }) {
+		return stopping(mailbox.ErrClosed)
+	}
+	return nil
+}
+
+// RenewLeases renews a node's leases and answers with LeasesRenewed on its
+// stream. The error is Unavailable: the dispatcher has stopped.
+func (d *Dispatcher) RenewLeases(_ context.Context, nodeID string, sequence uint64, refs []job.Ref) error {
+	posted := d.box.Post(func() {
+		answer := LeasesRenewed{Sequence: sequence, TTL: d.cfg.LeaseTTL}
+		now := time.Now()
+		// Those that ran out by now are not to be saved by being first in line.
+		d.expire(now)
+		for _, ref := range refs {
+			a := d.held(nodeID, ref)
+			if a == nil {
+				answer.Lost = append(answer.Lost, ref)
+				continue
+			}
+			d.renew(a, now)
+			answer.Renewed = append(answer.Renewed, ref)
+		}
+		d.stats.renewed.Add(uint64(len(answer.Renewed)))
+		d.cfg.Hub.Send(nodeID, answer)
+	})
+	if !posted {
+		return stopping(mailbox.ErrClosed)
+	}
+	return nil
+}
+
+// HoldsAttempt says whether a node holds an attempt, and may therefore speak
+// for it.
+func (d *Dispatcher) HoldsAttempt(nodeID string, ref job.Ref) bool {
+	_, holds := d.AttemptModels(nodeID, ref)
+	return holds
+}
+
+// AttemptModels answers which models the job of an attempt may call; false
+// when the node does not hold it.
+func (d *Dispatcher) AttemptModels(nodeID string, ref job.Ref) (models []string, holds bool) {
+	type answer struct {
+		models []string
+		holds  bool
+	}
+	// Asking the owner takes microseconds, and it answers until it stops.
+	got, err := mailbox.Ask(context.Background(), d.box, func() answer {
+		a := d.held(nodeID, ref)
+		switch {
+		case a == nil:
+			return answer{}
+		case a.job.Spec.Container != nil:
+			return answer{a.job.Spec.Container.Models, true}
+		case a.job.Spec.Chat != nil:
+			return answer{[]string{a.job.Spec.Chat.Model}, true}
+		default:
+			return answer{nil, true}
+		}
+	})
+	if err != nil {
+		return nil, false
+	}
+	return got.models, got.holds
+}
+
+// attemptsOf answers a node's attempts, ordered by job.
+func (d *Dispatcher) attemptsOf(nodeID string) []*attempt {
+	return slices.SortedFunc(maps.Values(d.byNode[nodeID]), func(a, b *attempt) int {
+		return strings.Compare(a.ref.JobID, b.ref.JobID)
+	})
+}
