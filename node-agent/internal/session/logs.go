@@ -1,0 +1,202 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+const (
+	// A batch of a log is sent when it has this many bytes of text, or is this old.
+	batchBytes = 256 << 10
+	batchAge   = 100 * time.Millisecond
+	// entryOverhead is what an entry costs on the wire beside its text, about.
+	entryOverhead = 48
+)
+
+// LogSource reads an attempt's log from its beginning, hands every line to emit, and
+// returns nil once the log has ended. It returns emit's error as it is.
+type LogSource func(ctx context.Context, emit func(Line) error) error
+
+// Logs pushes the logs of attempts to the orchestrator.
+type Logs struct {
+	client orchionv1.NodeSessionClient
+	logger *slog.Logger
+}
+
+// NewLogs makes a Logs that speaks through client.
+func NewLogs(client orchionv1.NodeSessionClient, logger *slog.Logger) *Logs {
+	return &Logs{client: client, logger: logger}
+}
+
+// Push sends an attempt's log as it grows, and returns nil when the orchestrator has said
+// that it holds all of it; when that is so already, source is not read. It tries again for as long as ctx lives, because the source can
+// always be read again from its beginning.
+func (l *Logs) Push(ctx context.Context, ref *orchionv1.AttemptRef, source LogSource) error {
+	wait := newBackOff(retryLimit)
+	for {
+		began := time.Now()
+		err := l.pushOnce(ctx, ref, source)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		l.logger.Log(ctx, logLevel(err), "the log stream of an attempt broke, opening a new one",
+			"job_id", ref.GetJobId(), "attempt", ref.GetAttempt(), "error", err)
+		if time.Since(began) >= settled {
+			wait.Reset()
+		}
+		if !pause(ctx, wait.NextBackOff()) {
+			return ctx.Err()
+		}
+	}
+}
+
+// logLevel keeps quiet about an orchestrator that is away: Reach tells that once.
+func logLevel(err error) slog.Level {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.NotFound, codes.Canceled:
+		return slog.LevelDebug
+	default:
+		return slog.LevelWarn
+	}
+}
+
+type logStream interface {
+	Send(*orchionv1.PushLogsRequest) error
+	Recv() (*orchionv1.PushLogsResponse, error)
+	CloseSend() error
+}
+
+// pushOnce sends the log over one stream.
+func (l *Logs) pushOnce(ctx context.Context, ref *orchionv1.AttemptRef, source LogSource) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := l.client.PushLogs(ctx)
+	if err != nil {
+		return err
+	}
+	open := &orchionv1.PushLogsRequest{Message: &orchionv1.PushLogsRequest_Open{Open: &orchionv1.OpenLog{Ref: ref}}}
+	if err := stream.Send(open); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	held, err := stream.Recv()
+	if err != nil {
+		return unexpectedEnd(err)
+	}
+	if held.GetClosed() {
+		return nil
+	}
+	n := numbering{attempt: ref.GetAttempt()}
+	n.stdout.held, n.stderr.held = held.GetStdoutLines(), held.GetStderrLines()
+
+	lines := make(chan Line, 256)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		err := source(ctx, func(line Line) error {
+			select {
+			case lines <- line:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		if err == nil {
+			// Only now: a closed channel closes the log at the orchestrator.
+			close(lines)
+		}
+		return err
+	})
+	group.Go(func() error {
+		err := sendLines(ctx, stream, &n, lines)
+		if errors.Is(err, io.EOF) {
+			return nil // the stream has broken, and the receiver knows why
+		}
+		return err
+	})
+	group.Go(func() error { return receiveClosed(stream) })
+	err = group.Wait()
+	if errors.Is(err, errLogHeld) {
+		return nil
+	}
+	return err
+}
+
+// errLogHeld ends the stream of a log that the orchestrator holds whole.
+var errLogHeld = errors.New("the orchestrator holds the whole log")
+
+// receiveClosed reads acknowledgements until the orchestrator says that the log is closed.
+func receiveClosed(stream logStream) error {
+	for {
+		answer, err := stream.Recv()
+		if err != nil {
+			return unexpectedEnd(err)
+		}
+		if answer.GetClosed() {
+			return errLogHeld
+		}
+	}
+}
+
+func unexpectedEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return status.Error(codes.Unavailable, "the orchestrator ended the log stream early")
+	}
+	return err
+}
+
+// sendLines sends the lines in batches, and half-closes the stream after the last one.
+func sendLines(ctx context.Context, stream logStream, n *numbering, lines <-chan Line) error {
+	var batch []*orchionv1.LogEntry
+	size := 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		m := &orchionv1.PushLogsRequest{Message: &orchionv1.PushLogsRequest_Batch{Batch: &orchionv1.LogBatch{Entries: batch}}}
+		batch, size = nil, 0
+		return stream.Send(m)
+	}
+	age := time.NewTimer(batchAge)
+	age.Stop()
+	defer age.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-age.C:
+			if err := flush(); err != nil {
+				return err
+			}
+		case line, more := <-lines:
+			if !more {
+				if err := flush(); err != nil {
+					return err
+				}
+				return stream.CloseSend()
+			}
+			for _, e := range n.entries(line) {
+				if len(batch) == 0 {
+					age.Reset(batchAge)
+				}
+				batch = append(batch, e)
+				size += len(e.GetText()) + entryOverhead
+				if size >= batchBytes {
+					if err := flush(); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package session
+
+import (
+	"sync"
+
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// maxRefusals bounds the refused tunnels that wait to be told; the orchestrator gives up
+// on a tunnel by itself, so the ones beyond may be dropped.
+const maxRefusals = 1024
+
+// attemptKey names an attempt as a key of a map.
+type attemptKey struct {
+	jobID   string
+	attempt int32
+}
+
+func keyOf(ref *orchionv1.AttemptRef) attemptKey {
+	return attemptKey{jobID: ref.GetJobId(), attempt: ref.GetAttempt()}
+}
+
+// outbox holds what waits to be sent on the Connect stream: of each attempt and replica
+// the latest status only, because the orchestrator needs to know where things stand and
+// not every step on the way.
+type outbox struct {
+	kick chan struct{} // readable when there is something to send
+
+	mu       sync.Mutex // guards what follows
+	attempts map[attemptKey]*orchionv1.AttemptStatus
+	replicas map[string]*orchionv1.ReplicaStatus
+	refused  []*orchionv1.TunnelRefused
+	engines  *orchionv1.EnginesChanged
+	renew    bool
+}
+
+func newOutbox() *outbox {
+	o := &outbox{kick: make(chan struct{}, 1)}
+	o.reset()
+	return o
+}
+
+// reset forgets all: a new stream begins with a hello that says where everything stands.
+func (o *outbox) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.attempts = map[attemptKey]*orchionv1.AttemptStatus{}
+	o.replicas = map[string]*orchionv1.ReplicaStatus{}
+	o.refused, o.engines, o.renew = nil, nil, false
+}
+
+func (o *outbox) add(change func()) {
+	o.mu.Lock()
+	change()
+	o.mu.Unlock()
+	select {
+	case o.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) putAttempt(s *orchionv1.AttemptStatus) {
+	o.add(func() { o.attempts[keyOf(s.GetRef())] = s })
+}
+
+func (o *outbox) putReplica(s *orchionv1.ReplicaStatus) {
+	o.add(func() { o.replicas[s.GetReplicaId()] = s })
+}
+
+func (o *outbox) putEngines(e *orchionv1.EnginesChanged) {
+	o.add(func() { o.engines = e })
+}
+
+func (o *outbox) putRefusal(r *orchionv1.TunnelRefused) {
+	o.add(func() {
+		if len(o.refused) < maxRefusals {
+			o.refused = append(o.refused, r)
+		}
+	})
+}
+
+// askRenewal asks for the leases to be renewed now.
+func (o *outbox) askRenewal() {
+	o.add(func() { o.renew = true })
+}
+
+// take gives all that waits, in the order to send it, and says whether the leases are to
+// be renewed as well.
+func (o *outbox) take() (messages []*orchionv1.ConnectRequest, renew bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for key, s := range o.attempts {
+		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_AttemptStatus{AttemptStatus: s}})
+		delete(o.attempts, key)
+	}
+	for id, s := range o.replicas {
+		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_ReplicaStatus{ReplicaStatus: s}})
+		delete(o.replicas, id)
+	}
+	for _, r := range o.refused {
+		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_TunnelRefused{TunnelRefused: r}})
+	}
+	if o.engines != nil {
+		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_EnginesChanged{EnginesChanged: o.engines}})
+	}
+	renew = o.renew
+	o.refused, o.engines, o.renew = nil, nil, false
+	return messages, renew
+}
