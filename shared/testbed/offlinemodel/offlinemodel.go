@@ -29,8 +29,9 @@ const (
 	Tiny2Text    = "A second tiny model answers here, with words of its own."
 	TinyLoopText = "round and round it goes, "
 
-	ToolName      = "add"
-	ToolArguments = `{"a": 19, "b": 23}`
+	// The tool is one that the example agent has (shared/examples/agent).
+	ToolName      = "machine"
+	ToolArguments = `{}`
 )
 
 // All makes the models. They are the same, to the byte, each time.

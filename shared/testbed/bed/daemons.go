@@ -1,0 +1,52 @@
+package bed
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+func dockerCommand(b Bed) (*exec.Cmd, error) {
+	return exec.Command("dockerd", //nolint:noctx // it outlives this program
+		"--data-root", filepath.Join(b.Dir, "docker"),
+		"--exec-root", filepath.Join(b.Dir, "run", "docker"),
+		"--pidfile", filepath.Join(b.Dir, "run", "dockerd.pid"),
+		"--host", "unix://"+b.socket(docker())), nil
+}
+
+// containersConf has Podman run where crun refuses the control groups (version 1
+// beside 2) and where raising limits is not allowed.
+const containersConf = `[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+`
+
+func registriesConf() string {
+	var b strings.Builder
+	b.WriteString("unqualified-search-registries = [\"docker.io\"]\n")
+	// Podman knows no port ranges.
+	for port := FirstRegistryPort; port <= LastRegistryPort; port++ {
+		fmt.Fprintf(&b, "[[registry]]\nlocation = \"127.0.0.1:%d\"\ninsecure = true\n", port)
+	}
+	return b.String()
+}
+
+func podmanCommand(b Bed) (*exec.Cmd, error) {
+	containers := filepath.Join(b.Dir, "containers.conf")
+	registries := filepath.Join(b.Dir, "registries.conf")
+	for path, text := range map[string]string{containers: containersConf, registries: registriesConf()} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	cmd := exec.Command("podman", //nolint:noctx // it outlives this program
+		"--root", filepath.Join(b.Dir, "podman"),
+		"--runroot", filepath.Join(b.Dir, "podman-run"),
+		"system", "service", "--time=0", "unix://"+b.socket(podman()))
+	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+containers, "CONTAINERS_REGISTRIES_CONF="+registries)
+	return cmd, nil
+}
