@@ -1,5 +1,7 @@
 package model
 
+import "time"
+
 // Assignment gives a node a replica to run.
 type Assignment struct {
 	ReplicaID  string
@@ -41,4 +43,14 @@ type Route struct {
 	EngineEndpoint string
 	// Engine names what serves: ollama, vllm, ...
 	Engine string
+}
+
+// ModelInfo is a model that can be called, with the ways to it.
+type ModelInfo struct {
+	// ID is the name that clients use.
+	ID string
+	// Created is when the first of its deployments was made; zero for a model
+	// that only adopted engines serve.
+	Created time.Time
+	Routes  []Route
 }

@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// readBody reads a request's body within the limits. release gives the memory
+// it is counted for back and must be called when there is no error.
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), failure *apiError) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, nil, errEncoding(encoding)
+	}
+	size := r.ContentLength
+	if size > g.cfg.MaxBody {
+		return nil, nil, errTooLarge(g.cfg.MaxBody)
+	}
+	reserved := size
+	if size < 0 { // chunked: it may become as large as is allowed
+		reserved = g.cfg.MaxBody
+	}
+	if !g.bodies.TryAcquire(reserved) {
+		return nil, nil, errBusy()
+	}
+	release = func() { g.bodies.Release(reserved) }
+	body, failure = g.readReserved(w, r, size)
+	if failure != nil {
+		release()
+		return nil, nil, failure
+	}
+	return body, release, nil
+}
+
+func (g *Gateway) readReserved(w http.ResponseWriter, r *http.Request, size int64) ([]byte, *apiError) {
+	controller := http.NewResponseController(w)
+	source := &pacedReader{
+		reader: http.MaxBytesReader(w, r.Body, g.cfg.MaxBody),
+		before: func() error { return controller.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)) },
+	}
+	var body bytes.Buffer
+	if size > 0 {
+		body.Grow(int(size) + bytes.MinRead) // ReadFrom wants that much room to see the end
+	}
+	_, err := body.ReadFrom(source)
+	// An error says that this writer has no deadlines, and then none was set.
+	_ = controller.SetReadDeadline(time.Time{})
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, errTooLarge(g.cfg.MaxBody)
+	case err != nil:
+		return nil, errBadRequest(errors.New("the body could not be read to its end"), "")
+	}
+	return body.Bytes(), nil
+}
+
+// pacedReader calls before ahead of every read.
+type pacedReader struct {
+	reader io.Reader
+	before func() error
+}
+
+func (p *pacedReader) Read(b []byte) (int, error) {
+	// A writer without deadlines is one of a test or behind a middleware that
+	// hides them; the server's own timeouts hold then.
+	if err := p.before(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.reader.Read(b)
+}

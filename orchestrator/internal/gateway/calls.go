@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/tunnel"
+)
+
+type callerKey struct{}
+
+// callServer serves the connections that jobs make to the gateway.
+type callServer struct {
+	mu     sync.Mutex    // guards what follows
+	server *http.Server  // nil: not started
+	done   chan struct{} // closed when Serve has returned
+}
+
+// Start serves the gateway on a listener of tunnel.CallConn, the connections
+// of jobs, until Stop. It returns at once.
+func (g *Gateway) Start(calls net.Listener) {
+	server := &http.Server{
+		Handler:           g,
+		ReadHeaderTimeout: 30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			// A connection without a caller stays one that may call nothing.
+			caller := tunnel.Caller{}
+			if conn, ok := c.(*tunnel.CallConn); ok {
+				caller = conn.Caller
+			}
+			return context.WithValue(ctx, callerKey{}, caller)
+		},
+	}
+	done := make(chan struct{})
+	g.calls.mu.Lock()
+	g.calls.server, g.calls.done = server, done
+	g.calls.mu.Unlock()
+	go func() {
+		defer close(done)
+		if err := server.Serve(calls); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			g.log.Error("gateway for jobs stopped", "error", err)
+		}
+	}()
+}
+
+// Stop ends what Start began: requests of jobs may finish until ctx is done and
+// are broken off then. It may be called twice, and without Start.
+func (g *Gateway) Stop(ctx context.Context) {
+	g.calls.mu.Lock()
+	server, done := g.calls.server, g.calls.done
+	g.calls.mu.Unlock()
+	if server != nil {
+		if err := server.Shutdown(ctx); err != nil {
+			_ = server.Close() // it only closes connections
+		}
+		<-done
+	}
+	g.Close()
+}
+
+// mayCall says why the request's sender may not call a model; nil: it may. Only
+// jobs are bounded so far.
+func (g *Gateway) mayCall(ctx context.Context, name string) *apiError {
+	caller, ok := ctx.Value(callerKey{}).(tunnel.Caller)
+	if !ok {
+		return nil
+	}
+	allowed, ok := g.cfg.JobModels(caller.NodeID, caller.Ref)
+	if !ok {
+		return errAttemptOver()
+	}
+	if !slices.ContainsFunc(allowed, func(a string) bool { return sameModel(a, name) }) {
+		return errModelNotAllowed(name, allowed)
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+// Package gateway is the OpenAI-compatible front of all replicas: it finds the
+// model that a request names, chooses a replica that serves it, and carries the
+// request there and the answer back through a connection that the replica's
+// node opened. Bodies pass through byte for byte; streams are passed on as they
+// come and are cancelled at the engine when the client leaves.
+//
+// Errors that are the gateway's own have OpenAI's shape. Headers of the answer
+// say where it came from: X-Request-ID, X-Orchion-Node, X-Orchion-Replica and
+// X-Orchion-Route-Reason.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/model"
+	"github.com/orchion/orchion/orchestrator/internal/tunnel"
+)
+
+// Routes says what there is to route to. Its methods are called for every
+// request and must be cheap; what they return is not changed.
+type Routes interface {
+	// Routes gives the ways to a model by its exact name, ready ones only.
+	Routes(model string) []model.Route
+	// Models gives every model that has a route.
+	Models() []model.ModelInfo
+}
+
+// Config says how a Gateway works. Routes and Dial are required.
+type Config struct {
+	Routes Routes
+	// Dial opens a connection to an engine, as tunnel.Server.Dial does.
+	Dial func(ctx context.Context, nodeID string, target tunnel.Target) (net.Conn, error)
+	// Deployments gives all deployments, so that a request for a model that is
+	// not ready yet can be told how far it is. Default: none.
+	Deployments func() []model.Deployment
+	// JobModels gives the models that a job's attempt may call, and false when
+	// the node does not hold the attempt any more. Default: jobs may call none.
+	JobModels func(nodeID string, ref job.Ref) (models []string, ok bool)
+	// Logger defaults to one that discards.
+	Logger *slog.Logger
+	// Metrics is where the metrics are registered; nil: nowhere.
+	Metrics prometheus.Registerer
+
+	// MaxBody bounds a request's body. Default: 32 MiB.
+	MaxBody int64
+	// MaxBodies bounds all requests' bodies held at once. Default: 512 MiB.
+	MaxBodies int64
+	// FirstByteTimeout is how long an engine may take until its answer begins;
+	// without streaming that is the whole generation. Default: 10 min.
+	FirstByteTimeout time.Duration
+	// BodyTimeout is how long a client may pause while it sends. Default: 30 s.
+	BodyTimeout time.Duration
+	// IdleTimeout is how long an unused connection to an engine is kept.
+	// Default: 90 s.
+	IdleTimeout time.Duration
+}
+
+func (c *Config) applyDefaults() {
+	if c.Deployments == nil {
+		c.Deployments = func() []model.Deployment { return nil }
+	}
+	if c.JobModels == nil {
+		c.JobModels = func(string, job.Ref) ([]string, bool) { return nil, false }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = 32 << 20
+	}
+	if c.MaxBodies <= 0 {
+		c.MaxBodies = 512 << 20
+	}
+	c.MaxBodies = max(c.MaxBodies, c.MaxBody)
+	if c.FirstByteTimeout <= 0 {
+		c.FirstByteTimeout = 10 * time.Minute
+	}
+	if c.BodyTimeout <= 0 {
+		c.BodyTimeout = 30 * time.Second
+	}
+	if c.IdleTimeout <= 0 {
+		c.IdleTimeout = 90 * time.Second
+	}
+}
+
+// Gateway is an http.Handler for /v1/ and what is below it.
+type Gateway struct {
+	cfg       Config
+	log       *slog.Logger
+	mux       *http.ServeMux
+	transport *http.Transport
+	balancer  *balancer
+	bodies    *semaphore.Weighted
+	metrics   *metrics
+	calls     callServer
+}
+
+// New makes a gateway. It panics when a required field is missing or a metric
+// is registered already, which are mistakes of the program.
+func New(cfg Config) *Gateway {
+	cfg.applyDefaults()
+	if cfg.Routes == nil || cfg.Dial == nil {
+		panic("gateway: Config needs Routes and Dial")
+	}
+	g := &Gateway{
+		cfg:      cfg,
+		log:      cfg.Logger,
+		balancer: newBalancer(),
+		bodies:   semaphore.NewWeighted(cfg.MaxBodies),
+		metrics:  newMetrics(cfg.Metrics),
+	}
+	g.transport = newTransport(cfg)
+	g.mux = g.newMux()
+	return g
+}
+
+// Close closes the connections to engines that are not in use.
+func (g *Gateway) Close() { g.transport.CloseIdleConnections() }
+
+func (g *Gateway) newMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/models", g.listModels)
+	mux.HandleFunc("GET /v1/models/{model...}", g.getModel)
+	for _, endpoint := range []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings"} {
+		mux.HandleFunc("POST "+endpoint, g.inference(endpoint))
+		mux.HandleFunc(endpoint, methodNotAllowed(http.MethodPost))
+	}
+	mux.HandleFunc("/v1/models", methodNotAllowed(http.MethodGet))
+	mux.HandleFunc("/v1/models/{model...}", methodNotAllowed(http.MethodGet))
+	mux.HandleFunc("/", unknownPath)
+	return mux
+}
+
+// ServeHTTP serves a request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := requestID(r)
+	w.Header().Set("X-Request-Id", id)
+	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+	// The mux answers a path like //v1/models with a redirect to the clean one,
+	// which an API client would not follow with its body.
+	if strings.Contains(r.URL.Path, "//") {
+		unknownPath(w, r)
+		return
+	}
+	g.mux.ServeHTTP(w, r)
+}
+
+func methodNotAllowed(allowed string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allowed)
+		writeError(w, errMethod(r.Method, r.URL.Path, allowed))
+	}
+}
+
+func unknownPath(w http.ResponseWriter, r *http.Request) {
+	writeError(w, errPath(r.URL.Path))
+}
+
+type requestIDKey struct{}
+
+// requestID takes the client's id when it is fit for logs and headers.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return uuid.NewString()
+	}
+	return id
+}
+
+func requestIDOf(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string) //nolint:errcheck // without one it is empty
+	return id
+}
+
+// isClientGone says whether a request ended because its client left.
+func isClientGone(ctx context.Context) bool {
+	return errors.Is(ctx.Err(), context.Canceled)
+}

@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// statusClientGone stands in the metrics for a client that left, as in nginx.
+const statusClientGone = 499
+
+type metrics struct {
+	inFlight  prometheus.Gauge
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	firstByte *prometheus.HistogramVec
+	tokens    *prometheus.CounterVec
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	// From 1 ms to 4.4 min, each four times the last: an error, an embedding
+	// and a long generation are all told apart.
+	buckets := prometheus.ExponentialBuckets(0.001, 4, 10)
+	m := &metrics{
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "orchion_gateway_requests_in_flight",
+			Help: "Requests to models that are being served.",
+		}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "orchion_gateway_requests_total",
+			Help: "Requests to models, by model (empty: none was found), endpoint and HTTP status (499: the client left).",
+		}, []string{"model", "endpoint", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "orchion_gateway_request_duration_seconds",
+			Help:    "From the request's headers to the end of the answer.",
+			Buckets: buckets,
+		}, []string{"model", "endpoint"}),
+		firstByte: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "orchion_gateway_first_byte_seconds",
+			Help:    "From the request's headers to the first byte of the engine's answer.",
+			Buckets: buckets,
+		}, []string{"model", "endpoint"}),
+		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "orchion_gateway_tokens_total",
+			Help: "Tokens as engines count them in their answers; streams only tell with stream_options.include_usage.",
+		}, []string{"model", "kind"}),
+	}
+	if registry != nil {
+		registry.MustRegister(m.inFlight, m.requests, m.duration, m.firstByte, m.tokens)
+	}
+	return m
+}
+
+// observe counts a call that has ended.
+func (m *metrics) observe(c *call, status int) {
+	m.requests.WithLabelValues(c.model, c.endpoint, strconv.Itoa(status)).Inc()
+	if c.model == "" {
+		return
+	}
+	m.duration.WithLabelValues(c.model, c.endpoint).Observe(time.Since(c.started).Seconds())
+	if !c.wrote.IsZero() {
+		m.firstByte.WithLabelValues(c.model, c.endpoint).Observe(c.wrote.Sub(c.started).Seconds())
+	}
+	if prompt, completion, ok := c.usage.tokens(); ok {
+		m.tokens.WithLabelValues(c.model, "prompt").Add(float64(prompt))
+		m.tokens.WithLabelValues(c.model, "completion").Add(float64(completion))
+	}
+}
+
+// usage keeps the end of an answer, where the tokens are counted.
+type usage struct{ tail []byte }
+
+// tailSize holds the last events of a stream, or the end of an answer.
+const tailSize = 1 << 10
+
+func (u *usage) note(p []byte) {
+	if len(p) >= tailSize {
+		u.tail = append(u.tail[:0], p[len(p)-tailSize:]...)
+		return
+	}
+	if over := len(u.tail) + len(p) - tailSize; over > 0 {
+		u.tail = u.tail[:copy(u.tail, u.tail[over:])]
+	}
+	u.tail = append(u.tail, p...)
+}
+
+// tokens reads what the engine counted.
+func (u *usage) tokens() (prompt, completion int64, ok bool) {
+	const key = `"usage":`
+	i := bytes.LastIndex(u.tail, []byte(key))
+	if i < 0 {
+		return 0, 0, false
+	}
+	var counts struct {
+		Prompt     int64 `json:"prompt_tokens"`
+		Completion int64 `json:"completion_tokens"`
+	}
+	if json.NewDecoder(bytes.NewReader(u.tail[i+len(key):])).Decode(&counts) != nil {
+		return 0, 0, false
+	}
+	if counts.Prompt < 0 || counts.Completion < 0 { // a counter must not fall
+		return 0, 0, false
+	}
+	return counts.Prompt, counts.Completion, counts.Prompt+counts.Completion > 0
+}
+
+// statusRecorder remembers the status that was sent.
+type statusRecorder struct {
+	http.ResponseWriter
+
+	status int
+}
+
+// WriteHeader remembers the status and passes it on.
+func (r *statusRecorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController find the real writer.
+func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

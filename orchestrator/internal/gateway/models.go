@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/orchion/orchion/orchestrator/internal/model"
+)
+
+// modelObject is a model as OpenAI lists it, with fields of ours at the end.
+type modelObject struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"` // seconds since 1970
+	OwnedBy string `json:"owned_by"`
+	// Engines and Nodes say what serves the model and where.
+	Engines []string `json:"engines"`
+	Nodes   []string `json:"nodes"`
+}
+
+type modelList struct {
+	Object string        `json:"object"`
+	Data   []modelObject `json:"data"`
+}
+
+func objectOf(info model.ModelInfo) modelObject {
+	o := modelObject{ID: info.ID, Object: "model", OwnedBy: "orchion", Engines: []string{}, Nodes: []string{}}
+	if !info.Created.IsZero() {
+		o.Created = info.Created.Unix()
+	}
+	for _, r := range info.Routes {
+		if r.Engine != "" && !slices.Contains(o.Engines, r.Engine) {
+			o.Engines = append(o.Engines, r.Engine)
+		}
+		if !slices.Contains(o.Nodes, r.NodeID) {
+			o.Nodes = append(o.Nodes, r.NodeID)
+		}
+	}
+	slices.Sort(o.Engines)
+	slices.Sort(o.Nodes)
+	return o
+}
+
+// listModels serves GET /v1/models.
+func (g *Gateway) listModels(w http.ResponseWriter, r *http.Request) {
+	list := modelList{Object: "list", Data: []modelObject{}}
+	for _, info := range g.visibleModels(r.Context()) {
+		list.Data = append(list.Data, objectOf(info))
+	}
+	writeJSON(w, list)
+}
+
+// getModel serves GET /v1/models/{model}.
+func (g *Gateway) getModel(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("model")
+	if failure := g.mayCall(r.Context(), name); failure != nil {
+		writeError(w, failure)
+		return
+	}
+	models := g.visibleModels(r.Context())
+	for _, wanted := range []string{name, otherName(name)} {
+		for _, info := range models {
+			if info.ID == wanted {
+				writeJSON(w, objectOf(info))
+				return
+			}
+		}
+	}
+	writeError(w, g.noRoute(r.Context(), name))
+}
+
+// visibleModels gives the models that have a route, by name; to a job those
+// that it may call.
+func (g *Gateway) visibleModels(ctx context.Context) []model.ModelInfo {
+	models := g.cfg.Routes.Models()
+	visible := make([]model.ModelInfo, 0, len(models))
+	for _, info := range models {
+		if g.mayCall(ctx, info.ID) == nil {
+			visible = append(visible, info)
+		}
+	}
+	slices.SortFunc(visible, func(a, b model.ModelInfo) int { return strings.Compare(a.ID, b.ID) })
+	return visible
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	data, err := json.Marshal(v)
+	if err != nil { // plain structs always encode
+		writeError(w, &apiError{Status: http.StatusInternalServerError, Type: typeServer, Message: "internal error"})
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	_, _ = w.Write(data) // a client that left needs no answer
+}
+
+// progressOf says how far a deployment is that serves nowhere yet.
+func progressOf(d model.Deployment) string {
+	if len(d.Replicas) == 0 {
+		return "it waits for a node"
+	}
+	parts := make([]string, 0, len(d.Replicas))
+	for _, r := range d.Replicas {
+		if part := replicaProgress(r); !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	const most = 3
+	if n := len(parts) - most; n > 0 {
+		parts = append(parts[:most], fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func replicaProgress(r model.Replica) string {
+	var text string
+	switch r.State {
+	case model.Pulling:
+		text = fmt.Sprintf("pulling, %.0f %%", r.ProgressPercent)
+	case model.Loading:
+		text = "loading"
+	case model.Failed:
+		text = "failed"
+	case model.Stopping:
+		text = "stopping"
+	case model.Ready:
+		text = "ready, but its node is not connected"
+	default:
+		text = "pending"
+	}
+	if r.NodeID != "" {
+		text += " on node " + r.NodeID
+	}
+	if r.Reason != "" {
+		text += " (" + r.Reason + ")"
+	}
+	return text
+}

@@ -1,0 +1,208 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/orchion/orchion/orchestrator/internal/model"
+)
+
+// passedResponseHeaders are those of an engine's answer that reach the client.
+// Connection headers belong to the hop, and CORS headers are the orchestrator's.
+var passedResponseHeaders = [...]string{
+	"Content-Type", "Content-Encoding", "Content-Length", "Cache-Control", "Retry-After",
+	"Openai-Processing-Ms", "X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests",
+}
+
+// relay passes an engine's answer to the client.
+func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response) {
+	kind := mediaType(res.Header)
+	if res.StatusCode >= http.StatusBadRequest {
+		writeError(w, g.relayedError(res, kind, route))
+		return
+	}
+	h := w.Header()
+	for _, name := range passedResponseHeaders {
+		if values := res.Header[name]; len(values) > 0 {
+			h[name] = values
+		}
+	}
+	stream := kind == "text/event-stream"
+	if stream {
+		h.Del("Content-Length")
+		h.Set("Cache-Control", "no-cache")
+		h.Set("X-Accel-Buffering", "no")
+	}
+	w.WriteHeader(res.StatusCode)
+	err := g.copyBody(w, c, res, stream || res.ContentLength < 0)
+	if err == nil && stream && cutStream(res, &c.usage) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil || r.Context().Err() != nil {
+		return
+	}
+	g.log.WarnContext(r.Context(), "engine broke off its answer", "node_id", route.NodeID,
+		"replica_id", route.ReplicaID, "model", route.Model, "error", err,
+		"request_id", requestIDOf(r.Context()))
+	if !stream {
+		// The status is out; only a broken connection can still say it.
+		panic(http.ErrAbortHandler)
+	}
+	g.writeStreamError(w, c, errEngine(fmt.Sprintf("the engine on node %s broke off its answer", route.NodeID)))
+}
+
+func mediaType(h http.Header) string {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return kind
+}
+
+// errClientWrite says that the client takes no more.
+var errClientWrite = errors.New("write to the client")
+
+// copyBody copies an engine's body; with flush every piece goes out as it
+// comes.
+func (g *Gateway) copyBody(w http.ResponseWriter, c *call, res *http.Response, flush bool) error {
+	controller := http.NewResponseController(w)
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := res.Body.Read(buf)
+		if n > 0 {
+			if c.wrote.IsZero() {
+				c.wrote = time.Now()
+			}
+			c.usage.note(buf[:n])
+			if _, err := w.Write(buf[:n]); err != nil {
+				return fmt.Errorf("%w: %w", errClientWrite, err)
+			}
+			if flush {
+				if err := controller.Flush(); err != nil {
+					return fmt.Errorf("%w: %w", errClientWrite, err)
+				}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read from the engine: %w", err)
+		}
+	}
+}
+
+// cutStream says whether a stream that ended with its connection ended before
+// "data: [DONE]". With any other framing the transport knows a cut by itself.
+func cutStream(res *http.Response, u *usage) bool {
+	endsWithConnection := res.ContentLength < 0 && len(res.TransferEncoding) == 0
+	return endsWithConnection && !bytes.Contains(u.tail, []byte("data: [DONE]"))
+}
+
+// writeStreamError ends a stream with an error event, as OpenAI's clients know
+// them.
+func (g *Gateway) writeStreamError(w http.ResponseWriter, c *call, e *apiError) {
+	var event bytes.Buffer
+	if tail := c.usage.tail; len(tail) > 0 && !bytes.HasSuffix(tail, []byte("\n\n")) {
+		event.WriteString("\n\n") // what was cut off is not part of this event
+	}
+	fmt.Fprintf(&event, "data: %s\n\n", e.body())
+	if _, err := w.Write(event.Bytes()); err != nil {
+		return // the client has left too
+	}
+	_ = http.NewResponseController(w).Flush() // the end of the answer flushes as well
+}
+
+// maxErrorBody bounds what is read of an engine's error.
+const maxErrorBody = 64 << 10
+
+// relayedError gives an engine's error in OpenAI's shape, with the engine's own
+// words and status.
+func (g *Gateway) relayedError(res *http.Response, kind string, route model.Route) *apiError {
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	e := &apiError{Status: res.StatusCode, Type: typeInvalidRequest, Code: "engine_error"}
+	if res.StatusCode >= http.StatusInternalServerError {
+		e.Type = typeServer
+	}
+	if seconds, parseErr := time.ParseDuration(res.Header.Get("Retry-After") + "s"); parseErr == nil {
+		e.RetryAfter = min(max(seconds, 0), time.Hour)
+	}
+	if err == nil && readEngineError(data, e) {
+		return e
+	}
+	text := ""
+	if kind == "text/plain" || kind == "" {
+		text = firstLine(data)
+	}
+	e.Message = fmt.Sprintf("the engine on node %s answered %d", route.NodeID, res.StatusCode)
+	if text != "" {
+		e.Message += ": " + text
+	}
+	return e
+}
+
+// readEngineError reads the shapes of errors that engines use: OpenAI's object,
+// Ollama's string, vLLM's older flat object and FastAPI's detail.
+func readEngineError(data []byte, e *apiError) bool {
+	var body struct {
+		Error   json.RawMessage `json:"error"`
+		Message string          `json:"message"`
+		Detail  json.RawMessage `json:"detail"`
+	}
+	if json.Unmarshal(data, &body) != nil {
+		return false
+	}
+	var detail struct {
+		Message string          `json:"message"`
+		Type    string          `json:"type"`
+		Param   any             `json:"param"`
+		Code    json.RawMessage `json:"code"`
+	}
+	var text string
+	switch {
+	case json.Unmarshal(body.Error, &detail) == nil && detail.Message != "":
+		e.Message = detail.Message
+		if detail.Type != "" {
+			e.Type = detail.Type
+		}
+		if param, ok := detail.Param.(string); ok {
+			e.Param = param
+		}
+		var code string
+		if json.Unmarshal(detail.Code, &code) == nil && code != "" {
+			e.Code = code
+		}
+	case json.Unmarshal(body.Error, &text) == nil && text != "":
+		e.Message = text
+	case body.Message != "":
+		e.Message = body.Message
+	case len(body.Detail) > 0 && string(body.Detail) != "null":
+		e.Message = string(body.Detail)
+	default:
+		return false
+	}
+	return true
+}
+
+// firstLine gives the beginning of a text, for an error's message.
+func firstLine(data []byte) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(data)), "\n")
+	line = strings.ToValidUTF8(strings.TrimSpace(line), "")
+	const most = 200
+	if len(line) > most {
+		end := most
+		for !utf8.RuneStart(line[end]) {
+			end--
+		}
+		line = line[:end] + "..."
+	}
+	return line
+}
