@@ -63,6 +63,8 @@ type daemon struct {
 	system string
 	// command returns how to start it.
 	command func(Bed) (*exec.Cmd, error)
+	// cleanUp puts in order what it leaves behind when it stops; may be nil.
+	cleanUp func(context.Context, Bed) error
 }
 
 func docker() daemon {
@@ -76,7 +78,7 @@ func podman() daemon {
 	return daemon{
 		name: "podman", program: "podman", system: "/run/podman/podman.sock",
 		install: "apt-get install --no-install-recommends podman netavark aardvark-dns runc iptables",
-		command: podmanCommand,
+		command: podmanCommand, cleanUp: podmanCleanUp,
 	}
 }
 
@@ -189,6 +191,11 @@ func (b Bed) stop(ctx context.Context, d daemon, log io.Writer) error {
 	}
 	if err := terminate(ctx, pid, d.program); err != nil {
 		return fmt.Errorf("stop %s: %w", d.name, err)
+	}
+	if d.cleanUp != nil {
+		if err := d.cleanUp(ctx, b); err != nil {
+			return fmt.Errorf("stop %s: %w", d.name, err)
+		}
 	}
 	fmt.Fprintf(log, "stopped %s\n", d.name)
 	for _, path := range []string{b.pidFile(d), b.socket(d)} {

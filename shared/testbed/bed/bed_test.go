@@ -23,7 +23,11 @@ func TestPodmanComesAndGoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err) // a mount was left behind
+		}
+	})
 	b := Bed{Dir: dir}
 
 	host, started, err := b.Podman(t.Context(), t.Output())

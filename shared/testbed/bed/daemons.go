@@ -1,6 +1,8 @@
 package bed
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,4 +51,19 @@ func podmanCommand(b Bed) (*exec.Cmd, error) {
 		"system", "service", "--time=0", "unix://"+b.socket(podman()))
 	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+containers, "CONTAINERS_REGISTRIES_CONF="+registries)
 	return cmd, nil
+}
+
+// podmanCleanUp takes away the mount of its storage onto itself, which Podman
+// leaves until the next start of the machine and which keeps the folder from
+// being deleted.
+func podmanCleanUp(ctx context.Context, b Bed) error {
+	overlay := filepath.Join(b.Dir, "podman", "overlay")
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil || !bytes.Contains(mounts, []byte(" "+overlay+" ")) {
+		return nil //nolint:nilerr // no mounts to read means none to take away
+	}
+	if out, err := exec.CommandContext(ctx, "umount", overlay).CombinedOutput(); err != nil {
+		return fmt.Errorf("unmount %s: %w: %s", overlay, err, bytes.TrimSpace(out))
+	}
+	return nil
 }
