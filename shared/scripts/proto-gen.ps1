@@ -1,0 +1,5 @@
+# Runs the development task "proto-gen"; --help tells its options.
+$ErrorActionPreference = 'Stop'
+. (Join-Path $PSScriptRoot 'lib/dev.ps1')
+Invoke-Dev 'proto-gen' $args
+exit $LASTEXITCODE
