@@ -63,7 +63,7 @@ func (g *Gateway) send(ctx context.Context, r *http.Request, c *call, route mode
 		Host:          engineHost(route),
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		ContentLength: int64(len(body)),
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 	}).WithContext(context.WithValue(ctx, routeContextKey{}, route))
 	for _, name := range passedHeaders {
 		if values := r.Header[name]; len(values) > 0 {
