@@ -54,3 +54,10 @@ type ModelInfo struct {
 	Created time.Time
 	Routes  []Route
 }
+
+// ModelInfo is a model that can be reached.
+type ModelInfo struct {
+	ID      string
+	Created time.Time // when it was first wanted, or its node registered
+	Routes  []Route   // at least one
+}
