@@ -49,15 +49,8 @@ type Route struct {
 type ModelInfo struct {
 	// ID is the name that clients use.
 	ID string
-	// Created is when the first of its deployments was made; zero for a model
-	// that only adopted engines serve.
+	// Created is when the first of its deployments was made; of a model that
+	// only adopted engines serve, when the first of their nodes registered.
 	Created time.Time
-	Routes  []Route
-}
-
-// ModelInfo is a model that can be reached.
-type ModelInfo struct {
-	ID      string
-	Created time.Time // when it was first wanted, or its node registered
-	Routes  []Route   // at least one
+	Routes  []Route // at least one
 }
