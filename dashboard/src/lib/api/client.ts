@@ -1,0 +1,298 @@
+import type {
+	Deployment,
+	ExplainJobResponse,
+	Job,
+	LogEntry,
+	Node,
+	Version,
+	operations
+} from '@orchion/api';
+import { ApiError, errorFromResponse, isAbort } from './error';
+import { readLines } from './lines';
+
+type Query<O extends keyof operations> = operations[O]['parameters']['query'];
+type Body<O extends keyof operations> = operations[O] extends {
+	requestBody: { content: { 'application/json': infer B } };
+}
+	? B
+	: never;
+type Answer<O extends keyof operations> = operations[O] extends {
+	responses: { 200: { content: { 'application/json': infer B } } };
+}
+	? B
+	: never;
+
+type QueryValues = Record<string, string | number | boolean | undefined>;
+
+interface CallOptions {
+	signal?: AbortSignal;
+	/** How long to wait for the answer to begin, in milliseconds. */
+	timeoutMs?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 15_000;
+
+/** Most nodes and deployments that are read before a list counts as endless. */
+const MAX_PAGES = 20;
+
+/** The largest page that the API gives. */
+export const MAX_PAGE_SIZE = 1000;
+
+/**
+ * OrchionApi calls one orchestrator. Every method throws an ApiError, whose message can be shown,
+ * or the AbortError of the caller's own signal.
+ */
+export class OrchionApi {
+	/** Without a slash at its end; empty: the origin of this page. */
+	readonly baseUrl: string;
+	private readonly fetch: typeof globalThis.fetch;
+
+	constructor(baseUrl: string, fetch: typeof globalThis.fetch = globalThis.fetch.bind(globalThis)) {
+		this.baseUrl = baseUrl.replace(/\/+$/, '');
+		this.fetch = fetch;
+	}
+
+	/** The address of a path of this orchestrator, with a query. */
+	url(path: string, query: QueryValues = {}): string {
+		const parameters = new URLSearchParams();
+		for (const [key, value] of Object.entries(query)) {
+			if (value !== undefined && value !== '') parameters.set(key, String(value));
+		}
+		const search = parameters.toString();
+		return `${this.baseUrl}${path}${search ? `?${search}` : ''}`;
+	}
+
+	version(options?: CallOptions): Promise<Version> {
+		return this.json('GET', '/api/version', {}, options);
+	}
+
+	listNodes(query: Query<'Orchestrator_ListNodes'> = {}, options?: CallOptions) {
+		return this.json<Answer<'Orchestrator_ListNodes'>>('GET', '/api/nodes', { query }, options);
+	}
+
+	/** Every node the orchestrator knows, those that are gone included. */
+	allNodes(options?: CallOptions): Promise<Node[]> {
+		return collect(async (pageToken) => {
+			const page = await this.listNodes(
+				{ state: 'all', pageSize: MAX_PAGE_SIZE, pageToken },
+				options
+			);
+			return { items: page.nodes, next: page.nextPageToken };
+		});
+	}
+
+	getNode(id: string, options?: CallOptions): Promise<Node> {
+		return this.json('GET', `/api/nodes/${encodeURIComponent(id)}`, {}, options);
+	}
+
+	drainNode(id: string): Promise<Node> {
+		return this.json('POST', `/api/nodes/${encodeURIComponent(id)}:drain`, { body: {} });
+	}
+
+	undrainNode(id: string): Promise<Node> {
+		return this.json('POST', `/api/nodes/${encodeURIComponent(id)}:undrain`, { body: {} });
+	}
+
+	/** Forgets a node that is offline. */
+	async deleteNode(id: string): Promise<void> {
+		await this.json('DELETE', `/api/nodes/${encodeURIComponent(id)}`);
+	}
+
+	listJobs(query: Query<'Jobs_ListJobs'> = {}, options?: CallOptions) {
+		return this.json<Answer<'Jobs_ListJobs'>>('GET', '/api/jobs', { query }, options);
+	}
+
+	getJob(id: string, options?: CallOptions): Promise<Job> {
+		return this.json('GET', `/api/jobs/${encodeURIComponent(id)}`, {}, options);
+	}
+
+	submitJob(body: Body<'Jobs_SubmitJob'>): Promise<Job> {
+		return this.json('POST', '/api/jobs', { body });
+	}
+
+	cancelJob(id: string, reason: string): Promise<Job> {
+		return this.json('POST', `/api/jobs/${encodeURIComponent(id)}:cancel`, { body: { reason } });
+	}
+
+	retryJob(id: string): Promise<Job> {
+		return this.json('POST', `/api/jobs/${encodeURIComponent(id)}:retry`, { body: {} });
+	}
+
+	explainJob(id: string, options?: CallOptions): Promise<ExplainJobResponse> {
+		return this.json('GET', `/api/jobs/${encodeURIComponent(id)}/explain`, {}, options);
+	}
+
+	/**
+	 * The log of a job, entry by entry, until the job has ended or the signal aborts. The connection
+	 * stays open while the job is silent, so there is no timeout once the answer has begun.
+	 */
+	async *followLog(
+		id: string,
+		query: { attempt?: number; tail?: number; follow?: boolean },
+		signal: AbortSignal
+	): AsyncGenerator<LogEntry> {
+		const response = await this.send(
+			'GET',
+			`/api/jobs/${encodeURIComponent(id)}/logs`,
+			{ query: { follow: true, ...query }, accept: 'application/x-ndjson' },
+			// A follower of a silent job may not get its headers before the first line.
+			{ signal, timeoutMs: 0 }
+		);
+		for await (const line of this.lines(response)) {
+			if (line.trim() === '') continue;
+			yield parse<LogEntry>(line);
+		}
+	}
+
+	/** Where the log can be read as plain text. */
+	logUrl(id: string, attempt?: number): string {
+		return this.url(`/api/jobs/${encodeURIComponent(id)}/logs`, { attempt });
+	}
+
+	allDeployments(options?: CallOptions): Promise<Deployment[]> {
+		return collect(async (pageToken) => {
+			const page = await this.json<Answer<'Deployments_ListDeployments'>>(
+				'GET',
+				'/api/deployments',
+				{ query: { pageSize: MAX_PAGE_SIZE, pageToken } },
+				options
+			);
+			return { items: page.deployments, next: page.nextPageToken };
+		});
+	}
+
+	getDeployment(name: string, options?: CallOptions): Promise<Deployment> {
+		return this.json('GET', `/api/deployments/${encodeURIComponent(name)}`, {}, options);
+	}
+
+	createDeployment(body: Body<'Deployments_CreateDeployment'>): Promise<Deployment> {
+		return this.json('POST', '/api/deployments', { body });
+	}
+
+	scaleDeployment(name: string, replicas: number): Promise<Deployment> {
+		return this.json('PATCH', `/api/deployments/${encodeURIComponent(name)}`, {
+			body: { spec: { replicas } }
+		});
+	}
+
+	async deleteDeployment(name: string): Promise<void> {
+		await this.json('DELETE', `/api/deployments/${encodeURIComponent(name)}`);
+	}
+
+	/** The models that the gateway serves right now, by the names that requests use. */
+	async gatewayModels(options?: CallOptions): Promise<string[]> {
+		const list = await this.json<{ data?: { id?: string }[] }>('GET', '/v1/models', {}, options);
+		return (list.data ?? []).flatMap((model) => (model.id ? [model.id] : []));
+	}
+
+	/** Opens a streaming chat at the gateway and answers the lines of its event stream. */
+	async *chatLines(body: unknown, signal: AbortSignal): AsyncGenerator<string> {
+		const response = await this.send(
+			'POST',
+			'/v1/chat/completions',
+			{ body, accept: 'text/event-stream' },
+			// A model that has to be loaded first answers late.
+			{ signal, timeoutMs: 0 }
+		);
+		yield* this.lines(response);
+	}
+
+	private async json<T>(
+		method: string,
+		path: string,
+		request: { query?: QueryValues; body?: unknown } = {},
+		options: CallOptions = {}
+	): Promise<T> {
+		const response = await this.send(
+			method,
+			path,
+			{ ...request, accept: 'application/json' },
+			options
+		);
+		const text = await response.text();
+		return parse<T>(text === '' ? '{}' : text);
+	}
+
+	private async send(
+		method: string,
+		path: string,
+		request: { query?: QueryValues; body?: unknown; accept: string },
+		{ signal, timeoutMs = DEFAULT_TIMEOUT_MS }: CallOptions
+	): Promise<Response> {
+		const timeout = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
+		const signals = [signal, timeout].filter((one) => one !== undefined);
+		const headers: Record<string, string> = { accept: request.accept };
+		if (request.body !== undefined) headers['content-type'] = 'application/json';
+		let response: Response;
+		try {
+			response = await this.fetch(this.url(path, request.query), {
+				method,
+				headers,
+				body: request.body === undefined ? undefined : JSON.stringify(request.body),
+				signal: signals.length > 0 ? AbortSignal.any(signals) : undefined,
+				cache: 'no-store'
+			});
+		} catch (cause) {
+			if (signal?.aborted) throw cause;
+			if (timeout?.aborted) {
+				throw new ApiError(
+					'timeout',
+					`${this.name()} did not answer within ${timeoutMs / 1000} s`,
+					{ cause }
+				);
+			}
+			throw new ApiError(
+				'network',
+				`cannot reach ${this.name()}: is the orchestrator running there, and does it allow this page's origin?`,
+				{ cause }
+			);
+		}
+		if (!response.ok) throw await errorFromResponse(response);
+		const type = response.headers.get('content-type') ?? '';
+		if (type.startsWith('text/html')) {
+			throw new ApiError('protocol', `${this.name()} answers, but it is not an orchestrator`, {
+				status: response.status
+			});
+		}
+		return response;
+	}
+
+	private async *lines(response: Response): AsyncGenerator<string> {
+		if (!response.body) return;
+		try {
+			yield* readLines(response.body);
+		} catch (cause) {
+			if (isAbort(cause) || cause instanceof ApiError) throw cause;
+			throw new ApiError('network', `the connection to ${this.name()} was lost`, { cause });
+		}
+	}
+
+	private name(): string {
+		return this.baseUrl || 'the orchestrator';
+	}
+}
+
+/** Reads every page of a list. */
+async function collect<T>(
+	page: (token: string | undefined) => Promise<{ items?: T[]; next?: string }>
+): Promise<T[]> {
+	const all: T[] = [];
+	let token: string | undefined;
+	for (let read = 0; read < MAX_PAGES; read++) {
+		const { items = [], next } = await page(token);
+		for (const item of items) all.push(item);
+		if (!next) break;
+		token = next;
+	}
+	return all;
+}
+
+function parse<T>(text: string): T {
+	try {
+		return JSON.parse(text) as T;
+	} catch (cause) {
+		throw new ApiError('protocol', 'the orchestrator answered something that is not JSON', {
+			cause
+		});
+	}
+}

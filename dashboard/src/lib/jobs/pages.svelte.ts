@@ -1,0 +1,67 @@
+import type { Job, JobState } from '@orchion/api';
+import { isAbort, messageOf } from '../api/error';
+import { parseTime } from '../format/time';
+import { JOB_PAGE_SIZE, type Live } from '../live/live.svelte';
+import { matchesQuery, newestFirst, withinRead } from './view';
+
+/**
+ * JobPages reads a filtered list of jobs page by page into the live view. What it shows is taken
+ * from there, so that rows change, come and go by events; jobs older than the last page that was
+ * read are left out until they are asked for.
+ */
+export class JobPages {
+	reading = $state(false);
+	error = $state<string>();
+	hasMore = $state(false);
+	private oldestRead = $state<number | undefined>(Infinity);
+	private nextToken = '';
+	private current: AbortController | undefined;
+
+	constructor(
+		private readonly live: Live,
+		private readonly states: readonly JobState[],
+		private readonly nodeId: string
+	) {}
+
+	/** The jobs that were read or have come since, newest first. */
+	list(): Job[] {
+		const filter = { states: this.states, nodeId: this.nodeId };
+		return [...this.live.cluster.jobs.values()]
+			.filter((job) => matchesQuery(job, filter) && withinRead(job, this.oldestRead))
+			.sort(newestFirst);
+	}
+
+	/** Reads the next page; the first time, the first. Answers whether it was not stopped meanwhile. */
+	async readMore(): Promise<boolean> {
+		this.current?.abort();
+		const current = new AbortController();
+		this.current = current;
+		this.reading = true;
+		try {
+			const page = await this.live.api.listJobs(
+				{
+					state: this.states.join(','),
+					nodeId: this.nodeId,
+					pageSize: JOB_PAGE_SIZE,
+					pageToken: this.nextToken
+				},
+				{ signal: current.signal }
+			);
+			this.live.addJobs(page.jobs ?? []);
+			this.nextToken = page.nextPageToken ?? '';
+			this.hasMore = this.nextToken !== '';
+			this.oldestRead = this.hasMore ? parseTime(page.jobs?.at(-1)?.createdAt) : undefined;
+			this.error = undefined;
+		} catch (error) {
+			if (current.signal.aborted || isAbort(error)) return false;
+			this.error = messageOf(error);
+		} finally {
+			if (this.current === current) this.reading = false;
+		}
+		return true;
+	}
+
+	stop(): void {
+		this.current?.abort();
+	}
+}

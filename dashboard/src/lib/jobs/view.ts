@@ -1,0 +1,63 @@
+import type { Job, JobState } from '@orchion/api';
+import { parseTime } from '../format/time';
+
+/** What a job runs, in a few words: its image, or the model it asks. */
+export function jobSubject(job: Job): string {
+	return job.spec?.container?.image || job.spec?.chat?.model || '';
+}
+
+/** The node of the newest attempt. */
+export function jobNode(job: Job): string | undefined {
+	return job.attempts?.at(-1)?.nodeId || undefined;
+}
+
+export interface JobFilter {
+	/** None: every state. */
+	states: readonly JobState[];
+	nodeId: string;
+	/** Words that must all occur. */
+	text: string;
+}
+
+/** Whether a job passes what the API filters by. */
+export function matchesQuery(job: Job, filter: Pick<JobFilter, 'states' | 'nodeId'>): boolean {
+	if (filter.states.length > 0 && !filter.states.includes(job.state ?? 'JOB_STATE_UNSPECIFIED')) {
+		return false;
+	}
+	return filter.nodeId === '' || jobNode(job) === filter.nodeId;
+}
+
+/** Whether a job has every word of a text in its names, subject, node or labels. */
+export function matchesText(job: Job, text: string, nodeNames: (id: string) => string): boolean {
+	const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+	if (words.length === 0) return true;
+	const node = jobNode(job);
+	const haystack = [
+		job.id,
+		job.name,
+		jobSubject(job),
+		node,
+		node && nodeNames(node),
+		...(job.spec?.container?.models ?? []),
+		...Object.entries(job.labels ?? {}).map(([key, value]) => `${key}=${value}`)
+	]
+		.join('\n')
+		.toLowerCase();
+	return words.every((word) => haystack.includes(word));
+}
+
+/** Newest first, as the API lists them. */
+export function newestFirst(a: Job, b: Job): number {
+	return (
+		(parseTime(b.createdAt) ?? 0) - (parseTime(a.createdAt) ?? 0) ||
+		((a.id ?? '') < (b.id ?? '') ? 1 : -1)
+	);
+}
+
+/**
+ * How far back a filtered list was read: jobs older than the oldest of its last page are left out,
+ * or the list would have gaps where nothing was read. Undefined: everything was read.
+ */
+export function withinRead(job: Job, oldestRead: number | undefined): boolean {
+	return oldestRead === undefined || (parseTime(job.createdAt) ?? 0) >= oldestRead;
+}

@@ -1,0 +1,104 @@
+import type {
+	AttemptState,
+	DeploymentState,
+	Engine,
+	JobState,
+	NodeState,
+	ReplicaState
+} from '@orchion/api';
+
+/**
+ * What a state means to somebody who looks: all is well, work is under way, something waits, needs
+ * a look, has failed, or is over. A tone has a colour and the state an icon and a word, so that no
+ * meaning hangs on colour alone.
+ */
+export type Tone = 'ok' | 'busy' | 'wait' | 'warn' | 'bad' | 'off';
+
+export type StateIcon =
+	| 'check'
+	| 'play'
+	| 'clock'
+	| 'send'
+	| 'cross'
+	| 'ban'
+	| 'pause'
+	| 'power'
+	| 'download'
+	| 'spinner'
+	| 'warning'
+	| 'unplug'
+	| 'dot';
+
+export interface StateLook {
+	label: string;
+	tone: Tone;
+	icon: StateIcon;
+}
+
+const UNKNOWN: StateLook = { label: 'unknown', tone: 'off', icon: 'dot' };
+
+const NODE: Partial<Record<NodeState, StateLook>> = {
+	NODE_STATE_ONLINE: { label: 'online', tone: 'ok', icon: 'dot' },
+	NODE_STATE_DRAINING: { label: 'draining', tone: 'wait', icon: 'pause' },
+	NODE_STATE_OFFLINE: { label: 'offline', tone: 'off', icon: 'power' }
+};
+
+const JOB: Partial<Record<JobState, StateLook>> = {
+	JOB_STATE_QUEUED: { label: 'queued', tone: 'wait', icon: 'clock' },
+	JOB_STATE_ASSIGNED: { label: 'assigned', tone: 'busy', icon: 'send' },
+	JOB_STATE_RUNNING: { label: 'running', tone: 'busy', icon: 'play' },
+	JOB_STATE_SUCCEEDED: { label: 'succeeded', tone: 'ok', icon: 'check' },
+	JOB_STATE_FAILED: { label: 'failed', tone: 'bad', icon: 'cross' },
+	JOB_STATE_CANCELLED: { label: 'cancelled', tone: 'off', icon: 'ban' }
+};
+
+const ATTEMPT: Partial<Record<AttemptState, StateLook>> = {
+	ATTEMPT_STATE_ASSIGNED: { label: 'assigned', tone: 'busy', icon: 'send' },
+	ATTEMPT_STATE_RUNNING: { label: 'running', tone: 'busy', icon: 'play' },
+	ATTEMPT_STATE_SUCCEEDED: { label: 'succeeded', tone: 'ok', icon: 'check' },
+	ATTEMPT_STATE_FAILED: { label: 'failed', tone: 'bad', icon: 'cross' },
+	ATTEMPT_STATE_CANCELLED: { label: 'cancelled', tone: 'off', icon: 'ban' },
+	ATTEMPT_STATE_LOST: { label: 'lost', tone: 'warn', icon: 'unplug' }
+};
+
+const DEPLOYMENT: Partial<Record<DeploymentState, StateLook>> = {
+	DEPLOYMENT_STATE_PENDING: { label: 'pending', tone: 'wait', icon: 'clock' },
+	DEPLOYMENT_STATE_READY: { label: 'ready', tone: 'ok', icon: 'check' },
+	DEPLOYMENT_STATE_DEGRADED: { label: 'degraded', tone: 'warn', icon: 'warning' },
+	DEPLOYMENT_STATE_FAILED: { label: 'failed', tone: 'bad', icon: 'cross' },
+	DEPLOYMENT_STATE_DELETING: { label: 'deleting', tone: 'off', icon: 'spinner' }
+};
+
+const REPLICA: Partial<Record<ReplicaState, StateLook>> = {
+	REPLICA_STATE_PENDING: { label: 'pending', tone: 'wait', icon: 'clock' },
+	REPLICA_STATE_PULLING: { label: 'pulling', tone: 'busy', icon: 'download' },
+	REPLICA_STATE_LOADING: { label: 'loading', tone: 'busy', icon: 'spinner' },
+	REPLICA_STATE_READY: { label: 'ready', tone: 'ok', icon: 'check' },
+	REPLICA_STATE_FAILED: { label: 'failed', tone: 'bad', icon: 'cross' },
+	REPLICA_STATE_STOPPING: { label: 'stopping', tone: 'off', icon: 'spinner' }
+};
+
+export const nodeLook = (state: NodeState | undefined): StateLook =>
+	NODE[state ?? 'NODE_STATE_UNSPECIFIED'] ?? UNKNOWN;
+export const jobLook = (state: JobState | undefined): StateLook =>
+	JOB[state ?? 'JOB_STATE_UNSPECIFIED'] ?? UNKNOWN;
+export const attemptLook = (state: AttemptState | undefined): StateLook =>
+	ATTEMPT[state ?? 'ATTEMPT_STATE_UNSPECIFIED'] ?? UNKNOWN;
+export const deploymentLook = (state: DeploymentState | undefined): StateLook =>
+	DEPLOYMENT[state ?? 'DEPLOYMENT_STATE_UNSPECIFIED'] ?? UNKNOWN;
+export const replicaLook = (state: ReplicaState | undefined): StateLook =>
+	REPLICA[state ?? 'REPLICA_STATE_UNSPECIFIED'] ?? UNKNOWN;
+
+/** An engine as people write it. */
+export function engineName(engine: Engine | undefined): string {
+	switch (engine) {
+		case 'ENGINE_OLLAMA':
+			return 'Ollama';
+		case 'ENGINE_VLLM':
+			return 'vLLM';
+		case 'ENGINE_EXTERNAL':
+			return 'external';
+		default:
+			return 'unknown engine';
+	}
+}
