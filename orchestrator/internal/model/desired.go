@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
-	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
@@ -65,25 +63,17 @@ func (m *Manager) create(wanted *Deployment) (Deployment, error) {
 	return d.public(), nil
 }
 
-// Update names what is to change of a deployment; nil changes nothing.
-type Update struct {
-	Labels      map[string]string
-	Image       *string
-	Args        *[]string
-	Replicas    *int
-	Constraints *[]string
-	Resources   *job.Resources
+// Update changes a deployment's labels and spec, whose model and engine are
+// fixed. change gets the deployment as it is; it replaces maps and slices and
+// does not write to them, and its error is answered. New constraints hold for
+// replicas placed from then on; a new image, new arguments or resources
+// replace the replicas one by one. Errors: NotFound; Invalid, naming the
+// field; Precondition while it is being deleted; and the store's.
+func (m *Manager) Update(ctx context.Context, name string, change func(*Deployment) error) (Deployment, error) {
+	return ask(ctx, m, func() (Deployment, error) { return m.update(name, change) })
 }
 
-// Update changes a deployment. New constraints hold for replicas placed from
-// then on; a new image, new arguments or resources replace the replicas one by
-// one. Errors: NotFound; Invalid, naming the field; Precondition while it is
-// being deleted; and the store's.
-func (m *Manager) Update(ctx context.Context, name string, u Update) (Deployment, error) {
-	return ask(ctx, m, func() (Deployment, error) { return m.update(name, u) })
-}
-
-func (m *Manager) update(name string, u Update) (Deployment, error) {
+func (m *Manager) update(name string, change func(*Deployment) error) (Deployment, error) {
 	d := m.deployments[name]
 	switch {
 	case d == nil:
@@ -91,15 +81,18 @@ func (m *Manager) update(name string, u Update) (Deployment, error) {
 	case d.Deleting:
 		return Deployment{}, fault.New(fault.Precondition, "deployment %s is being deleted; it cannot be changed", name)
 	}
-	changed := d.Deployment
-	if u.Labels != nil {
-		changed.Labels = maps.Clone(u.Labels)
+	wanted := d.public()
+	if err := change(&wanted); err != nil {
+		return Deployment{}, err
 	}
-	setTo(&changed.Spec.Image, u.Image)
-	setTo(&changed.Spec.Args, u.Args)
-	setTo(&changed.Spec.Replicas, u.Replicas)
-	setTo(&changed.Spec.Constraints, u.Constraints)
-	setTo(&changed.Spec.Resources, u.Resources)
+	changed := d.Deployment
+	changed.Labels, changed.Spec = wanted.Labels, wanted.Spec
+	switch {
+	case changed.Spec.Model != d.Spec.Model:
+		return Deployment{}, fault.BadField("spec.model", "is fixed (%s); create another deployment", d.Spec.Model)
+	case changed.Spec.Engine != d.Spec.Engine:
+		return Deployment{}, fault.BadField("spec.engine", "is fixed (%s); create another deployment", d.Spec.Engine)
+	}
 	if err := checkSpec(&changed.Spec); err != nil {
 		return Deployment{}, err
 	}
@@ -154,12 +147,6 @@ func (m *Manager) List() []Deployment { return m.published.Load().deployments }
 
 func noDeployment(name string) error {
 	return fault.New(fault.NotFound, "there is no deployment %q", name)
-}
-
-func setTo[T any](field, value *T) {
-	if value != nil {
-		*field = *value
-	}
 }
 
 // checkSpec says what is wrong with a spec, naming the field.

@@ -2,9 +2,9 @@ package model
 
 import "fmt"
 
-// Status sums up a deployment's replicas: its state, and in words why it is
+// Summary sums up a deployment's replicas: its state, and in words why it is
 // not ready.
-func (d *Deployment) Status() (DeploymentState, string) {
+func (d *Deployment) Summary() (DeploymentState, string) {
 	var live, ready, failed int
 	var waiting, failing *Replica // the first that does not serve, and has failed
 	for i := range d.Replicas {
