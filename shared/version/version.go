@@ -53,3 +53,18 @@ func fromBuildInfo(info *debug.BuildInfo) string {
 	}
 	return "dev-" + revision
 }
+
+// Commit is the full revision that this build was made from; empty when the
+// build does not know.
+func Commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,125 @@
+// Package api is the orchestrator's face to the outside: gRPC, REST, events,
+// logs and the dashboard. It alone knows the generated code: it checks what
+// comes in, names the field that is wrong, and translates between the wire and
+// the domain. Nothing is decided here that does not concern the wire.
+package api
+
+import (
+	"cmp"
+	"context"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/orchion/orchion/orchestrator/internal/dispatch"
+	"github.com/orchion/orchion/orchestrator/internal/events"
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/model"
+	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
+	"github.com/orchion/orchion/orchestrator/internal/store"
+	"github.com/orchion/orchion/orchestrator/internal/tunnel"
+)
+
+// Jobs is the dispatcher as the API uses it. Errors are *fault.Error.
+type Jobs interface {
+	Submit(ctx context.Context, j job.Job) (job.Job, error)
+	Cancel(ctx context.Context, id, reason string) (job.Job, error)
+	Retry(ctx context.Context, id string) (job.Job, error)
+	// Annotate puts the newest reasons into jobs that were read from the store.
+	Annotate(ctx context.Context, jobs []job.Job)
+	Explain(ctx context.Context, id string) (summary string, fits []scheduler.Fit, err error)
+
+	// Connected takes what a node holds when it connects and answers what it
+	// should run.
+	Connected(ctx context.Context, nodeID string, hello []dispatch.AttemptStatus) ([]dispatch.JobAssignment, error)
+	AttemptStatus(ctx context.Context, nodeID string, s dispatch.AttemptStatus) error
+	RenewLeases(ctx context.Context, nodeID string, sequence uint64, refs []job.Ref) error
+	// HoldsAttempt says whether an attempt is a node's and has not ended.
+	HoldsAttempt(nodeID string, ref job.Ref) bool
+}
+
+// JobReader is the store as the API reads it.
+type JobReader interface {
+	GetJob(ctx context.Context, id string) (job.Job, error)
+	ListJobs(ctx context.Context, f store.JobFilter) (store.JobPage, error)
+}
+
+// Deployments is the model manager as the API uses it.
+type Deployments interface {
+	Create(ctx context.Context, d model.Deployment) (model.Deployment, error)
+	Update(ctx context.Context, name string, change func(*model.Deployment) error) (model.Deployment, error)
+	Delete(ctx context.Context, name string) error
+	Get(name string) (model.Deployment, error)
+	List() []model.Deployment
+
+	Connected(ctx context.Context, nodeID string, hello []model.ReplicaStatus) ([]model.Assignment, error)
+	ReplicaStatus(ctx context.Context, nodeID string, s model.ReplicaStatus)
+}
+
+// Tunnels is the tunnel server as the API feeds it.
+type Tunnels interface {
+	Accept(nodeID, tunnelID string, stream tunnel.FrameStream) error
+	Call(caller tunnel.Caller, stream tunnel.FrameStream) error
+	Refused(nodeID, tunnelID, reason string)
+	SessionLost(nodeID string)
+}
+
+// Config says what the API serves. Every field without a default is required.
+type Config struct {
+	Nodes       *node.Registry
+	Jobs        Jobs
+	JobStore    JobReader
+	Logs        store.LogStore
+	Deployments Deployments
+	Hub         *dispatch.Hub
+	Tunnels     Tunnels
+	Events      *events.Bus
+	// LeaseTTL is told to nodes when they register.
+	LeaseTTL time.Duration
+	// GRPCAddress is the address that nodes dial, host:port.
+	GRPCAddress string
+	StartedAt   time.Time
+	// Ready answers nil when everything is loaded and the store works.
+	Ready func(ctx context.Context) error
+	// Gateway serves /v1/. Default: 404.
+	Gateway http.Handler
+	// Dashboard is the built dashboard. nil: it was not built.
+	Dashboard fs.FS
+	// AllowedOrigins may read and change things from a browser, such as
+	// http://localhost:5173. Requests of the orchestrator's own pages always
+	// may. Default: none.
+	AllowedOrigins []string
+	// AllowedHosts are names, without port, under which the orchestrator may
+	// be addressed besides localhost, 127.0.0.1 and [::1]. Default: none.
+	AllowedHosts []string
+	// Metrics is where the API's metrics are registered and what /metrics
+	// shows. Default: a new registry.
+	Metrics *prometheus.Registry
+	Logger  *slog.Logger
+	// KeepAlive is how often an idle event stream sends a comment. Default 15s.
+	KeepAlive time.Duration
+}
+
+// defaultKeepAlive is below the 30 s after which common proxies close idle
+// connections.
+const defaultKeepAlive = 15 * time.Second
+
+func (c *Config) applyDefaults() {
+	if c.Gateway == nil {
+		c.Gateway = http.NotFoundHandler()
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Ready == nil {
+		c.Ready = func(context.Context) error { return nil }
+	}
+	c.KeepAlive = cmp.Or(c.KeepAlive, defaultKeepAlive)
+}

@@ -1,0 +1,88 @@
+package api
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/orchion/orchion/orchestrator/internal/model"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// deployments serves orchion.v1.Deployments.
+type deployments struct {
+	orchionv1.UnimplementedDeploymentsServer
+	cfg *Config
+}
+
+func (s *deployments) CreateDeployment(ctx context.Context, req *orchionv1.CreateDeploymentRequest) (*orchionv1.Deployment, error) {
+	wanted, err := deploymentFromProto(req)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.cfg.Deployments.Create(ctx, wanted)
+	return answerDeployment(d, err)
+}
+
+func (s *deployments) ListDeployments(_ context.Context, req *orchionv1.ListDeploymentsRequest) (*orchionv1.ListDeploymentsResponse, error) {
+	limit, err := pageSize(req.GetPageSize())
+	if err != nil {
+		return nil, err
+	}
+	after, err := pageCursor(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	selector, err := checkSelector("label", req.GetLabelSelector())
+	if err != nil {
+		return nil, err
+	}
+	all := s.cfg.Deployments.List() // ordered by name
+	out := &orchionv1.ListDeploymentsResponse{}
+	for i := range all {
+		if all[i].Name <= after || !selector.Matches(all[i].Labels) {
+			continue
+		}
+		if len(out.Deployments) == limit {
+			out.NextPageToken = pageToken(out.Deployments[limit-1].Name)
+			break
+		}
+		out.Deployments = append(out.Deployments, deploymentToProto(&all[i]))
+	}
+	return out, nil
+}
+
+func (s *deployments) GetDeployment(_ context.Context, req *orchionv1.GetDeploymentRequest) (*orchionv1.Deployment, error) {
+	if err := checkDeploymentName("name", req.GetName()); err != nil {
+		return nil, err
+	}
+	d, err := s.cfg.Deployments.Get(req.GetName())
+	return answerDeployment(d, err)
+}
+
+func (s *deployments) UpdateDeployment(ctx context.Context, req *orchionv1.UpdateDeploymentRequest) (*orchionv1.Deployment, error) {
+	if err := checkDeploymentName("name", req.GetName()); err != nil {
+		return nil, err
+	}
+	d, err := s.cfg.Deployments.Update(ctx, req.GetName(), func(d *model.Deployment) error {
+		return changeDeployment(d, req)
+	})
+	return answerDeployment(d, err)
+}
+
+func (s *deployments) DeleteDeployment(ctx context.Context, req *orchionv1.DeleteDeploymentRequest) (*emptypb.Empty, error) {
+	if err := checkDeploymentName("name", req.GetName()); err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Deployments.Delete(ctx, req.GetName()); err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
+
+func answerDeployment(d model.Deployment, err error) (*orchionv1.Deployment, error) {
+	if err != nil {
+		return nil, err
+	}
+	return deploymentToProto(&d), nil
+}

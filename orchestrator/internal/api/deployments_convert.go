@@ -1,0 +1,183 @@
+package api
+
+import (
+	"fmt"
+
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/model"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+func checkDeploymentName(field, name string) error {
+	switch {
+	case name == "":
+		return fault.BadField(field, "must not be empty")
+	case len(name) > maxDeployment:
+		return fault.BadField(field, "has %d characters; at most %d are allowed", len(name), maxDeployment)
+	case !deploymentPattern.MatchString(name):
+		return fault.BadField(field, "is %q; allowed are a-z 0-9 -, starting with a letter or digit", clip(name))
+	}
+	return nil
+}
+
+// deploymentFromProto checks and reads a deployment to create.
+func deploymentFromProto(req *orchionv1.CreateDeploymentRequest) (model.Deployment, error) {
+	var none model.Deployment
+	spec, err := deploymentSpecFromProto(req.GetSpec())
+	if err != nil {
+		return none, err
+	}
+	// An empty name is made from the model's.
+	if req.GetName() != "" {
+		if err := checkDeploymentName("name", req.GetName()); err != nil {
+			return none, err
+		}
+	}
+	if err := checkLabels("labels", req.GetLabels()); err != nil {
+		return none, err
+	}
+	return model.Deployment{Name: req.GetName(), Labels: req.GetLabels(), Spec: spec}, nil
+}
+
+func deploymentSpecFromProto(s *orchionv1.DeploymentSpec) (model.Spec, error) {
+	var none model.Spec
+	if s == nil {
+		return none, fault.BadField("spec", "must be given")
+	}
+	if err := checkModel("spec.model", s.GetModel()); err != nil {
+		return none, err
+	}
+	switch s.GetEngine() {
+	case orchionv1.Engine_ENGINE_OLLAMA, orchionv1.Engine_ENGINE_VLLM, orchionv1.Engine_ENGINE_EXTERNAL:
+	default:
+		return none, fault.BadField("spec.engine", "is %v; allowed are %s", s.GetEngine(), allowed(orchionv1.Engine_value))
+	}
+	spec := model.Spec{Model: s.GetModel(), Engine: model.Engine(s.GetEngine()), Replicas: 1}
+	if err := changeSpec(&spec, s); err != nil {
+		return none, err
+	}
+	return spec, nil
+}
+
+// changeSpec puts those fields that can be changed and are given in s into a
+// spec. On an error the spec is not to be used.
+func changeSpec(spec *model.Spec, s *orchionv1.DeploymentSpec) error {
+	if image := s.GetImage(); image != "" {
+		if err := checkImage("spec.image", image); err != nil {
+			return err
+		}
+		spec.Image = image
+	}
+	if args := s.GetArgs(); len(args) > 0 {
+		if err := checkArguments("spec.args", args); err != nil {
+			return err
+		}
+		spec.Args = args
+	}
+	if s != nil && s.Replicas != nil {
+		if err := checkRange("spec.replicas", s.GetReplicas(), 0, model.MaxReplicas); err != nil {
+			return err
+		}
+		spec.Replicas = int(s.GetReplicas())
+	}
+	var err error
+	if len(s.GetConstraints()) > 0 {
+		if spec.Constraints, err = constraintsFromProto("spec.constraints", s.GetConstraints()); err != nil {
+			return err
+		}
+	}
+	if s.GetResources() != nil {
+		if spec.Resources, err = resourcesFromProto("spec.resources", s.GetResources()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeDeployment puts into a deployment what an update gives. On an error
+// the deployment is not to be used.
+func changeDeployment(d *model.Deployment, req *orchionv1.UpdateDeploymentRequest) error {
+	s := req.GetSpec()
+	if m := s.GetModel(); m != "" && m != d.Spec.Model {
+		return fault.BadField("spec.model", "is fixed (%s); create another deployment", d.Spec.Model)
+	}
+	if e := s.GetEngine(); e != orchionv1.Engine_ENGINE_UNSPECIFIED && model.Engine(e) != d.Spec.Engine {
+		return fault.BadField("spec.engine", "is fixed (%s); create another deployment", orchionv1.Engine(d.Spec.Engine))
+	}
+	if len(req.GetLabels()) > 0 {
+		if err := checkLabels("labels", req.GetLabels()); err != nil {
+			return err
+		}
+		d.Labels = req.GetLabels()
+	}
+	return changeSpec(&d.Spec, s)
+}
+
+func deploymentToProto(d *model.Deployment) *orchionv1.Deployment {
+	state, reason := d.Summary()
+	out := &orchionv1.Deployment{
+		Name:      d.Name,
+		Labels:    d.Labels,
+		Spec:      deploymentSpecToProto(&d.Spec),
+		State:     orchionv1.DeploymentState(state),
+		Reason:    reason,
+		CreatedAt: timeToProto(d.CreatedAt),
+	}
+	for i := range d.Replicas {
+		r := &d.Replicas[i]
+		out.Replicas = append(out.Replicas, &orchionv1.Replica{
+			Id:              r.ID,
+			NodeId:          r.NodeID,
+			State:           orchionv1.ReplicaState(r.State),
+			ProgressPercent: r.ProgressPercent,
+			CompletedBytes:  r.CompletedBytes,
+			TotalBytes:      r.TotalBytes,
+			Reason:          r.Reason,
+			ReadyAt:         timeToProto(r.ReadyAt),
+		})
+	}
+	return out
+}
+
+func deploymentSpecToProto(s *model.Spec) *orchionv1.DeploymentSpec {
+	replicas := int32(s.Replicas)
+	return &orchionv1.DeploymentSpec{
+		Model: s.Model, Engine: orchionv1.Engine(s.Engine), Image: s.Image, Args: s.Args,
+		Replicas: &replicas, Constraints: s.Constraints, Resources: resourcesToProto(s.Resources),
+	}
+}
+
+// replicaStatusFromProto checks and reads what a node observes of a replica.
+func replicaStatusFromProto(field string, s *orchionv1.ReplicaStatus) (model.ReplicaStatus, error) {
+	var none model.ReplicaStatus
+	if err := checkRequired(field+".replicaId", s.GetReplicaId(), maxText); err != nil {
+		return none, err
+	}
+	state := s.GetState()
+	if _, ok := orchionv1.ReplicaState_name[int32(state)]; !ok || (state == 0 && !s.GetRemoved()) {
+		return none, fault.BadField(field+".state", "is %v; allowed are %s", state, allowed(orchionv1.ReplicaState_value))
+	}
+	percent, err := checkPercent(field+".progressPercent", s.GetProgressPercent())
+	if err != nil {
+		return none, err
+	}
+	for name, n := range map[string]int64{".completedBytes": s.GetCompletedBytes(), ".totalBytes": s.GetTotalBytes()} {
+		if err := checkRange(field+name, n, 0, maxInt64); err != nil {
+			return none, err
+		}
+	}
+	if err := checkProse(field+".reason", s.GetReason(), maxStatusReason); err != nil {
+		return none, err
+	}
+	if err := checkText(field+".servedModel", s.GetServedModel(), maxText); err != nil {
+		return none, err
+	}
+	return model.ReplicaStatus{
+		ReplicaID: s.GetReplicaId(), State: model.ReplicaState(state), ProgressPercent: percent,
+		CompletedBytes: s.GetCompletedBytes(), TotalBytes: s.GetTotalBytes(), Reason: s.GetReason(),
+		Removed: s.GetRemoved(), ServedModel: s.GetServedModel(),
+	}, nil
+}
+
+// indexed names the i-th entry of a field.
+func indexed(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }

@@ -1,0 +1,109 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+)
+
+const (
+	// maxMessage bounds one gRPC message in either direction, and the body of
+	// a REST request.
+	maxMessage = 4 << 20
+	// maxMetadata bounds the headers of one call.
+	maxMetadata = 16 << 10
+	// maxStreams bounds the concurrent calls of one connection. Node agents
+	// carry all their gateway traffic and logs on one.
+	maxStreams = 8192
+	// pingAfter is how long a connection is idle before it is probed, and
+	// pingTimeout how long the answer may take. Together they bound how long
+	// the streams of a machine that has vanished stay open.
+	pingAfter   = 20 * time.Second
+	pingTimeout = 10 * time.Second
+	// minClientPing is how often clients may probe.
+	minClientPing = 5 * time.Second
+	// connectTimeout bounds the handshake of a new connection.
+	connectTimeout = 10 * time.Second
+)
+
+func (s *Server) grpcOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(s.unary),
+		grpc.ChainStreamInterceptor(s.stream),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxMetadata),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(connectTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
+		// A call that is being carried out when the server stops is waited
+		// for, so that nothing uses the store after it is closed.
+		grpc.WaitForHandlers(true),
+	}
+}
+
+// unary is around every unary call: it turns errors into statuses, survives
+// panics and counts.
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	began := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			err = newPanicError(p)
+		}
+		err = s.finish(ctx, info.FullMethod, began, err)
+		if err != nil {
+			resp = nil
+		}
+	}()
+	return handler(ctx, req)
+}
+
+// stream is around every streaming call, which ends when the server closes.
+func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	ctx, cancel := s.untilClosing(stream.Context())
+	defer cancel()
+	began := time.Now()
+	s.metrics.openStreams.WithLabelValues(info.FullMethod).Inc()
+	defer func() {
+		if p := recover(); p != nil {
+			err = newPanicError(p)
+		}
+		s.metrics.openStreams.WithLabelValues(info.FullMethod).Dec()
+		err = s.finish(ctx, info.FullMethod, began, err)
+	}()
+	return handler(srv, boundStream{stream, ctx})
+}
+
+// boundStream is a stream with another context.
+type boundStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (b boundStream) Context() context.Context { return b.ctx }
+
+func (s *Server) finish(ctx context.Context, method string, began time.Time, err error) error {
+	code := codes.OK
+	if err != nil {
+		st := s.statusOf(ctx, method, err)
+		code, err = st.Code(), st.Err()
+	}
+	s.metrics.call(method, code, time.Since(began))
+	return err
+}
+
+// panicError is a panic that ended one call instead of the process.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func newPanicError(value any) *panicError { return &panicError{value, debug.Stack()} }
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }

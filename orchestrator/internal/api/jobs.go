@@ -1,0 +1,148 @@
+package api
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/store"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// jobs serves orchion.v1.Jobs.
+type jobs struct {
+	orchionv1.UnimplementedJobsServer
+	cfg  *Config
+	logs *logReader
+}
+
+func checkJobID(field, id string) error {
+	if id == "" {
+		return fault.BadField(field, "must not be empty")
+	}
+	if !job.ValidID(id) {
+		return fault.BadField(field, "is %q, which is not the id of a job", clip(id))
+	}
+	return nil
+}
+
+func (s *jobs) SubmitJob(ctx context.Context, req *orchionv1.SubmitJobRequest) (*orchionv1.Job, error) {
+	submission, err := submissionFromProto(req)
+	if err != nil {
+		return nil, err
+	}
+	j, err := s.cfg.Jobs.Submit(ctx, submission)
+	return answerJob(j, err)
+}
+
+func (s *jobs) ListJobs(ctx context.Context, req *orchionv1.ListJobsRequest) (*orchionv1.ListJobsResponse, error) {
+	limit, err := pageSize(req.GetPageSize())
+	if err != nil {
+		return nil, err
+	}
+	if len(req.GetPageToken()) > maxPageToken {
+		return nil, fault.BadField("pageToken", "is not a token that this orchestrator gave; take nextPageToken of the last answer")
+	}
+	values, all, err := stateFilter("state", req.GetState(), "JOB_STATE_", orchionv1.JobState_value)
+	if err != nil {
+		return nil, err
+	}
+	if req.GetNodeId() != "" {
+		if err := checkID("nodeId", req.GetNodeId()); err != nil {
+			return nil, err
+		}
+	}
+	selector, err := checkSelector("label", req.GetLabelSelector())
+	if err != nil {
+		return nil, err
+	}
+	filter := store.JobFilter{NodeID: req.GetNodeId(), Labels: selector, Limit: limit, After: req.GetPageToken()}
+	if !all {
+		for _, v := range values {
+			filter.States = append(filter.States, job.State(v))
+		}
+	}
+	page, err := s.cfg.JobStore.ListJobs(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Jobs.Annotate(ctx, page.Jobs)
+	out := &orchionv1.ListJobsResponse{NextPageToken: page.Next}
+	for i := range page.Jobs {
+		out.Jobs = append(out.Jobs, jobToProto(&page.Jobs[i]))
+	}
+	return out, nil
+}
+
+func (s *jobs) GetJob(ctx context.Context, req *orchionv1.GetJobRequest) (*orchionv1.Job, error) {
+	if err := checkJobID("id", req.GetId()); err != nil {
+		return nil, err
+	}
+	j, err := s.cfg.JobStore.GetJob(ctx, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	read := []job.Job{j}
+	s.cfg.Jobs.Annotate(ctx, read)
+	return jobToProto(&read[0]), nil
+}
+
+func (s *jobs) CancelJob(ctx context.Context, req *orchionv1.CancelJobRequest) (*orchionv1.Job, error) {
+	if err := checkJobID("id", req.GetId()); err != nil {
+		return nil, err
+	}
+	if err := checkProse("reason", req.GetReason(), maxReason); err != nil {
+		return nil, err
+	}
+	j, err := s.cfg.Jobs.Cancel(ctx, req.GetId(), req.GetReason())
+	return answerJob(j, err)
+}
+
+func (s *jobs) RetryJob(ctx context.Context, req *orchionv1.RetryJobRequest) (*orchionv1.Job, error) {
+	if err := checkJobID("id", req.GetId()); err != nil {
+		return nil, err
+	}
+	j, err := s.cfg.Jobs.Retry(ctx, req.GetId())
+	return answerJob(j, err)
+}
+
+func (s *jobs) ExplainJob(ctx context.Context, req *orchionv1.ExplainJobRequest) (*orchionv1.ExplainJobResponse, error) {
+	if err := checkJobID("id", req.GetId()); err != nil {
+		return nil, err
+	}
+	summary, fits, err := s.cfg.Jobs.Explain(ctx, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	out := &orchionv1.ExplainJobResponse{JobId: req.GetId(), Summary: summary}
+	for _, f := range fits {
+		out.Nodes = append(out.Nodes, &orchionv1.NodeFit{
+			NodeId: f.NodeID, Hostname: f.Hostname, Fits: f.Fits, Reasons: f.Reasons, Score: f.Score,
+		})
+	}
+	return out, nil
+}
+
+func (s *jobs) ReadJobLogs(req *orchionv1.ReadJobLogsRequest, stream grpc.ServerStreamingServer[orchionv1.LogEntry]) error {
+	query, err := logQueryFromProto(req)
+	if err != nil {
+		return err
+	}
+	return s.logs.read(stream.Context(), query, func(batch logBatch) error {
+		for i := range batch.entries {
+			if err := stream.Send(logEntryToProto(&batch.entries[i])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func answerJob(j job.Job, err error) (*orchionv1.Job, error) {
+	if err != nil {
+		return nil, err
+	}
+	return jobToProto(&j), nil
+}

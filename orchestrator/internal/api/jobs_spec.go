@@ -1,0 +1,288 @@
+package api
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// Limits on one job.
+const (
+	maxArguments     = 1024
+	maxArgumentBytes = 256 << 10 // of command or args together
+	maxEnv           = 256
+	maxEnvName       = 255
+	maxEnvBytes      = 256 << 10 // of all names and values together
+	maxModels        = 32
+	maxMessages      = 256
+	maxMessageBytes  = 1 << 20 // of all messages together
+	maxChatTokens    = 1 << 20
+	maxTemperature   = 2
+	maxPriority      = 1000
+	maxAttempts      = 100
+	maxBackoff       = 24 * time.Hour
+	minTimeout       = time.Second
+	maxTimeout       = 30 * 24 * time.Hour
+	maxCPUMillis     = 10_000_000
+	// minMemoryBytes is the least that container engines accept.
+	minMemoryBytes = 6 << 20
+	maxInt64       = math.MaxInt64
+)
+
+// reservedEnv begins the names that Orchion itself sets in a job's container.
+const reservedEnv = "ORCHION_"
+
+// envName is wider than POSIX: what engines and programs do take.
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
+// submissionFromProto checks and reads a job to submit.
+func submissionFromProto(req *orchionv1.SubmitJobRequest) (job.Job, error) {
+	var none job.Job
+	if err := checkText("name", req.GetName(), maxJobName); err != nil {
+		return none, err
+	}
+	if err := checkLabels("labels", req.GetLabels()); err != nil {
+		return none, err
+	}
+	if err := checkText("idempotencyKey", req.GetIdempotencyKey(), maxIdempotency); err != nil {
+		return none, err
+	}
+	spec, err := jobSpecFromProto(req.GetSpec())
+	if err != nil {
+		return none, err
+	}
+	return job.Job{
+		Name: req.GetName(), Labels: req.GetLabels(), IdempotencyKey: req.GetIdempotencyKey(), Spec: spec,
+	}, nil
+}
+
+func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
+	var none, spec job.Spec
+	var err error
+	switch kind := s.GetKind().(type) {
+	case *orchionv1.JobSpec_Container:
+		spec.Container, err = containerFromProto("spec.container", kind.Container)
+	case *orchionv1.JobSpec_Chat:
+		spec.Chat, err = chatFromProto("spec.chat", kind.Chat)
+	default:
+		err = fault.BadField("spec", "must hold either container or chat")
+	}
+	if err != nil {
+		return none, err
+	}
+	if spec.Resources, err = resourcesFromProto("spec.resources", s.GetResources()); err != nil {
+		return none, err
+	}
+	if spec.Constraints, err = constraintsFromProto("spec.constraints", s.GetConstraints()); err != nil {
+		return none, err
+	}
+	if err := checkRange("spec.priority", s.GetPriority(), -maxPriority, maxPriority); err != nil {
+		return none, err
+	}
+	spec.Priority = int(s.GetPriority())
+	if spec.Retry, err = retryFromProto("spec.retry", s.GetRetry()); err != nil {
+		return none, err
+	}
+	if spec.Timeout, err = duration("spec.timeout", s.GetTimeout(), minTimeout, maxTimeout); err != nil {
+		return none, err
+	}
+	return spec, nil
+}
+
+func containerFromProto(field string, c *orchionv1.ContainerSpec) (*job.Container, error) {
+	if err := checkImage(field+".image", c.GetImage()); err != nil {
+		return nil, err
+	}
+	if err := checkArguments(field+".command", c.GetCommand()); err != nil {
+		return nil, err
+	}
+	if err := checkArguments(field+".args", c.GetArgs()); err != nil {
+		return nil, err
+	}
+	if err := checkEnv(field+".env", c.GetEnv()); err != nil {
+		return nil, err
+	}
+	pull := job.PullIfNotPresent
+	switch c.GetPullPolicy() {
+	case orchionv1.PullPolicy_PULL_POLICY_UNSPECIFIED, orchionv1.PullPolicy_PULL_POLICY_IF_NOT_PRESENT:
+	case orchionv1.PullPolicy_PULL_POLICY_ALWAYS:
+		pull = job.PullAlways
+	case orchionv1.PullPolicy_PULL_POLICY_NEVER:
+		pull = job.PullNever
+	default:
+		return nil, fault.BadField(field+".pullPolicy", "is %d; allowed are %s", c.GetPullPolicy(), allowed(orchionv1.PullPolicy_value))
+	}
+	if err := checkCount(field+".models", len(c.GetModels()), maxModels); err != nil {
+		return nil, err
+	}
+	for i, m := range c.GetModels() {
+		if err := checkModel(fmt.Sprintf("%s.models[%d]", field, i), m); err != nil {
+			return nil, err
+		}
+	}
+	return &job.Container{
+		Image: c.GetImage(), Command: c.GetCommand(), Args: c.GetArgs(), Env: c.GetEnv(),
+		PullPolicy: pull, Models: c.GetModels(),
+	}, nil
+}
+
+func checkImage(field, image string) error {
+	if err := checkRequired(field, image, maxImage); err != nil {
+		return err
+	}
+	if _, err := reference.ParseNormalizedNamed(image); err != nil {
+		return fault.BadField(field, "is %q, which is not the name of an image such as docker.io/library/alpine:3.22", clip(image))
+	}
+	return nil
+}
+
+func checkModel(field, model string) error {
+	if err := checkRequired(field, model, maxText); err != nil {
+		return err
+	}
+	if strings.ContainsAny(model, " \t") {
+		return fault.BadField(field, "is %q; the name of a model holds no spaces", clip(model))
+	}
+	return nil
+}
+
+// checkArguments checks what is passed to a program.
+func checkArguments(field string, args []string) error {
+	if err := checkCount(field, len(args), maxArguments); err != nil {
+		return err
+	}
+	total := 0
+	for i, a := range args {
+		if strings.ContainsRune(a, 0) {
+			return fault.BadField(fmt.Sprintf("%s[%d]", field, i), "holds a NUL character, which no program can be given")
+		}
+		total += len(a)
+	}
+	if total > maxArgumentBytes {
+		return fault.BadField(field, "has %d bytes together; at most %d are allowed", total, maxArgumentBytes)
+	}
+	return nil
+}
+
+func checkEnv(field string, env map[string]string) error {
+	if err := checkCount(field, len(env), maxEnv); err != nil {
+		return err
+	}
+	total := 0
+	for name, value := range env {
+		switch {
+		case len(name) > maxEnvName || !envName.MatchString(name):
+			return fault.BadField(field, "has the name %q; a name is 1 to %d characters of A-Z a-z 0-9 _ . -, not starting with a digit",
+				clip(name), maxEnvName)
+		case strings.HasPrefix(name, reservedEnv):
+			return fault.BadField(field, "has the name %q; names starting with %s are set by Orchion itself", clip(name), reservedEnv)
+		case strings.ContainsRune(value, 0):
+			return fault.BadField(field, "has a value for %q with a NUL character, which no program can be given", name)
+		}
+		total += len(name) + len(value)
+	}
+	if total > maxEnvBytes {
+		return fault.BadField(field, "has %d bytes together; at most %d are allowed", total, maxEnvBytes)
+	}
+	return nil
+}
+
+func chatFromProto(field string, c *orchionv1.ChatSpec) (*job.Chat, error) {
+	if err := checkModel(field+".model", c.GetModel()); err != nil {
+		return nil, err
+	}
+	if len(c.GetMessages()) == 0 {
+		return nil, fault.BadField(field+".messages", "must hold at least one message")
+	}
+	if err := checkCount(field+".messages", len(c.GetMessages()), maxMessages); err != nil {
+		return nil, err
+	}
+	if err := checkRange(field+".maxTokens", c.GetMaxTokens(), 0, maxChatTokens); err != nil {
+		return nil, err
+	}
+	if t := c.Temperature; t != nil && !(*t >= 0 && *t <= maxTemperature) {
+		return nil, fault.BadField(field+".temperature", "is %v; it must be between 0 and %d", *t, maxTemperature)
+	}
+	chat := &job.Chat{Model: c.GetModel(), MaxTokens: int(c.GetMaxTokens()), Temperature: c.Temperature}
+	total := 0
+	for i, m := range c.GetMessages() {
+		switch m.GetRole() {
+		case "system", "user", "assistant":
+		default:
+			return nil, fault.BadField(fmt.Sprintf("%s.messages[%d].role", field, i), "is %q; allowed are system, user, assistant", clip(m.GetRole()))
+		}
+		total += len(m.GetContent())
+		chat.Messages = append(chat.Messages, job.Message{Role: m.GetRole(), Content: m.GetContent()})
+	}
+	if total > maxMessageBytes {
+		return nil, fault.BadField(field+".messages", "have %d bytes together; at most %d are allowed", total, maxMessageBytes)
+	}
+	return chat, nil
+}
+
+func resourcesFromProto(field string, r *orchionv1.Resources) (job.Resources, error) {
+	var none job.Resources
+	if err := checkRange(field+".cpuMillis", r.GetCpuMillis(), 0, maxCPUMillis); err != nil {
+		return none, err
+	}
+	if err := checkRange(field+".memoryBytes", r.GetMemoryBytes(), 0, maxBytesQuantity); err != nil {
+		return none, err
+	}
+	if m := r.GetMemoryBytes(); m > 0 && m < minMemoryBytes {
+		return none, fault.BadField(field+".memoryBytes", "is %d; container engines give no less than %d", m, minMemoryBytes)
+	}
+	if err := checkRange(field+".gpus", r.GetGpus(), 0, maxGPUs); err != nil {
+		return none, err
+	}
+	if err := checkRange(field+".gpuMemoryBytes", r.GetGpuMemoryBytes(), 0, maxBytesQuantity); err != nil {
+		return none, err
+	}
+	return job.Resources{
+		CPUMillis: r.GetCpuMillis(), MemoryBytes: r.GetMemoryBytes(),
+		GPUs: int(r.GetGpus()), GPUMemoryBytes: r.GetGpuMemoryBytes(),
+	}, nil
+}
+
+func constraintsFromProto(field string, list []string) ([]string, error) {
+	if err := checkCount(field, len(list), maxConstraints); err != nil {
+		return nil, err
+	}
+	for i, text := range list {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		if err := checkRequired(at, text, maxConstraint); err != nil {
+			return nil, err
+		}
+		if _, err := scheduler.ParseConstraint(text); err != nil {
+			return nil, fault.BadField(at, "%v", err)
+		}
+	}
+	return list, nil
+}
+
+func retryFromProto(field string, r *orchionv1.RetryPolicy) (job.Retry, error) {
+	var none job.Retry
+	if err := checkRange(field+".maxAttempts", r.GetMaxAttempts(), 0, maxAttempts); err != nil {
+		return none, err
+	}
+	initial, err := duration(field+".initialBackoff", r.GetInitialBackoff(), 0, maxBackoff)
+	if err != nil {
+		return none, err
+	}
+	most, err := duration(field+".maxBackoff", r.GetMaxBackoff(), 0, maxBackoff)
+	if err != nil {
+		return none, err
+	}
+	if most > 0 && most < initial {
+		return none, fault.BadField(field+".maxBackoff", "is %v, less than initialBackoff, which is %v", most, initial)
+	}
+	return job.Retry{MaxAttempts: int(r.GetMaxAttempts()), InitialBackoff: initial, MaxBackoff: most}, nil
+}

@@ -1,0 +1,110 @@
+package api
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/job"
+)
+
+// The metadata keys by which streams of node agents say whose they are.
+const (
+	keyNodeID     = "orchion-node-id"
+	keyInstanceID = "orchion-instance-id"
+	keyTunnelID   = "orchion-tunnel-id"
+	keyJobID      = "orchion-job-id"
+	keyAttempt    = "orchion-attempt"
+)
+
+// openTimeout is how long a node may take to say the first word on a stream.
+const openTimeout = 30 * time.Second
+
+// sendingNode answers which node opened a stream. Errors: Invalid, and those
+// of the registry when the node is not active or is another instance's.
+func (c *Config) sendingNode(ctx context.Context) (string, error) {
+	nodeID, instanceID := metadataValue(ctx, keyNodeID), metadataValue(ctx, keyInstanceID)
+	if nodeID == "" {
+		return "", fault.BadField(keyNodeID, "must be given as metadata")
+	}
+	if err := checkID(keyNodeID, nodeID); err != nil {
+		return "", err
+	}
+	if err := checkText(keyInstanceID, instanceID, maxInstanceID); err != nil {
+		return "", err
+	}
+	if err := c.Nodes.Check(nodeID, instanceID); err != nil {
+		return "", err
+	}
+	return nodeID, nil
+}
+
+func metadataValue(ctx context.Context, key string) string {
+	if values := metadata.ValueFromIncomingContext(ctx, key); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// attemptInMetadata reads which attempt a stream is about.
+func attemptInMetadata(ctx context.Context) (job.Ref, error) {
+	id := metadataValue(ctx, keyJobID)
+	if err := checkJobID(keyJobID, id); err != nil {
+		return job.Ref{}, err
+	}
+	number, err := strconv.ParseInt(metadataValue(ctx, keyAttempt), 10, 32)
+	if err != nil || number < 1 {
+		return job.Ref{}, fault.BadField(keyAttempt, "must be a number from 1")
+	}
+	return job.Ref{JobID: id, Attempt: int(number)}, nil
+}
+
+// inbox receives a stream's messages in a goroutine of its own, so that its
+// reader can wait for other things as well. The goroutine ends with the
+// stream, that is at the latest when the stream's handler returns.
+type inbox[T any] struct {
+	messages chan T
+	err      error // why messages was closed; set before
+}
+
+func receive[T any](ctx context.Context, recv func() (T, error)) *inbox[T] {
+	in := &inbox[T]{messages: make(chan T)}
+	go func() {
+		defer close(in.messages)
+		for {
+			m, err := recv()
+			if err != nil {
+				in.err = err
+				return
+			}
+			select {
+			case in.messages <- m:
+			case <-ctx.Done():
+				in.err = context.Cause(ctx)
+				return
+			}
+		}
+	}()
+	return in
+}
+
+// first waits for the message that opens a stream.
+func (in *inbox[T]) first(ctx context.Context, what string) (T, error) {
+	timer := time.NewTimer(openTimeout)
+	defer timer.Stop()
+	var none T
+	select {
+	case m, ok := <-in.messages:
+		if !ok {
+			return none, in.err
+		}
+		return m, nil
+	case <-timer.C:
+		return none, fault.BadField(what, "was not sent within %v", openTimeout)
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+}
