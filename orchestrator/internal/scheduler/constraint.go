@@ -62,15 +62,15 @@ func plainKeys() []key {
 		{name: "arch", subject: "its architecture", texts: func(n *node.Node) []string { return one(n.Capabilities.Arch) }},
 		{name: "cpu.cores", subject: "it has", number: func(n *node.Node) float64 { return float64(n.Capabilities.CPU.LogicalCores) }},
 		{name: "disk", subject: "its disk has", bytes: true, number: func(n *node.Node) float64 { return float64(n.Capabilities.Disk.TotalBytes) }},
-		{name: "engine", subject: "its adopted engines", texts: func(n *node.Node) []string {
+		{name: "engine", subject: "it has", texts: func(n *node.Node) []string {
 			return collect(n.Capabilities.Engines, func(e node.LocalEngine) string { return e.Name })
 		}},
 		{name: "gpu.count", subject: "its number of GPUs", number: func(n *node.Node) float64 { return float64(len(n.Capabilities.GPUs)) }},
 		{name: "gpu.memory", subject: "its largest GPU has", bytes: true, number: func(n *node.Node) float64 { return float64(largestGPU(n)) }},
-		{name: "gpu.model", subject: "its GPUs", texts: func(n *node.Node) []string {
+		{name: "gpu.model", subject: "it has", texts: func(n *node.Node) []string {
 			return collect(n.Capabilities.GPUs, func(g node.GPU) string { return g.Model })
 		}},
-		{name: "gpu.vendor", subject: "its GPU vendors", texts: func(n *node.Node) []string {
+		{name: "gpu.vendor", subject: "it has", texts: func(n *node.Node) []string {
 			return collect(n.Capabilities.GPUs, func(g node.GPU) string { return g.Vendor })
 		}},
 		{name: "hostname", subject: "its hostname", texts: func(n *node.Node) []string { return one(n.Hostname) }},
@@ -78,7 +78,7 @@ func plainKeys() []key {
 		{name: "node", subject: "its id", texts: func(n *node.Node) []string { return one(n.ID) }},
 		{name: "os", subject: "its operating system", texts: func(n *node.Node) []string { return one(n.Capabilities.OS) }},
 		{name: "platform", subject: "its platform", texts: func(n *node.Node) []string { return one(n.Capabilities.Platform) }},
-		{name: "runtime", subject: "its container runtimes", texts: func(n *node.Node) []string {
+		{name: "runtime", subject: "it has", texts: func(n *node.Node) []string {
 			return collect(n.Capabilities.Runtimes, func(r node.Runtime) string { return r.Name })
 		}},
 	}
@@ -289,11 +289,11 @@ func (c Constraint) why(n *node.Node) string {
 		}
 		return fmt.Sprintf("does not meet %s: it has none", c.text)
 	}
-	verb := "is"
-	if len(have) > 1 {
-		verb = "are"
+	subject := c.key.subject
+	if subject != "it has" {
+		subject += " is"
 	}
-	return fmt.Sprintf("does not meet %s: %s %s %s", c.text, c.key.subject, verb, strings.Join(have, ", "))
+	return fmt.Sprintf("does not meet %s: %s %s", c.text, subject, list(have))
 }
 
 func findKey(name string) (key, error) {

@@ -1,0 +1,258 @@
+package scheduler
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/node"
+)
+
+// plain is a node without GPUs.
+func plain(id string, cores int, memory int64) *node.Node {
+	return &node.Node{
+		ID: id, Hostname: "host-" + id, State: node.Online,
+		Capabilities: node.Capabilities{
+			OS: "linux", Arch: "amd64", CPU: node.CPU{LogicalCores: cores}, MemoryBytes: memory,
+			Runtimes: []node.Runtime{{Name: "docker"}},
+		},
+	}
+}
+
+func connected(n *node.Node) Candidate { return Candidate{Node: n, Connected: true} }
+
+func TestExplainReasons(t *testing.T) {
+	with := func(change func(*Candidate)) Candidate {
+		c := connected(workstation())
+		change(&c)
+		return c
+	}
+	for _, tt := range []struct {
+		name      string
+		work      Work
+		candidate Candidate
+		want      []string
+		full      bool
+	}{
+		{name: "nothing asked", candidate: connected(workstation())},
+		{name: "not connected", candidate: with(func(c *Candidate) { c.Connected = false }),
+			want: []string{"its node agent is registered but not connected"}},
+		{name: "draining", candidate: with(func(c *Candidate) { c.Node.State = node.Draining }),
+			want: []string{"is draining: it takes no new work"}},
+		{name: "drain wanted", candidate: with(func(c *Candidate) { c.Node.Drain = true }),
+			want: []string{"is draining: it takes no new work"}},
+		{name: "no runtime", work: Work{NeedsRuntime: true}, candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil }),
+			want: []string{"has no container runtime: install Podman or Docker on it"}},
+		{name: "no runtime needed", candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil })},
+		{name: "avoided", work: Work{Avoid: map[string]string{"ws-1": "already runs a replica"}}, candidate: connected(workstation()),
+			want: []string{"already runs a replica"}},
+		{name: "model adopted", work: Work{AdoptedModel: "qwen3:0.6b"}, candidate: connected(workstation())},
+		{name: "model not adopted", work: Work{AdoptedModel: "llama"}, candidate: connected(workstation()),
+			want: []string{"none of its running engines lists the model llama; they are ollama at http://127.0.0.1:11434"}},
+		{name: "no engine", work: Work{AdoptedModel: "llama"}, candidate: with(func(c *Candidate) { c.Node.Capabilities.Engines = nil }),
+			want: []string{"has no running engine to adopt: start one there, or name it to its node agent with --adopt URL"}},
+		{name: "too few cores and too little memory",
+			work: Work{Resources: job.Resources{CPUMillis: 8500, MemoryBytes: 64 * gib}}, candidate: connected(workstation()),
+			want: []string{"needs 8.5 cores; this node has 8 cores", "needs 64 GiB of memory; this node has 32 GiB"}},
+		{name: "GPU too small", work: Work{Resources: job.Resources{GPUs: 1, GPUMemoryBytes: 40 * gib}}, candidate: connected(workstation()),
+			want: []string{"needs 40 GiB of GPU memory; this node's largest GPU has 24 GiB"}},
+		{name: "share too large", work: Work{Resources: job.Resources{GPUMemoryBytes: 40 * gib}}, candidate: connected(workstation()),
+			want: []string{"needs 40 GiB of GPU memory; this node's largest GPU has 24 GiB"}},
+		{name: "too few GPUs", work: Work{Resources: job.Resources{GPUs: 3}}, candidate: connected(workstation()),
+			want: []string{"needs 3 GPUs; this node has 2"}},
+		{name: "too few large GPUs", work: Work{Resources: job.Resources{GPUs: 2, GPUMemoryBytes: 16 * gib}}, candidate: connected(workstation()),
+			want: []string{"needs 2 GPUs of 16 GiB; only 1 of this node's GPUs are that large"}},
+		{name: "no GPU", work: Work{Resources: job.Resources{GPUs: 1}}, candidate: connected(plain("a", 4, gib)),
+			want: []string{"needs a GPU; this node has none"}},
+		{name: "room taken", full: true,
+			work: Work{Resources: job.Resources{CPUMillis: 2000, MemoryBytes: 4 * gib, GPUs: 1}},
+			candidate: with(func(c *Candidate) {
+				c.Held.add(job.Resources{CPUMillis: 6500, MemoryBytes: 30 * gib, GPUs: 2}, 1)
+			}),
+			want: []string{"needs 2 cores; 6.5 of 8 cores are taken", "needs 4 GiB of memory; 30 GiB of 32 GiB are taken",
+				"its GPUs are taken by other work"}},
+		{name: "what is taken does not matter to work that asks for nothing",
+			candidate: with(func(c *Candidate) { c.Held.add(job.Resources{CPUMillis: 99000, MemoryBytes: 99 * gib}, 0) })},
+		{name: "no slot", full: true, work: Work{TakesSlot: true}, candidate: with(func(c *Candidate) { c.Held.Slots = 16 }),
+			want: []string{"already holds as many jobs as it runs at once (16)"}},
+		{name: "several", work: Work{NeedsRuntime: true, Constraints: constraints("os=windows", "label.room=lab")},
+			candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil }),
+			want: []string{"does not meet os=windows: its operating system is linux", "does not meet label.room=lab: its label is office",
+				"has no container runtime: install Podman or Docker on it"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fit := Explain(&tt.work, []Candidate{tt.candidate})[0]
+			if diff := cmp.Diff(tt.want, fit.Reasons); diff != "" {
+				t.Errorf("reasons (-want +got):\n%s", diff)
+			}
+			if fit.Full != tt.full {
+				t.Errorf("full = %v, want %v", fit.Full, tt.full)
+			}
+			picked := Pick(&tt.work, []*Candidate{&tt.candidate}, 0) != nil
+			if fit.Fits != picked || fit.Fits != (len(tt.want) == 0) || fit.Fits != (fit.Score > 0) {
+				t.Errorf("fits %v, picked %v, score %v, reasons %v", fit.Fits, picked, fit.Score, fit.Reasons)
+			}
+		})
+	}
+}
+
+func constraints(texts ...string) []Constraint {
+	list, err := ParseConstraints(texts)
+	if err != nil {
+		panic(err)
+	}
+	return list
+}
+
+func TestPackGPUs(t *testing.T) {
+	gpus := []node.GPU{{MemoryBytes: 24 * gib}, {MemoryBytes: 8 * gib}}
+	whole := func(size int64) gpuClaim { return gpuClaim{whole: true, memory: size * gib} }
+	share := func(size int64) gpuClaim { return gpuClaim{memory: size * gib} }
+	for _, tt := range []struct {
+		name   string
+		claims []gpuClaim
+		want   bool
+	}{
+		{"nothing", nil, true},
+		{"both", []gpuClaim{whole(0), whole(0)}, true},
+		{"three", []gpuClaim{whole(0), whole(0), whole(0)}, false},
+		{"the hungry one gets the large one", []gpuClaim{whole(0), whole(16)}, true},
+		{"two hungry ones", []gpuClaim{whole(16), whole(16)}, false},
+		{"shares fill one", []gpuClaim{share(12), share(12), whole(0)}, true},
+		{"a share does not go onto a whole one", []gpuClaim{whole(0), whole(0), share(1)}, false},
+		{"shares over both", []gpuClaim{share(8), share(12), share(12)}, true},
+		{"shares too many", []gpuClaim{share(9), share(12), share(12)}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := packGPUs(gpus, tt.claims); got != tt.want {
+				t.Errorf("packGPUs = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestPickPrefersTheLeastLoaded(t *testing.T) {
+	a, b, c := connected(plain("a", 4, 8*gib)), connected(plain("b", 4, 8*gib)), connected(workstation())
+	all := []*Candidate{&a, &b, &c}
+	work := Work{NeedsRuntime: true, TakesSlot: true, Resources: job.Resources{MemoryBytes: gib}}
+	if got := Pick(&work, all, 0); got != &a {
+		t.Errorf("of equals %s was picked, want the first by id", got.Node.ID)
+	}
+	if got := Pick(&work, all, 1); got != &a {
+		t.Errorf("from another place on %s was picked, want the same", got.Node.ID)
+	}
+	a.Held.add(job.Resources{MemoryBytes: gib}, 1)
+	if got := Pick(&work, all, 0); got != &b {
+		t.Errorf("%s was picked, want b, which is empty", got.Node.ID)
+	}
+	a.Held.add(job.Resources{CPUMillis: 4000, MemoryBytes: 6 * gib}, 7)
+	b.Held = a.Held
+	if got := Pick(&work, all, 0); got != &c {
+		t.Errorf("%s was picked, want the GPU node once the others are far busier", got.Node.ID)
+	}
+	gpu := Work{Resources: job.Resources{GPUs: 1}}
+	if got := Pick(&gpu, all, 0); got != &c {
+		t.Errorf("%v was picked, want the GPU node", got)
+	}
+}
+
+func TestSummary(t *testing.T) {
+	fit := func(id string, full bool, reasons ...string) Fit {
+		return Fit{NodeID: id, Fits: len(reasons) == 0, Full: full, Reasons: reasons}
+	}
+	for _, tt := range []struct {
+		name string
+		fits []Fit
+		want string
+	}{
+		{"no node", nil, "no node is online: start a node agent, for example with: node-agent --orchestrator localhost:50051"},
+		{"one fits", []Fit{fit("a", false, "is draining"), fit("b", false)}, ""},
+		{"the only one", []Fit{fit("a", false, "x is missing")}, "the only node cannot take it: x is missing"},
+		{"full", []Fit{fit("a", false, "no runtime"), fit("b", true, "no slot"), fit("c", true, "no slot")},
+			"2 nodes fit but are full: no slot (2 nodes)"},
+		{"one full", []Fit{fit("a", true, "no slot")}, "1 node fits but is full: no slot"},
+		{"many reasons", []Fit{fit("a", false, "r1", "r2"), fit("b", false, "r3", "r2"), fit("c", false, "r4")},
+			"none of the 3 nodes can take it: r2 (2 nodes); r1; r3; and more"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Summary(tt.fits); got != tt.want {
+				t.Errorf("Summary = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestExplainOrder(t *testing.T) {
+	busy, idle, gone := connected(plain("a", 4, gib)), connected(plain("b", 4, gib)), connected(plain("c", 4, gib))
+	busy.Held.Slots, gone.Connected = 3, false
+	fits := Explain(&Work{TakesSlot: true}, []Candidate{gone, busy, idle})
+	var got []string
+	for _, f := range fits {
+		got = append(got, fmt.Sprintf("%s %v %.0f", f.NodeID, f.Fits, f.Score))
+	}
+	if want := "b true 100, a true 88, c false 0"; strings.Join(got, ", ") != want {
+		t.Errorf("Explain = %v, want %v", got, want)
+	}
+}
+
+// TestFiltersAgree holds the filters that decide against those that explain.
+func TestFiltersAgree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := plain("n", rapid.IntRange(0, 8).Draw(t, "cores"), int64(rapid.IntRange(0, 8).Draw(t, "memory"))*gib)
+		for range rapid.IntRange(0, 2).Draw(t, "gpus") {
+			n.Capabilities.GPUs = append(n.Capabilities.GPUs, node.GPU{MemoryBytes: int64(rapid.IntRange(0, 24).Draw(t, "gpu memory")) * gib})
+		}
+		if rapid.Bool().Draw(t, "no runtime") {
+			n.Capabilities.Runtimes = nil
+		}
+		c := Candidate{Node: n, Connected: rapid.Bool().Draw(t, "connected")}
+		draw := func(label string) job.Resources {
+			return job.Resources{
+				CPUMillis:      int64(rapid.IntRange(0, 9).Draw(t, label+" cores")) * 1000,
+				MemoryBytes:    int64(rapid.IntRange(0, 9).Draw(t, label+" memory")) * gib,
+				GPUs:           rapid.IntRange(0, 2).Draw(t, label+" gpus"),
+				GPUMemoryBytes: int64(rapid.IntRange(0, 24).Draw(t, label+" gpu memory")) * gib,
+			}
+		}
+		c.Held.add(draw("held"), rapid.IntRange(0, 16).Draw(t, "slots"))
+		work := Work{
+			Resources: draw("work"), NeedsRuntime: rapid.Bool().Draw(t, "needs runtime"), TakesSlot: rapid.Bool().Draw(t, "takes slot"),
+		}
+		fit := Explain(&work, []Candidate{c})[0]
+		if picked := Pick(&work, []*Candidate{&c}, 0) != nil; picked != fit.Fits {
+			t.Fatalf("picked %v but explained as %v: %v", picked, fit.Fits, fit.Reasons)
+		}
+	})
+}
+
+func BenchmarkPick(b *testing.B) {
+	for _, size := range []int{100, 10_000} {
+		candidates := make([]*Candidate, 0, size)
+		for i := range size {
+			c := connected(plain(fmt.Sprintf("node-%05d", i), 16, 64*gib))
+			c.Held.add(job.Resources{CPUMillis: int64(i%16) * 1000}, i%7)
+			candidates = append(candidates, &c)
+		}
+		for _, tt := range []struct {
+			name string
+			work Work
+		}{
+			{"fits", Work{NeedsRuntime: true, TakesSlot: true, Resources: job.Resources{CPUMillis: 500, MemoryBytes: gib}}},
+			{"fits one", Work{NeedsRuntime: true, TakesSlot: true, Constraints: constraints("node=node-00099")}},
+			{"fits nowhere", Work{NeedsRuntime: true, TakesSlot: true, Resources: job.Resources{GPUs: 1}}},
+		} {
+			b.Run(fmt.Sprintf("%d/%s", size, tt.name), func(b *testing.B) {
+				b.ReportAllocs()
+				from := 0
+				for b.Loop() {
+					Pick(&tt.work, candidates, from)
+					from = (from + enough) % size
+				}
+			})
+		}
+	}
+}
