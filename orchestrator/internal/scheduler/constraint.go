@@ -40,10 +40,12 @@ const (
 	opBelow
 )
 
-// key is something of a node that constraints are about. Exactly one of texts
-// and number is set.
+// key is something of a node that constraints are about. Exactly one of text,
+// texts and number is set.
 type key struct {
 	name string
+	// text is the node's value; false when it has none.
+	text func(*node.Node) (string, bool)
 	// texts are the node's values, none when it has no such thing.
 	texts func(*node.Node) []string
 	// number is the node's value; bytes says how it is written.
@@ -59,7 +61,7 @@ const labelPrefix = "label."
 // plainKeys are all keys but those of labels, by name.
 func plainKeys() []key {
 	return []key{
-		{name: "arch", subject: "its architecture", texts: func(n *node.Node) []string { return one(n.Capabilities.Arch) }},
+		{name: "arch", subject: "its architecture", text: func(n *node.Node) (string, bool) { return n.Capabilities.Arch, n.Capabilities.Arch != "" }},
 		{name: "cpu.cores", subject: "it has", number: func(n *node.Node) float64 { return float64(n.Capabilities.CPU.LogicalCores) }},
 		{name: "disk", subject: "its disk has", bytes: true, number: func(n *node.Node) float64 { return float64(n.Capabilities.Disk.TotalBytes) }},
 		{name: "engine", subject: "it has", texts: func(n *node.Node) []string {
@@ -73,11 +75,11 @@ func plainKeys() []key {
 		{name: "gpu.vendor", subject: "it has", texts: func(n *node.Node) []string {
 			return collect(n.Capabilities.GPUs, func(g node.GPU) string { return g.Vendor })
 		}},
-		{name: "hostname", subject: "its hostname", texts: func(n *node.Node) []string { return one(n.Hostname) }},
+		{name: "hostname", subject: "its hostname", text: func(n *node.Node) (string, bool) { return n.Hostname, n.Hostname != "" }},
 		{name: "memory", subject: "it has", bytes: true, number: func(n *node.Node) float64 { return float64(n.Capabilities.MemoryBytes) }},
-		{name: "node", subject: "its id", texts: func(n *node.Node) []string { return one(n.ID) }},
-		{name: "os", subject: "its operating system", texts: func(n *node.Node) []string { return one(n.Capabilities.OS) }},
-		{name: "platform", subject: "its platform", texts: func(n *node.Node) []string { return one(n.Capabilities.Platform) }},
+		{name: "node", subject: "its id", text: func(n *node.Node) (string, bool) { return n.ID, n.ID != "" }},
+		{name: "os", subject: "its operating system", text: func(n *node.Node) (string, bool) { return n.Capabilities.OS, n.Capabilities.OS != "" }},
+		{name: "platform", subject: "its platform", text: func(n *node.Node) (string, bool) { return n.Capabilities.Platform, n.Capabilities.Platform != "" }},
 		{name: "runtime", subject: "it has", texts: func(n *node.Node) []string {
 			return collect(n.Capabilities.Runtimes, func(r node.Runtime) string { return r.Name })
 		}},
@@ -231,19 +233,31 @@ func (c Constraint) Matches(n *node.Node) bool {
 	if c.key.number != nil {
 		return c.compare(c.key.number(n))
 	}
+	if c.key.text != nil {
+		value, ok := c.key.text(n)
+		if c.op == opNotEquals {
+			return !ok || value != c.values[0]
+		}
+		return ok && c.accepts(value)
+	}
 	have := c.key.texts(n)
+	if c.op == opNotEquals {
+		return !slices.Contains(have, c.values[0])
+	}
+	return slices.ContainsFunc(have, c.accepts)
+}
+
+// accepts says whether one value of a node meets the constraint, unless it is
+// one with !=.
+func (c Constraint) accepts(value string) bool {
 	switch c.op {
 	case opExists:
-		return len(have) > 0
+		return true
 	case opEquals, opIn:
-		return slices.ContainsFunc(have, func(v string) bool { return slices.Contains(c.values, v) })
-	case opNotEquals:
-		return !slices.Contains(have, c.values[0])
+		return slices.Contains(c.values, value)
 	default: // a label that holds a number
-		return slices.ContainsFunc(have, func(v string) bool {
-			number, err := parseNumber(v)
-			return err == nil && c.compare(number)
-		})
+		number, err := parseNumber(value)
+		return err == nil && c.compare(number)
 	}
 }
 
@@ -282,7 +296,12 @@ func (c Constraint) why(n *node.Node) string {
 			return fmt.Sprintf("does not meet %s: %s is %s", c.text, c.key.subject, formatNumber(have))
 		}
 	}
-	have := c.key.texts(n)
+	var have []string
+	if c.key.texts != nil {
+		have = c.key.texts(n)
+	} else if value, ok := c.key.text(n); ok {
+		have = []string{value}
+	}
 	if len(have) == 0 {
 		if strings.HasPrefix(c.key.name, labelPrefix) {
 			return fmt.Sprintf("does not meet %s: it does not have the label", c.text)
@@ -301,11 +320,9 @@ func findKey(name string) (key, error) {
 		if label == "" {
 			return key{}, fmt.Errorf("%q names no label; write label.KEY, such as label.room=office", name)
 		}
-		return key{name: name, subject: "its label", texts: func(n *node.Node) []string {
-			if value, ok := n.Labels[label]; ok {
-				return []string{value}
-			}
-			return nil
+		return key{name: name, subject: "its label", text: func(n *node.Node) (string, bool) {
+			value, ok := n.Labels[label]
+			return value, ok
 		}}, nil
 	}
 	keys := plainKeys()
@@ -323,13 +340,6 @@ func findKey(name string) (key, error) {
 func isKeyRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
 		r == '.' || r == '_' || r == '-' || r == '/'
-}
-
-func one(value string) []string {
-	if value == "" {
-		return nil
-	}
-	return []string{value}
 }
 
 // collect answers the distinct texts of some things, in their order.

@@ -161,7 +161,11 @@ func isLargeEnough(w *Work, c *Candidate) bool {
 	if r.CPUMillis > cpuMillis(c.Node) || r.MemoryBytes > has.MemoryBytes {
 		return false
 	}
-	return r.GPUs == 0 && r.GPUMemoryBytes == 0 || packGPUs(has.GPUs, gpuClaims(*r))
+	if r.GPUs == 0 && r.GPUMemoryBytes == 0 {
+		return true
+	}
+	// Most nodes have no GPU and need no packing to say so.
+	return len(has.GPUs) > 0 && r.GPUs <= len(has.GPUs) && packGPUs(has.GPUs, gpuClaims(*r))
 }
 
 func whyTooSmall(w *Work, c *Candidate) []string {
