@@ -106,10 +106,16 @@ func New(stream Stream, end func(), local, remote Addr) *Conn {
 func (c *Conn) receive() {
 	halfClosed := false
 	finish := func(err error) {
-		if !halfClosed {
-			c.readErr = err
-			close(c.frames)
+		if halfClosed {
+			return
 		}
+		select {
+		case <-c.done: // our own Close made Recv fail
+			err = c.cause
+		default:
+		}
+		c.readErr = err
+		close(c.frames)
 	}
 	for {
 		frame, err := c.stream.Recv()
@@ -135,7 +141,7 @@ func (c *Conn) receive() {
 			select {
 			case c.frames <- frame:
 			case <-c.done:
-				finish(c.cause)
+				finish(nil)
 				return
 			case <-c.stream.Context().Done():
 				// The peer is gone, and nobody reads what it wrote.
