@@ -52,7 +52,7 @@ func (l *Logs) Push(ctx context.Context, ref *orchionv1.AttemptRef, source LogSo
 			return ctx.Err()
 		}
 		l.logger.Log(ctx, logLevel(err), "the log stream of an attempt broke, opening a new one",
-			"job_id", ref.GetJobId(), "attempt", ref.GetAttempt(), "error", err)
+			"job", ref.GetJobId(), "attempt", ref.GetAttempt(), "error", err)
 		if time.Since(began) >= settled {
 			wait.Reset()
 		}

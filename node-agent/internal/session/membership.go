@@ -166,7 +166,7 @@ func (m *Membership) registerOnce(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	m.cfg.Reach.Succeeded()
-	m.cfg.Logger.Info("registered with the orchestrator", "node_id", m.cfg.NodeID, "hostname", node.GetHostname())
+	m.cfg.Logger.Info("registered with the orchestrator", "node", m.cfg.NodeID, "hostname", node.GetHostname())
 	m.mu.Lock()
 	m.leaseTTL = answer.GetLeaseTtl().AsDuration()
 	select {

@@ -1,0 +1,81 @@
+package worker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/orchion/orchion/node-agent/internal/driver"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// Labels on the containers of jobs. Several agents may share an engine, so that the node's
+// id is part of every search.
+const (
+	labelNode    = driver.LabelPrefix + "node"
+	labelRole    = driver.LabelPrefix + "role"
+	labelJob     = driver.LabelPrefix + "job"
+	labelAttempt = driver.LabelPrefix + "attempt"
+	labelSpec    = driver.LabelPrefix + "spec"
+
+	roleJob = "job"
+)
+
+func (a *attempt) labels(spec *orchionv1.JobSpec) map[string]string {
+	return map[string]string{
+		labelNode:    a.w.cfg.NodeID,
+		labelRole:    roleJob,
+		labelJob:     a.key.jobID,
+		labelAttempt: strconv.Itoa(int(a.key.attempt)),
+		labelSpec:    digest(spec),
+	}
+}
+
+// digest tells specs apart. It need not be the same in every version of this agent: a
+// container that it does not match is run anew.
+func digest(spec *orchionv1.JobSpec) string {
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(spec)
+	if err != nil {
+		return "" // cannot be: it came from the wire
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
+}
+
+// findContainers takes over what an earlier run of the agent left on the engine.
+func (w *Worker) findContainers(ctx context.Context) error {
+	found, err := w.cfg.Driver.List(ctx, map[string]string{labelNode: w.cfg.NodeID, labelRole: roleJob})
+	if err != nil {
+		return fmt.Errorf("find the containers of this node: %w", err)
+	}
+	for i, c := range found {
+		// List leaves out when the container began; what is gone by now needs no more.
+		if full, err := w.cfg.Driver.Inspect(ctx, c.ID); err == nil {
+			found[i] = full
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range found {
+		number, err := strconv.ParseInt(c.Labels[labelAttempt], 10, 32)
+		key := refKey{jobID: c.Labels[labelJob], attempt: int32(number)}
+		if err != nil || w.attempts[key] != nil || c.State == driver.StateCreated {
+			// Not made by this version, made twice, or never started: no work is lost with it.
+			w.wg.Go(func() { w.removeFound(c) })
+			continue
+		}
+		w.cfg.Logger.Info("found a container of an earlier run of this agent", "job", key.jobID, "attempt", key.attempt, "state", string(c.State))
+		w.addAttemptLocked(key, &c)
+	}
+	return nil
+}
+
+func (w *Worker) removeFound(c driver.Container) {
+	if err := w.cfg.Driver.Remove(w.root, c.ID); err != nil && w.root.Err() == nil {
+		w.cfg.Logger.Warn("cannot remove a container left by an earlier run of this agent", "container", c.Name, "error", err)
+	}
+}

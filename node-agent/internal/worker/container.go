@@ -1,0 +1,320 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/orchion/orchion/node-agent/internal/driver"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// startTries is how often starting a container is tried when the engine or the registry
+// cannot be reached; then the attempt fails and the job's own retry policy has the word.
+const startTries = 4
+
+// runContainer runs a container job to its end, or takes over the container that already
+// does. The outcome means nothing when the hold has ended.
+func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
+	if a.adopted && a.foundDigest != digest(spec) {
+		// The orchestrator was set up anew and counts from the beginning.
+		a.removeContainer(0)
+		a.startOver()
+	}
+	release, err := a.takeSlot()
+	if err != nil {
+		return a.notStarted(err)
+	}
+	defer release()
+	startedAt := a.startedAt().AsTime()
+	if a.adopted {
+		err = a.relink(spec.GetContainer())
+	} else {
+		startedAt, err = a.startContainer(spec)
+	}
+	if err != nil {
+		return a.notStarted(err)
+	}
+	a.running(startedAt)
+
+	log := a.pushLog()
+	exit, err := a.awaitExit()
+	a.stopped()
+	release()
+	if a.hold.Err() != nil {
+		return outcome{}
+	}
+	a.closeLink()
+	end := a.judge(spec, exit, err)
+	end.output = log.wait(a.hold)
+	return end
+}
+
+// takeSlot waits until one more container of a job may run. The function it returns gives
+// the slot back, once however often it is called.
+func (a *attempt) takeSlot() (release func(), err error) {
+	slots := a.w.slots
+	taken := slots.TryAcquire(1)
+	// A container that runs already is not stopped for there being too many.
+	if !taken && !a.adopted {
+		a.preparing("waiting: this node runs %d jobs already", a.w.cfg.MaxContainers)
+		if err := slots.Acquire(a.work, 1); err != nil {
+			return nil, err
+		}
+		taken = true
+	}
+	return func() {
+		if taken {
+			slots.Release(1)
+		}
+		taken = false
+	}, nil
+}
+
+// startContainer brings the container about and starts it.
+func (a *attempt) startContainer(spec *orchionv1.JobSpec) (time.Time, error) {
+	container := spec.GetContainer()
+	if a.w.cfg.Driver == nil {
+		return time.Time{}, errors.New("this node has no container engine: install Docker or Podman there, or constrain the job to nodes that have one")
+	}
+	if err := a.ensureImage(container); err != nil {
+		return time.Time{}, err
+	}
+	if err := a.openLink(container); err != nil {
+		return time.Time{}, err
+	}
+	a.preparing("starting")
+	// From here on the job may take effect, so that the lease must be beyond doubt.
+	select {
+	case <-a.leaseOK:
+	case <-a.work.Done():
+		return time.Time{}, a.work.Err()
+	}
+	if err := a.retry(func() error { return a.create(spec) }); err != nil {
+		return time.Time{}, err
+	}
+	if err := a.retry(func() error { return a.w.cfg.Driver.Start(a.work, a.containerID) }); err != nil {
+		return time.Time{}, err
+	}
+	return time.Now(), nil
+}
+
+func (a *attempt) ensureImage(container *orchionv1.ContainerSpec) error {
+	policies := map[orchionv1.PullPolicy]driver.PullPolicy{
+		orchionv1.PullPolicy_PULL_POLICY_ALWAYS: driver.PullAlways,
+		orchionv1.PullPolicy_PULL_POLICY_NEVER:  driver.PullNever,
+	}
+	image := container.GetImage()
+	told := -1
+	progress := func(p driver.PullProgress) {
+		percent := int(p.Percent)
+		if percent == told {
+			return
+		}
+		told = percent
+		a.preparing("pulling image %s, %d %%", image, percent)
+	}
+	return a.retry(func() error {
+		return a.w.cfg.Driver.EnsureImage(a.work, image, policies[container.GetPullPolicy()], progress)
+	})
+}
+
+// retry tries what may fail because something is out of reach for a moment.
+func (a *attempt) retry(try func() error) error {
+	wait := time.Second
+	for n := 1; ; n++ {
+		err := try()
+		if err == nil || n == startTries || !temporary(err) {
+			return err
+		}
+		a.w.cfg.Logger.Warn("starting an attempt failed, trying again", "job", a.key.jobID, "attempt", a.key.attempt, "error", err)
+		if !pause(a.work, wait) {
+			return err
+		}
+		wait *= 2
+	}
+}
+
+// temporary says whether the same call may go through later.
+func temporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+// pause waits for d, or less when the context ends, and says whether it still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// create makes the container. One of the same name that is in the way can only be left
+// over from this very attempt, created but never started.
+func (a *attempt) create(spec *orchionv1.JobSpec) error {
+	engine := a.w.cfg.Driver
+	id, err := engine.Create(a.work, a.containerSpec(spec))
+	if driver.CodeOf(err) == driver.CodeConflict {
+		name := a.containerName()
+		old, inspectErr := engine.Inspect(a.work, name)
+		if inspectErr != nil || old.Labels[labelNode] != a.w.cfg.NodeID || old.State != driver.StateCreated {
+			return err
+		}
+		if err := engine.Remove(a.work, old.ID); err != nil {
+			return err
+		}
+		id, err = engine.Create(a.work, a.containerSpec(spec))
+	}
+	if err != nil {
+		return err
+	}
+	a.containerID = id
+	return nil
+}
+
+func (a *attempt) containerName() string {
+	return fmt.Sprintf("orchion-job-%s-%d", a.key.jobID, a.key.attempt)
+}
+
+func (a *attempt) containerSpec(spec *orchionv1.JobSpec) driver.ContainerSpec {
+	container, resources := spec.GetContainer(), spec.GetResources()
+	s := driver.JobSpec(container.GetImage())
+	s.Name = a.containerName()
+	s.Command = container.GetCommand()
+	s.Args = container.GetArgs()
+	s.Labels = a.labels(spec)
+	s.Resources = driver.Resources{CPUMillis: resources.GetCpuMillis(), MemoryBytes: resources.GetMemoryBytes()}
+	s.GPUs = driver.GPURequest{Count: int(resources.GetGpus())}
+	s.Env = map[string]string{}
+	if a.link != nil {
+		s.Network = a.link.Network()
+		s.Env["OPENAI_BASE_URL"] = a.link.BaseURL()
+		// The way in is the container's own, and carries who calls; client libraries
+		// insist on a key nevertheless.
+		s.Env["OPENAI_API_KEY"] = "orchion-job"
+	}
+	maps.Copy(s.Env, container.GetEnv())
+	s.Env["ORCHION_JOB_ID"] = a.key.jobID
+	s.Env["ORCHION_JOB_NAME"] = a.assignment.GetName()
+	s.Env["ORCHION_ATTEMPT"] = strconv.Itoa(int(a.key.attempt))
+	s.Env["ORCHION_NODE_ID"] = a.w.cfg.NodeID
+	return s
+}
+
+func (a *attempt) openLink(container *orchionv1.ContainerSpec) error {
+	if len(container.GetModels()) == 0 {
+		return nil
+	}
+	if a.w.cfg.Links == nil {
+		return errors.New("this node cannot connect jobs with models")
+	}
+	a.preparing("connecting the job with the gateway")
+	return a.retry(func() error {
+		link, err := a.w.cfg.Links.Open(a.work, a.key.jobID, int(a.key.attempt))
+		if err != nil {
+			return fmt.Errorf("connect the job with the gateway: %w", err)
+		}
+		a.link = link
+		return nil
+	})
+}
+
+// relink takes over the link of a container that runs already. Without one the job goes
+// on: its calls fail, and it may have made all of them.
+func (a *attempt) relink(container *orchionv1.ContainerSpec) error {
+	a.mu.Lock()
+	ended := a.ended
+	a.mu.Unlock()
+	if ended {
+		return nil
+	}
+	if err := a.openLink(container); err != nil {
+		a.w.cfg.Logger.Warn("a job that goes on after a restart of the agent has lost its way to the gateway",
+			"job", a.key.jobID, "attempt", a.key.attempt, "error", err)
+	}
+	return a.work.Err()
+}
+
+// closeLink removes the link, if there is one.
+func (a *attempt) closeLink() {
+	if a.link == nil {
+		return
+	}
+	a.cleanUp("remove the link of an attempt", a.link.Close)
+	a.link = nil
+}
+
+// awaitExit waits for the container to end, and stops it when it is to be stopped.
+func (a *attempt) awaitExit() (driver.Exit, error) {
+	exit, err := a.waitExit(a.work)
+	if err == nil || a.work.Err() == nil {
+		return exit, err
+	}
+	var request *stopRequest
+	if !errors.As(context.Cause(a.work), &request) {
+		return driver.Exit{}, err
+	}
+	a.cleanUpWithin(a.hold, "stop the container of an attempt", func(ctx context.Context) error {
+		return a.w.cfg.Driver.Stop(ctx, a.containerID, request.grace)
+	})
+	return a.waitExit(a.hold)
+}
+
+// waitExit waits for the container to end, over an engine that is restarted as well.
+func (a *attempt) waitExit(ctx context.Context) (driver.Exit, error) {
+	wait := time.Second
+	for {
+		exit, err := a.w.cfg.Driver.Wait(ctx, a.containerID)
+		if err == nil || ctx.Err() != nil || !temporary(err) {
+			return exit, err
+		}
+		if !pause(ctx, wait) {
+			return exit, err
+		}
+		wait = min(2*wait, 10*time.Second)
+	}
+}
+
+// removeContainer stops the container, if there is one, and removes it, and then the link
+// whose network it used.
+func (a *attempt) removeContainer(grace time.Duration) {
+	if a.containerID != "" {
+		a.cleanUp("remove the container of an attempt", func(ctx context.Context) error {
+			if grace > 0 {
+				if err := a.w.cfg.Driver.Stop(ctx, a.containerID, grace); err != nil {
+					return err
+				}
+			}
+			return a.w.cfg.Driver.Remove(ctx, a.containerID)
+		})
+		a.containerID = ""
+	}
+	a.closeLink()
+}
+
+// cleanUp does what must be done in the end, for as long as the worker lives.
+func (a *attempt) cleanUp(what string, f func(context.Context) error) {
+	a.cleanUpWithin(a.w.root, what, f)
+}
+
+func (a *attempt) cleanUpWithin(ctx context.Context, what string, f func(context.Context) error) {
+	wait := time.Second
+	for {
+		err := f(ctx)
+		if err == nil || ctx.Err() != nil || driver.CodeOf(err) == driver.CodeNotFound {
+			return
+		}
+		a.w.cfg.Logger.Warn("cannot "+what, "job", a.key.jobID, "attempt", a.key.attempt, "error", err)
+		if !temporary(err) || !pause(ctx, wait) {
+			return
+		}
+		wait = min(2*wait, 30*time.Second)
+	}
+}

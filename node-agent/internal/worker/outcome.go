@@ -1,0 +1,64 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/orchion/orchion/node-agent/internal/driver"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// asStopped gives the outcome of a job that was asked to stop; false when it was not.
+func (a *attempt) asStopped() (outcome, bool) {
+	var request *stopRequest
+	if !errors.As(context.Cause(a.work), &request) {
+		return outcome{}, false
+	}
+	return outcome{state: request.state, reason: request.reason, finishedAt: time.Now()}, true
+}
+
+// notStarted is the outcome of an attempt that err kept from running.
+func (a *attempt) notStarted(err error) outcome {
+	if end, stopped := a.asStopped(); stopped {
+		return end
+	}
+	return failed("%s", err)
+}
+
+// judge gives the outcome of a container that has ended, or that err keeps us from
+// knowing more about.
+func (a *attempt) judge(spec *orchionv1.JobSpec, exit driver.Exit, err error) outcome {
+	if err != nil {
+		if driver.CodeOf(err) == driver.CodeNotFound {
+			return failed("the container was removed by someone else while it ran")
+		}
+		return failed("%s", err)
+	}
+	end := outcome{finishedAt: exit.FinishedAt}
+	if end.finishedAt.IsZero() {
+		end.finishedAt = time.Now()
+	}
+	code := int32(exit.Code)
+	end.exitCode = &code
+	if stopped, ok := a.asStopped(); ok {
+		end.state, end.reason = stopped.state, stopped.reason
+		return end
+	}
+	end.state = orchionv1.AttemptState_ATTEMPT_STATE_FAILED
+	switch {
+	case exit.OOMKilled:
+		end.reason = "killed for using more memory than it may: raise resources.memoryBytes"
+		if limit := spec.GetResources().GetMemoryBytes(); limit > 0 {
+			end.reason = fmt.Sprintf("killed for using more memory than its limit of %d bytes: raise resources.memoryBytes", limit)
+		}
+	case exit.Error != "":
+		end.reason = "the container could not be run: " + exit.Error
+	case exit.Code != 0:
+		end.reason = fmt.Sprintf("the container ended with exit code %d", exit.Code)
+	default:
+		end.state = orchionv1.AttemptState_ATTEMPT_STATE_SUCCEEDED
+	}
+	return end
+}
