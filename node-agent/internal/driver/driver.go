@@ -175,8 +175,11 @@ func (c Container) HostPort(containerPort uint16) (uint16, bool) {
 
 // Exit says how a container ended.
 type Exit struct {
-	Code       int    // the process's exit code; 128+n when signal n ended it
-	OOMKilled  bool   // the kernel killed it for passing its memory limit
+	Code int // the process's exit code; 128+n when signal n ended it
+	// OOMKilled says that the kernel killed it for passing its memory limit. Podman before
+	// 5.0 misses that (its monitor notes it in the wrong folder): there a container with a
+	// memory limit that ends with 137 unasked has most likely passed it.
+	OOMKilled  bool
 	Error      string // the engine's word on why it could not be started, if so
 	FinishedAt time.Time
 }
@@ -205,8 +208,8 @@ type Volume struct {
 // Both outputs must be read: one that is left unread holds up the other, and in the end
 // the container. Close ends the attachment, not the container.
 type Attachment struct {
-	// Stdin writes to the container. Its Close ends the container's standard input if the
-	// spec said CloseStdinOnDetach; nil for a container created without OpenStdin.
+	// Stdin writes to the container; closing it, or the attachment, ends the container's
+	// standard input for good. It is nil for a container created without OpenStdin.
 	Stdin io.WriteCloser
 	// Stdout and Stderr end with io.EOF when the container does.
 	Stdout, Stderr io.Reader

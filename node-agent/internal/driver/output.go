@@ -22,7 +22,8 @@ type LogEntry struct {
 	Time time.Time
 	// Text is what was written, without the newline. It need not be valid UTF-8.
 	Text string
-	// Partial says that the line goes on in the next entry of the same stream.
+	// Partial says that the line goes on in the next entry of the same stream, or ended without
+	// a newline.
 	Partial bool
 }
 

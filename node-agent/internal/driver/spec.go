@@ -49,10 +49,9 @@ type ContainerSpec struct {
 	Network NetworkMode
 	Profile Profile
 
-	// OpenStdin keeps standard input open, to be written through Attach.
+	// OpenStdin gives the container a standard input, to be written through Attach. It ends
+	// with the first attachment: Podman knows no other way.
 	OpenStdin bool
-	// CloseStdinOnDetach ends standard input when the first attachment does.
-	CloseStdinOnDetach bool
 }
 
 // JobSpec is a spec for a container of a job, with the tight profile.
@@ -179,9 +178,6 @@ func (s *ContainerSpec) Validate() error {
 	}
 	if s.Profile != ProfileJob && s.Profile != ProfileEngine {
 		return fmt.Errorf("profile: %d is not a profile", s.Profile)
-	}
-	if s.CloseStdinOnDetach && !s.OpenStdin {
-		return fmt.Errorf("closeStdinOnDetach: needs openStdin")
 	}
 	for _, check := range []func() error{
 		s.validateArgs, s.validateEnv, s.validateLabels, s.validateResources,

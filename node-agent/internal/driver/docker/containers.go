@@ -150,7 +150,10 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 	if err := d.checkID(op, id); err != nil {
 		return err
 	}
-	seconds := int(math.Ceil(max(grace, 0).Seconds()))
+	if grace <= 0 {
+		return d.Kill(ctx, id) // Docker would send SIGTERM first even without any grace
+	}
+	seconds := int(math.Ceil(grace.Seconds()))
 	if err := d.cli.ContainerStop(ctx, id, container.StopOptions{Timeout: &seconds}); err != nil {
 		return d.unlessStopped(ctx, op, id, err)
 	}

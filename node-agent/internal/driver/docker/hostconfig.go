@@ -24,7 +24,7 @@ func (d *Driver) configs(spec driver.ContainerSpec, ref string) (*container.Conf
 		User:         spec.User,
 		WorkingDir:   spec.WorkDir,
 		OpenStdin:    spec.OpenStdin,
-		StdinOnce:    spec.CloseStdinOnDetach,
+		StdinOnce:    spec.OpenStdin,
 		AttachStdin:  spec.OpenStdin,
 		AttachStdout: true,
 		AttachStderr: true,

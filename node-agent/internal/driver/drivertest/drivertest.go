@@ -34,9 +34,11 @@ type Target struct {
 	Driver driver.Driver
 	// Real says that containers are real processes, in namespaces and under limits.
 	Real bool
-	// RegistryRef makes a reference to an image that the target can pull and does not have:
-	// it puts one of that many bytes into a registry, whose answer stops half way until
-	// resume is called.
+	// MissesOOM says that the engine does not report containers killed for their memory.
+	MissesOOM bool
+	// Registry makes a reference to an image that the target can pull and does not have: it
+	// puts one of size bytes into a registry, whose answer stops half way until resume is
+	// called.
 	Registry func(t *testing.T, name string, size int) (ref string, resume func())
 }
 
@@ -91,7 +93,7 @@ type suite struct {
 // testContext ends with the test, or when something hangs.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

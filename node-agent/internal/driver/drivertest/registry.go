@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Podman talks plain HTTP only to registries it was told of, by address. The test bed's
@@ -48,20 +49,13 @@ func LoopbackRegistry(t *testing.T, name string, size int) (ref string, resume f
 			if r.Method == http.MethodHead {
 				return
 			}
-			half := len(data) / 2
 			if len(data) < 1<<20 {
-				half = 0
+				w.Write(data)
+				return
 			}
-			w.Write(data[:half])
-			if half > 0 {
-				http.NewResponseController(w).Flush()
-				select {
-				case <-gate:
-				case <-r.Context().Done():
-					return
-				}
+			if half := len(data) / 2; trickle(w, r, data[:half], gate) {
+				w.Write(data[half:])
 			}
-			w.Write(data[half:])
 		}
 	}
 	mux := http.NewServeMux()
@@ -90,6 +84,33 @@ func LoopbackRegistry(t *testing.T, name string, size int) (ref string, resume f
 		srv.Close()
 	})
 	return srv.Listener.Addr().String() + "/orchion/" + name + ":1", resume
+}
+
+// trickle writes data bit by bit, and then waits for the gate; false: the client went away.
+// Podman looks at its clock, once a second, only when it reads: data that came at once, or
+// not at all, would give it nothing to report.
+func trickle(w http.ResponseWriter, r *http.Request, data []byte, gate <-chan struct{}) bool {
+	const pieces = 32
+	tick := time.NewTicker(60 * time.Millisecond)
+	defer tick.Stop()
+	for i := range pieces {
+		w.Write(data[len(data)*i/pieces : len(data)*(i+1)/pieces])
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return false
+		}
+		select {
+		case <-tick.C:
+		case <-gate: // no more reason to be slow
+		case <-r.Context().Done():
+			return false
+		}
+	}
+	select {
+	case <-gate:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
 }
 
 func registryListener(t *testing.T) net.Listener {

@@ -393,7 +393,7 @@ func (d *Driver) Attach(ctx context.Context, id string) (*driver.Attachment, err
 	c.taps = append(c.taps, t)
 	var in io.WriteCloser
 	if c.stdin != nil {
-		in = &stdinWriter{pipe: c.stdin, once: c.spec.CloseStdinOnDetach}
+		in = stdinWriter{pipe: c.stdin}
 	}
 	return driver.NewAttachment(in, t.stdout.r, t.stderr.r, func() error {
 		d.mu.Lock()

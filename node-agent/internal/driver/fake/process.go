@@ -237,16 +237,11 @@ func (s *stdinPipe) close() {
 	s.cond.Broadcast()
 }
 
-type stdinWriter struct {
-	pipe *stdinPipe
-	once bool
-}
+type stdinWriter struct{ pipe *stdinPipe }
 
-func (w *stdinWriter) Write(p []byte) (int, error) { return w.pipe.write(p) }
+func (w stdinWriter) Write(p []byte) (int, error) { return w.pipe.write(p) }
 
-func (w *stdinWriter) Close() error {
-	if w.once {
-		w.pipe.close()
-	}
+func (w stdinWriter) Close() error {
+	w.pipe.close()
 	return nil
 }
