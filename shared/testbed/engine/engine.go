@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/client"
 )
 
@@ -121,4 +123,21 @@ func (e *Engine) RemoveContainers(ctx context.Context, label string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ContainerStates tells the states ("created", "running", "exited", ...) of the
+// containers with this label, as RemoveContainers takes it, sorted.
+func (e *Engine) ContainerStates(ctx context.Context, label string) ([]string, error) {
+	list, err := e.api.ContainerList(ctx, container.ListOptions{
+		All: true, Filters: filters.NewArgs(filters.Arg("label", label)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list containers of %s: %w", e.Name, err)
+	}
+	states := make([]string, len(list))
+	for i, c := range list {
+		states[i] = c.State
+	}
+	slices.Sort(states)
+	return states, nil
 }

@@ -1,0 +1,87 @@
+// Command testjob is what the end-to-end tests run in job containers. It does
+// the things of its arguments one after the other:
+//
+//	lines N INTERVAL   print N numbered lines to stdout, every tenth also to stderr
+//	hold               wait for SIGTERM, then go on
+//	env NAME           print an environment variable
+//	connect HOST:PORT  print "open" or "closed"
+//	exit CODE          end with the code
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	for args := os.Args[1:]; len(args) > 0; {
+		var used int
+		switch args[0] {
+		case "lines":
+			used = 3
+			lines(ctx, args[1], args[2])
+		case "hold":
+			used = 1
+			fmt.Println("holding")
+			<-ctx.Done()
+			fmt.Println("told to stop")
+		case "env":
+			used = 2
+			fmt.Printf("%s=%s\n", args[1], os.Getenv(args[1]))
+		case "connect":
+			used = 2
+			connect(args[1])
+		case "exit":
+			code, err := strconv.Atoi(args[1])
+			check(err)
+			os.Exit(code)
+		default:
+			check(fmt.Errorf("unknown word %q", args[0]))
+		}
+		args = args[used:]
+	}
+}
+
+func lines(ctx context.Context, count, interval string) {
+	n, err := strconv.Atoi(count)
+	check(err)
+	pause, err := time.ParseDuration(interval)
+	check(err)
+	for i := 1; i <= n; i++ {
+		fmt.Printf("line %d\n", i)
+		if i%10 == 0 {
+			fmt.Fprintf(os.Stderr, "tenth %d\n", i/10)
+		}
+		select {
+		case <-ctx.Done():
+			fmt.Println("stopped")
+			os.Exit(143)
+		case <-time.After(pause):
+		}
+	}
+}
+
+func connect(address string) {
+	conn, err := net.DialTimeout("tcp", address, 2*time.Second)
+	if err != nil {
+		fmt.Println("closed", address)
+		return
+	}
+	_ = conn.Close()
+	fmt.Println("open", address)
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testjob:", err)
+		os.Exit(2)
+	}
+}
