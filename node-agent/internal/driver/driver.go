@@ -72,6 +72,12 @@ type Containers interface {
 	// Attach connects to the standard streams of a container. Attach before Start to miss nothing.
 	Attach(ctx context.Context, id string) (*Attachment, error)
 
+	// Exec starts another process in a running container, under the container's own limits,
+	// and connects to its standard streams, Stdin included. The process's output is not part
+	// of the container's log. Closing the attachment ends the process's standard input, and
+	// that is all: the process should end itself at that.
+	Exec(ctx context.Context, id string, command []string) (*Attachment, error)
+
 	// Logs hands each entry of the container's output to handle, in the order the engine
 	// recorded them. With Follow it goes on until the container ends, and then returns nil.
 	// An error from handle ends the call and is returned as it is.
@@ -211,7 +217,7 @@ type Attachment struct {
 	// Stdin writes to the container; closing it, or the attachment, ends the container's
 	// standard input for good. It is nil for a container created without OpenStdin.
 	Stdin io.WriteCloser
-	// Stdout and Stderr end with io.EOF when the container does.
+	// Stdout and Stderr end with io.EOF when the container, or the process of Exec, does.
 	Stdout, Stderr io.Reader
 
 	close func() error

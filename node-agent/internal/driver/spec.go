@@ -191,18 +191,28 @@ func (s *ContainerSpec) Validate() error {
 }
 
 func (s *ContainerSpec) validateArgs() error {
-	for field, args := range map[string][]string{"command": s.Command, "args": s.Args} {
-		if len(args) > maxArgs {
-			return fmt.Errorf("%s: %d entries are too many, at most %d", field, len(args), maxArgs)
-		}
-		for i, arg := range args {
-			if len(arg) >= maxArgLength || strings.ContainsRune(arg, 0) {
-				return fmt.Errorf("%s[%d]: must be shorter than %d bytes and hold no NUL", field, i, maxArgLength)
-			}
-		}
+	if err := validateArgs("args", s.Args); err != nil || len(s.Command) == 0 {
+		return err
 	}
-	if len(s.Command) > 0 && s.Command[0] == "" {
+	return ValidateCommand(s.Command)
+}
+
+// ValidateCommand checks an executable with its arguments.
+func ValidateCommand(command []string) error {
+	if len(command) == 0 || command[0] == "" {
 		return fmt.Errorf("command[0]: must not be empty")
+	}
+	return validateArgs("command", command)
+}
+
+func validateArgs(field string, args []string) error {
+	if len(args) > maxArgs {
+		return fmt.Errorf("%s: %d entries are too many, at most %d", field, len(args), maxArgs)
+	}
+	for i, arg := range args {
+		if len(arg) >= maxArgLength || strings.ContainsRune(arg, 0) {
+			return fmt.Errorf("%s[%d]: must be shorter than %d bytes and hold no NUL", field, i, maxArgLength)
+		}
 	}
 	return nil
 }

@@ -31,6 +31,37 @@ func (d *Driver) Attach(ctx context.Context, id string) (*driver.Attachment, err
 		return nil, d.fail(ctx, op, id, err)
 	}
 
+	return attachment(conn, stdin), nil
+}
+
+// Exec implements driver.Containers. ctx bounds the starting only.
+func (d *Driver) Exec(ctx context.Context, id string, command []string) (*driver.Attachment, error) {
+	const op = "run command in container"
+	if err := driver.ValidateCommand(command); err != nil {
+		return nil, d.invalid(op, id, err)
+	}
+	c, err := d.inspect(ctx, op, id)
+	if err != nil {
+		return nil, err
+	}
+	if c.State != driver.StateRunning {
+		return nil, d.notRunning(op, id)
+	}
+	created, err := d.cli.ContainerExecCreate(ctx, c.ID, container.ExecOptions{
+		AttachStdin: true, AttachStdout: true, AttachStderr: true, Cmd: command,
+	})
+	if err != nil {
+		return nil, d.fail(ctx, op, id, err)
+	}
+	conn, err := d.cli.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{})
+	if err != nil {
+		return nil, d.fail(ctx, op, id, err)
+	}
+	return attachment(conn, true), nil
+}
+
+// attachment serves a hijacked connection until it is closed.
+func attachment(conn types.HijackedResponse, stdin bool) *driver.Attachment {
 	outR, outW := io.Pipe()
 	errR, errW := io.Pipe()
 	done := make(chan struct{})
@@ -51,7 +82,7 @@ func (d *Driver) Attach(ctx context.Context, id string) (*driver.Attachment, err
 	if stdin {
 		in = &stdinWriter{conn: conn}
 	}
-	return driver.NewAttachment(in, outR, errR, func() error { closeOnce(); return nil }), nil
+	return driver.NewAttachment(in, outR, errR, func() error { closeOnce(); return nil })
 }
 
 // demux copies until the container's output ends.

@@ -70,6 +70,7 @@ func Run(t *testing.T, target Target) {
 	t.Run("LogsFollow", s.testLogsFollow)
 	t.Run("LogsLongLine", s.testLogsLongLine)
 	t.Run("Attach", s.testAttach)
+	t.Run("Exec", s.testExec)
 	t.Run("Ports", s.testPorts)
 	t.Run("OOM", s.testOOM)
 	t.Run("Stats", s.testStats)

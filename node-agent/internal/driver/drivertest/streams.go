@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
+	"github.com/orchion/orchion/node-agent/internal/driver/drivertest/program"
 )
 
 // plain is a log entry without its time.
@@ -218,6 +219,54 @@ func (s *suite) testAttach(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func (s *suite) testExec(t *testing.T) {
+	ctx := testContext(t)
+	id := s.start(t, s.spec("out", "ready", "wait"))
+	s.waitForLog(t, id, "ready")
+	// Twice, one after the other: this is how a process that talks to us survives our restart.
+	for range 2 {
+		a, err := s.Driver.Exec(ctx, id, []string{program.Path, "echo", "cat", "err", "bye"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer context.AfterFunc(ctx, func() { a.Close() })()
+		if _, err := io.WriteString(a.Stdin, "ping\n"); err != nil {
+			t.Fatal(err)
+		}
+		stderr := make(chan string, 1)
+		go func() {
+			text, err := io.ReadAll(a.Stderr)
+			stderr <- fmt.Sprintf("%s%v", text, err)
+		}()
+		stdout := bufio.NewReader(a.Stdout)
+		if line, err := stdout.ReadString('\n'); line != "echo ping\n" || err != nil {
+			t.Fatalf("answer = %q, %v", line, err)
+		}
+		if _, err := io.WriteString(a.Stdin, "rest"); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Stdin.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if rest, err := io.ReadAll(stdout); string(rest) != "rest" || err != nil {
+			t.Errorf("rest = %q, %v", rest, err)
+		}
+		if got := <-stderr; got != "bye\n<nil>" {
+			t.Errorf("stderr = %q", got)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := s.log(t, id, driver.LogOptions{}); len(got) != 1 {
+		t.Errorf("the container's log = %v, want its own line only", got)
+	}
+	_, err := s.Driver.Exec(ctx, s.create(t, s.spec()), []string{program.Path})
+	wantError(t, err, driver.CodeConflict, "does not run")
+	_, err = s.Driver.Exec(ctx, id, nil)
+	wantError(t, err, driver.CodeInvalid, "command[0]")
 }
 
 func (s *suite) testPorts(t *testing.T) {

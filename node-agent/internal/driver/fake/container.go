@@ -407,6 +407,46 @@ func (d *Driver) Attach(ctx context.Context, id string) (*driver.Attachment, err
 	}), nil
 }
 
+// Exec implements driver.Containers.
+func (d *Driver) Exec(ctx context.Context, id string, command []string) (*driver.Attachment, error) {
+	const op = "run command in container"
+	if err := driver.ValidateCommand(command); err != nil {
+		return nil, d.fail(driver.CodeInvalid, op, id, "%w", err)
+	}
+	c, err := d.find(ctx, op, id)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.info.State != driver.StateRunning {
+		return nil, d.fail(driver.CodeConflict, op, id, "the container does not run")
+	}
+	program, found := d.opts.Programs[command[0]]
+	if !found {
+		return nil, d.fail(driver.CodeInvalid, op, id, "exec %q: executable file not found", command[0])
+	}
+	t := newTap()
+	p := newProcess(d, c)
+	p.args, p.stdin = command[1:], newStdinPipe()
+	p.stdout.only, p.stderr.only = t, t
+	stop := context.AfterFunc(c.proc.ctx, func() { // the container's end is the process's, too
+		p.cancel()
+		p.stdin.close()
+	})
+	d.running.Go(func() {
+		defer stop()
+		program(p)
+		p.cancel()
+		t.end()
+	})
+	return driver.NewAttachment(stdinWriter{pipe: p.stdin}, t.stdout.r, t.stderr.r, func() error {
+		t.end()
+		p.stdin.close()
+		return nil
+	}), nil
+}
+
 func drain(r io.Reader) error {
 	if r == nil {
 		return errors.New("no root file system")

@@ -23,12 +23,17 @@ type Process struct {
 	ports     []driver.Port
 	listeners map[uint16]net.Listener
 	allocated int64 // guarded by d.mu
+	args      []string
+	stdin     *stdinPipe // nil: none
 
 	stdout, stderr *output
 }
 
 func newProcess(d *Driver, c *ctr) *Process {
-	p := &Process{d: d, c: c, term: make(chan struct{}), listeners: map[uint16]net.Listener{}}
+	p := &Process{
+		d: d, c: c, term: make(chan struct{}), listeners: map[uint16]net.Listener{},
+		args: c.args[1:], stdin: c.stdin,
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.stdout = &output{p: p, stream: driver.Stdout}
 	p.stderr = &output{p: p, stream: driver.Stderr}
@@ -39,7 +44,7 @@ func newProcess(d *Driver, c *ctr) *Process {
 func (p *Process) Context() context.Context { return p.ctx }
 
 // Args are the arguments after the executable.
-func (p *Process) Args() []string { return p.c.args[1:] }
+func (p *Process) Args() []string { return p.args }
 
 // Spec is what the container was created from.
 func (p *Process) Spec() driver.ContainerSpec { return p.c.spec }
@@ -49,10 +54,10 @@ func (p *Process) Getenv(name string) string { return p.c.env[name] }
 
 // Stdin is the container's standard input, at its end at once without OpenStdin.
 func (p *Process) Stdin() io.Reader {
-	if p.c.stdin == nil {
+	if p.stdin == nil {
 		return bytes.NewReader(nil)
 	}
-	return p.c.stdin
+	return p.stdin
 }
 
 // Stdout and Stderr write to the container's log and attachments.
@@ -120,9 +125,13 @@ type output struct {
 	p      *Process
 	stream driver.Stream
 	rest   []byte // guarded by d.mu: the line begun
+	only   *tap   // of a process of Exec, whose output is not logged
 }
 
 func (o *output) Write(data []byte) (int, error) {
+	if o.only != nil {
+		return o.only.pipe(o.stream).Write(data)
+	}
 	d, c := o.p.d, o.p.c
 	d.mu.Lock()
 	if c.proc != o.p || c.info.State != driver.StateRunning {
@@ -149,7 +158,7 @@ func (o *output) Write(data []byte) (int, error) {
 
 	// Not under the lock: an attachment that nobody reads holds up the process, not the engine.
 	for _, t := range taps {
-		t.write(o.stream, data)
+		_, _ = t.pipe(o.stream).Write(data) // fails only once nobody listens
 	}
 	return len(data), nil
 }
@@ -176,13 +185,11 @@ func newTap() *tap {
 	return t
 }
 
-// write fails only once the tap has ended, and then there is nobody to tell.
-func (t *tap) write(stream driver.Stream, data []byte) {
-	w := t.stdout.w
+func (t *tap) pipe(stream driver.Stream) *io.PipeWriter {
 	if stream == driver.Stderr {
-		w = t.stderr.w
+		return t.stderr.w
 	}
-	_, _ = w.Write(data)
+	return t.stdout.w
 }
 
 func (t *tap) end() {
