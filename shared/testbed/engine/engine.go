@@ -30,6 +30,8 @@ type Engine struct {
 	Name string
 	// Version is its own, such as "20.10.24".
 	Version string
+	// Arch is the processor that its containers run on, as in GOARCH.
+	Arch string
 	// Host is where it listens, as in DOCKER_HOST.
 	Host string
 
@@ -48,7 +50,7 @@ func Connect(ctx context.Context, host string) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("container engine at %s: %w", host, err), api.Close())
 	}
-	e := &Engine{Name: "docker", Version: version.Version, Host: host, api: api}
+	e := &Engine{Name: "docker", Version: version.Version, Arch: version.Arch, Host: host, api: api}
 	for _, part := range version.Components {
 		if strings.HasPrefix(part.Name, "Podman") {
 			e.Name, e.Version = "podman", part.Version

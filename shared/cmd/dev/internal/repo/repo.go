@@ -57,3 +57,12 @@ func (r Repo) Has(parts ...string) bool {
 	_, err := os.Stat(r.Path(parts...))
 	return err == nil
 }
+
+// Rel shortens a path below the root for messages.
+func (r Repo) Rel(path string) string {
+	rel, err := filepath.Rel(r.Root, path)
+	if err != nil || strings.HasPrefix(rel, "..") {
+		return path
+	}
+	return filepath.ToSlash(rel)
+}

@@ -41,6 +41,17 @@ type Result struct {
 	Note string
 }
 
+type partialError struct{ reason string }
+
+func (e partialError) Error() string { return e.reason }
+
+// Partial makes the error of a stage that passed as far as it could be done on
+// this machine; the reason should say what was left out and why. A strict
+// Runner counts it as failed.
+func Partial(format string, args ...any) error {
+	return partialError{fmt.Sprintf(format, args...)}
+}
+
 type skipError struct{ reason string }
 
 func (e skipError) Error() string { return e.reason }
@@ -85,11 +96,14 @@ func (r Runner) Run(ctx context.Context, stages []Stage) []Result {
 			err = s.Run(ctx)
 		}
 		result := Result{Name: s.Name, Outcome: OK, Took: now().Sub(began)}
+		var partial partialError
 		switch {
 		case err == nil:
+		case errors.As(err, &partial) && !r.Strict:
+			result.Note = "in part: " + err.Error()
 		case IsSkip(err) && !r.Strict:
 			result.Outcome, result.Note = Skipped, err.Error()
-		case IsSkip(err):
+		case IsSkip(err) || errors.As(err, &partial):
 			result.Outcome, result.Note = Failed, "nothing may be skipped here: "+err.Error()
 		default:
 			result.Outcome, result.Note = Failed, err.Error()

@@ -29,7 +29,7 @@ func stages(ran *[]string) []Stage {
 		returning("good", nil),
 		returning("bad", errors.New("3 tests failed\nTestThis")),
 		returning("absent", Skip("no %s here", "docker")),
-		returning("last", nil),
+		returning("last", Partial("4 tests skipped")),
 	}
 }
 
@@ -44,7 +44,7 @@ stage   result       time  note
 good    ok           1.0s
 bad     failed       1.0s  3 tests failed ...
 absent  skipped      1.0s  no docker here
-last    ok           1.0s
+last    ok           1.0s  in part: 4 tests skipped
 
 2 passed, 1 failed, 1 skipped
 `},
@@ -53,9 +53,9 @@ stage   result       time  note
 good    ok           1.0s
 bad     failed       1.0s  3 tests failed ...
 absent  failed       1.0s  nothing may be skipped here: no docker here
-last    ok           1.0s
+last    failed       1.0s  nothing may be skipped here: 4 tests skipped
 
-2 passed, 2 failed
+1 passed, 3 failed
 `},
 	}
 	for name, tc := range tests {
