@@ -203,7 +203,7 @@ func (s *session) whileAlive(ctx context.Context, do func(context.Context) error
 		return err
 	case failure := <-s.group.Failed():
 		cancel()
-		_ = <-done // it fails for want of the part that failed
+		<-done //nolint:errcheck // it fails for want of the part that failed
 		return failure
 	}
 }
