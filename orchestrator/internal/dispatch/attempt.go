@@ -52,7 +52,7 @@ func (d *Dispatcher) hold(j *job.Job, now time.Time) *attempt {
 	}
 	onNode[j.ID] = a
 	// A constraint that cannot be read any more does not matter here.
-	work, _ := workOf(&j.Spec) //nolint:errcheck // see above
+	work, _ := workOf(&j.Spec)
 	d.cfg.Cluster.Hold(a.nodeID, holder(j.ID), work)
 	d.renew(a, now)
 	return a

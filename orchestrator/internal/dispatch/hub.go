@@ -160,22 +160,10 @@ func (s *Session) Open(set AssignmentSet) {
 // or says why the session ended.
 func (s *Session) Next(ctx context.Context) (Message, error) {
 	for {
-		s.mu.Lock()
-		if s.err != nil {
-			defer s.mu.Unlock()
-			return nil, s.err
+		m, err := s.take()
+		if m != nil || err != nil {
+			return m, err
 		}
-		if s.opened && len(s.queue) > 0 {
-			m := s.queue[0]
-			s.queue[0] = nil
-			s.queue = s.queue[1:]
-			if len(s.queue) > 0 {
-				s.signalLocked()
-			}
-			s.mu.Unlock()
-			return m, nil
-		}
-		s.mu.Unlock()
 		select {
 		case <-s.ready:
 		case <-s.done:
@@ -183,6 +171,25 @@ func (s *Session) Next(ctx context.Context) (Message, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// take answers the next message; neither that nor an error: there is none yet.
+func (s *Session) take() (Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	if !s.opened || len(s.queue) == 0 {
+		return nil, nil
+	}
+	m := s.queue[0]
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	if len(s.queue) > 0 {
+		s.signalLocked()
+	}
+	return m, nil
 }
 
 // Done is closed when the session has ended.

@@ -19,8 +19,10 @@ import (
 // Errors: Invalid (a constraint), Exhausted (the queue is full), and the
 // store's.
 func (d *Dispatcher) Submit(ctx context.Context, j job.Job) (job.Job, error) {
-	if _, err := scheduler.ParseConstraints(j.Spec.Constraints); err != nil {
-		return job.Job{}, fault.BadField("spec", "%v", err)
+	for i, text := range j.Spec.Constraints {
+		if _, err := scheduler.ParseConstraint(text); err != nil {
+			return job.Job{}, fault.BadField(fmt.Sprintf("spec.constraints[%d]", i), "%v", err)
+		}
 	}
 	if queued := d.stats.queued.Load(); queued >= int64(d.cfg.MaxQueued) {
 		return job.Job{}, fault.New(fault.Exhausted,
