@@ -4,10 +4,11 @@ import type {
 	Job,
 	LogEntry,
 	Node,
+	Status,
 	Version,
 	operations
 } from '@orchion/api';
-import { ApiError, errorFromResponse, isAbort } from './error';
+import { ApiError, errorFromResponse, errorFromStatus, isAbort } from './error';
 import { readLines } from './lines';
 
 type Query<O extends keyof operations> = operations[O]['parameters']['query'];
@@ -140,7 +141,10 @@ export class OrchionApi {
 		);
 		for await (const line of this.lines(response)) {
 			if (line.trim() === '') continue;
-			yield parse<LogEntry>(line);
+			const entry = parse<LogEntry & { error?: Status }>(line);
+			// A log that had begun can only tell of its failure as one more line.
+			if (entry.error) throw errorFromStatus(entry.error);
+			yield entry;
 		}
 	}
 
@@ -243,7 +247,9 @@ export class OrchionApi {
 			}
 			throw new ApiError(
 				'network',
-				`cannot reach ${this.name()}: is the orchestrator running there, and does it allow this page's origin?`,
+				this.baseUrl
+					? `cannot reach ${this.baseUrl}: no orchestrator runs there, or it does not allow this page's origin`
+					: 'cannot reach the orchestrator: it has stopped, or is just starting',
 				{ cause }
 			);
 		}

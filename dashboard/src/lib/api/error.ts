@@ -58,6 +58,12 @@ export class ApiError extends Error {
 		return this.code === 5 || this.status === 404;
 	}
 
+	/** Asking again can help: nobody answered, or the orchestrator could not just now. */
+	get temporary(): boolean {
+		if (this.kind !== 'http') return this.kind !== 'protocol';
+		return this.status >= 500 || this.status === 429 || this.code === 8 || this.code >= 13;
+	}
+
 	/**
 	 * The request field the error is about, in lowerCamelCase ("spec.container.image"), from the
 	 * error's details or, failing that, from the first dotted path its message names.
@@ -104,6 +110,14 @@ export async function errorFromResponse(response: Response): Promise<ApiError> {
 		plain || `the orchestrator answered ${response.status} ${response.statusText}`.trim(),
 		options
 	);
+}
+
+/** The error that a stream tells of after its answer has begun. */
+export function errorFromStatus(status: Status): ApiError {
+	return new ApiError('http', status.message || 'the stream ended with an error', {
+		code: status.code,
+		details: status.details
+	});
 }
 
 /** The message to show for anything that was thrown. */

@@ -1,10 +1,10 @@
 import type { LogEntry } from '@orchion/api';
 import type { OrchionApi } from '../api/client';
-import { messageOf } from '../api/error';
+import { ApiError, messageOf } from '../api/error';
 import { retryDelay } from '../live/stream';
 import { LogBuffer, type LogBlock } from './log';
 
-export type FollowState = 'connecting' | 'following' | 'ended' | 'retrying';
+export type FollowState = 'connecting' | 'following' | 'ended' | 'retrying' | 'failed';
 
 /**
  * LogFollower reads the log of one job, or of one attempt, and goes on until the job has ended. A
@@ -50,8 +50,12 @@ export class LogFollower {
 			} catch (error) {
 				this.draw();
 				if (this.stopping.signal.aborted) return;
-				this.state = 'retrying';
 				this.error = messageOf(error);
+				if (error instanceof ApiError && !error.temporary) {
+					this.state = 'failed';
+					return;
+				}
+				this.state = 'retrying';
 				await pause(retryDelay(++failures, Math.random()), this.stopping.signal);
 			}
 		}

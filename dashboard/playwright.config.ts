@@ -1,0 +1,43 @@
+import { existsSync } from 'node:fs';
+import { defineConfig } from '@playwright/test';
+
+// The system's Chromium where there is one, else the one that Playwright has installed.
+const chromium = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
+
+export default defineConfig({
+	testDir: 'tests',
+	outputDir: 'test-results',
+	fullyParallel: true,
+	workers: process.env.CI ? 2 : undefined,
+	forbidOnly: Boolean(process.env.CI),
+	retries: 0,
+	timeout: 60_000,
+	expect: { timeout: 10_000 },
+	reporter: [['list']],
+	use: {
+		browserName: 'chromium',
+		headless: true,
+		viewport: { width: 1280, height: 800 },
+		trace: 'retain-on-failure',
+		// The same words on every machine.
+		locale: 'en-US',
+		timezoneId: 'UTC',
+		launchOptions: {
+			executablePath: existsSync(chromium) ? chromium : undefined,
+			args: [
+				'--no-sandbox',
+				'--disable-gpu',
+				'--disable-quic',
+				'--no-first-run',
+				'--disable-background-networking',
+				'--disable-component-update',
+				'--disable-sync'
+			]
+		}
+	},
+	projects: [
+		{ name: 'fixture', testIgnore: /smoke\.spec/ },
+		// Against the real orchestrator at ORCHION_E2E_URL.
+		{ name: 'smoke', testMatch: /smoke\.spec/, use: { baseURL: process.env.ORCHION_E2E_URL } }
+	]
+});
