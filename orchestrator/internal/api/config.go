@@ -40,6 +40,8 @@ type Jobs interface {
 	RenewLeases(ctx context.Context, nodeID string, sequence uint64, refs []job.Ref) error
 	// HoldsAttempt says whether an attempt is a node's and has not ended.
 	HoldsAttempt(nodeID string, ref job.Ref) bool
+	// NodeLeft says that a node left on purpose, having stopped what it ran.
+	NodeLeft(nodeID string)
 }
 
 // JobReader is the store as the API reads it.
@@ -58,6 +60,7 @@ type Deployments interface {
 
 	Connected(ctx context.Context, nodeID string, hello []model.ReplicaStatus) ([]model.Assignment, error)
 	ReplicaStatus(ctx context.Context, nodeID string, s model.ReplicaStatus)
+	NodeLeft(nodeID string)
 }
 
 // Tunnels is the tunnel server as the API feeds it.

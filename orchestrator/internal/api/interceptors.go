@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
+
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
 const (
@@ -64,9 +67,14 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	return handler(ctx, req)
 }
 
-// stream is around every streaming call, which ends when the server closes.
+// stream is around every streaming call. All but tunnels end when the server
+// closes.
 func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	ctx, cancel := s.untilClosing(stream.Context())
+	ctx, cancel := stream.Context(), context.CancelFunc(func() {})
+	// Tunnels carry requests that may finish; the tunnel server ends them.
+	if !strings.HasPrefix(info.FullMethod, "/"+orchionv1.Tunnel_ServiceDesc.ServiceName+"/") {
+		ctx, cancel = s.untilClosing(ctx)
+	}
 	defer cancel()
 	began := time.Now()
 	s.metrics.openStreams.WithLabelValues(info.FullMethod).Inc()

@@ -64,6 +64,8 @@ func (s *nodes) DeregisterNode(ctx context.Context, req *orchionv1.DeregisterNod
 	if err := s.cfg.Nodes.Deregister(ctx, req.GetNodeId(), req.GetInstanceId(), req.GetReason()); err != nil {
 		return nil, err
 	}
+	s.cfg.Jobs.NodeLeft(req.GetNodeId())
+	s.cfg.Deployments.NodeLeft(req.GetNodeId())
 	return &emptypb.Empty{}, nil
 }
 

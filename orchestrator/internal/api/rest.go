@@ -77,7 +77,13 @@ func (m *restMarshaler) NewDecoder(r io.Reader) runtime.Decoder {
 		if len(bytes.TrimSpace(data)) == 0 {
 			return io.EOF // taken for the empty message
 		}
-		if err := m.Unmarshal(data, v); err != nil {
+		message, ok := v.(proto.Message)
+		if !ok {
+			return fmt.Errorf("a body cannot be read into %T", v)
+		}
+		// Without runtime.JSONPb's own decoder, which stops after the first
+		// document and words its errors in another way.
+		if err := protojson.Unmarshal(data, message); err != nil {
 			return bodyError(err)
 		}
 		return nil

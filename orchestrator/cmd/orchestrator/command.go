@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/orchion/orchion/orchestrator"
+	"github.com/orchion/orchion/shared/settings"
+	"github.com/orchion/orchion/shared/version"
+)
+
+const longHelp = `The orchestrator is Orchion's control plane: the registry of nodes, the durable
+job queue, model deployments, the OpenAI-compatible gateway and the dashboard.
+
+It needs nothing to start. Node agents dial the gRPC port; people and programs
+use the HTTP port. Both are bound to loopback.
+
+Every flag can also be set by an environment variable (--http-port is
+ORCHION_HTTP_PORT) and by a key in a YAML file (http-port: 8080), which is read
+from --config or, when it is there, from orchestrator.yaml in the data
+directory. A flag wins over the environment, and the environment over the file.
+
+Ctrl-C or SIGTERM ends it gracefully; the second one at once. Jobs go on
+running on their nodes meanwhile.`
+
+const examples = `  # Start with everything at its default; the dashboard is at http://localhost:8080
+  orchestrator
+
+  # Other ports, and nodes that may be silent for a minute
+  orchestrator --port 50052 --http-port 8081 --heartbeat-timeout 1m
+
+  # Data in a folder of its own, logs as JSON
+  orchestrator --data-dir /srv/orchion --log-format json
+
+  # Let a web page of your own call the API
+  orchestrator --allowed-origins http://localhost:3000`
+
+// flags are those that are not part of orchestrator.Config.
+type flags struct {
+	configFile string
+	logLevel   *choice
+	logFormat  *choice
+}
+
+// newCommand makes the command; lookupEnv is os.LookupEnv but in tests.
+func newCommand(lookupEnv func(string) (string, bool)) *cobra.Command {
+	cfg := orchestrator.DefaultConfig()
+	f := flags{
+		logLevel:  newChoice("info", "debug", "info", "warn", "error"),
+		logFormat: newChoice("text", "text", "json"),
+	}
+	cmd := &cobra.Command{
+		Use:           "orchestrator",
+		Short:         "Run Orchion's control plane",
+		Long:          longHelp,
+		Example:       examples,
+		Version:       version.String() + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
+		Args:          noArguments,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := loadSettings(cmd, &cfg, &f, lookupEnv); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg, &f, cmd.ErrOrStderr())
+		},
+	}
+	cmd.SetVersionTemplate("orchestrator {{.Version}}\n")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.Flags().SortFlags = false
+	addFlags(cmd, &cfg, &f)
+	return cmd
+}
+
+func addFlags(cmd *cobra.Command, cfg *orchestrator.Config, f *flags) {
+	set := cmd.Flags()
+	set.Var(newPort(&cfg.Port), "port", "gRPC port that node agents dial; 0 takes a free one")
+	set.Var(newPort(&cfg.HTTPPort), "http-port", "port of the REST API, the gateway and the dashboard; 0 takes a free one")
+	set.StringVar(&cfg.Listen, "listen", cfg.Listen, "address that both ports are bound to; only loopback for now")
+	set.StringVar(&cfg.DataDir, "data-dir", "", "folder of the database and the logs (default: this user's, "+shownDataDir()+")")
+	set.DurationVar(&cfg.HeartbeatTimeout, "heartbeat-timeout", cfg.HeartbeatTimeout, "how long a node may be silent before it is offline, 1s to 1h")
+	set.DurationVar(&cfg.LeaseTTL, "lease-ttl", cfg.LeaseTTL, "how long a job runs on without its node reaching the orchestrator, 3s to 1h")
+	set.DurationVar(&cfg.ShutdownTimeout, "shutdown-timeout", cfg.ShutdownTimeout, "how long a graceful end may take, 1s to 10m")
+	set.StringSliceVar(&cfg.AllowedOrigins, "allowed-origins", cfg.AllowedOrigins, "web origins that may use the API from a browser")
+	set.StringSliceVar(&cfg.AllowedHosts, "allowed-hosts", cfg.AllowedHosts, "names to answer to besides localhost, 127.0.0.1 and [::1]")
+	set.IntVar(&cfg.MaxNodes, "max-nodes", cfg.MaxNodes, "how many nodes may be online together")
+	set.Var(f.logLevel, "log-level", "what is logged: "+f.logLevel.list())
+	set.Var(f.logFormat, "log-format", "how it is logged: "+f.logFormat.list())
+	set.StringVar(&f.configFile, "config", "", "YAML file with settings (default: orchestrator.yaml in the data directory, if it is there)")
+}
+
+// loadSettings completes what the command line said. The environment comes
+// first, since it may say where the data directory with the file is.
+func loadSettings(cmd *cobra.Command, cfg *orchestrator.Config, f *flags, lookupEnv func(string) (string, bool)) error {
+	source := settings.Source{LookupEnv: lookupEnv, CommandLineOnly: []string{"help", "version", "config"}}
+	if err := settings.ApplyEnv(cmd.Flags(), source); err != nil {
+		return usageError{err}
+	}
+	if f.configFile == "" {
+		f.configFile, _ = lookupEnv(settings.EnvName("config"))
+	}
+	if cfg.DataDir == "" {
+		dir, err := orchestrator.DefaultDataDir()
+		if err != nil && f.configFile == "" {
+			return usageError{err}
+		}
+		cfg.DataDir = dir
+	}
+	source.File, source.Required = f.configFile, true
+	if f.configFile == "" {
+		source.File, source.Required = filepath.Join(cfg.DataDir, orchestrator.SettingsFile), false
+	}
+	if err := settings.ApplyFile(cmd.Flags(), source); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func serve(ctx context.Context, cfg orchestrator.Config, f *flags, stderr io.Writer) error {
+	cfg.Logger = newLogger(stderr, f.logLevel.value, f.logFormat.value)
+	o, err := orchestrator.New(cfg)
+	if err != nil {
+		return usageError{err}
+	}
+	return o.Run(ctx)
+}
+
+func newLogger(w io.Writer, level, format string) *slog.Logger {
+	options := &slog.HandlerOptions{}
+	var at slog.Level
+	if err := at.UnmarshalText([]byte(level)); err == nil {
+		options.Level = at
+	}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func shownDataDir() string {
+	dir, err := orchestrator.DefaultDataDir()
+	if err != nil {
+		return "which cannot be found here"
+	}
+	return dir
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usageError{errorf("takes no arguments, but was given %q", strings.Join(args, " "))}
+}

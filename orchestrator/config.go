@@ -1,0 +1,142 @@
+package orchestrator
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/api"
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+)
+
+// Config says how an orchestrator runs. Begin with DefaultConfig: zero is not
+// the default of every field.
+type Config struct {
+	// Listen is the address that both ports are bound to. Default 127.0.0.1.
+	// Only addresses of loopback are accepted.
+	Listen string
+	// Port is the gRPC port that nodes dial. 0 takes a free one. Default 50051.
+	Port int
+	// HTTPPort serves the REST API, the gateway and the dashboard. 0 takes a
+	// free one. Default 8080.
+	HTTPPort int
+	// DataDir holds the database, the logs and what else is kept. Required;
+	// DefaultDataDir names the usual one.
+	DataDir string
+	// HeartbeatTimeout is how long a node may be silent before it is offline.
+	// 1s to 1h. Default 30s.
+	HeartbeatTimeout time.Duration
+	// LeaseTTL is how long an attempt may run without its node renewing the
+	// lease. 3s to 1h. Default 30s.
+	LeaseTTL time.Duration
+	// ShutdownTimeout bounds the graceful end. 1s to 10m. Default 10s.
+	ShutdownTimeout time.Duration
+	// AllowedOrigins may use the API from a browser besides the dashboard that
+	// is served here. Default: the dashboard's development server.
+	AllowedOrigins []string
+	// AllowedHosts are names under which a browser may address the
+	// orchestrator besides those of loopback. Default: none.
+	AllowedHosts []string
+	// MaxNodes bounds the nodes that are online together. 1 to 1,000,000.
+	// Default 20,000.
+	MaxNodes int
+	// Logger gets what happens. Default: nowhere.
+	Logger *slog.Logger
+	// OnReady is called once everything is served. Default: nothing.
+	OnReady func(Addresses)
+}
+
+// Addresses are what a running orchestrator is bound to.
+type Addresses struct {
+	// GRPC is host:port.
+	GRPC string `json:"grpcAddress"`
+	// HTTP is a URL without a path.
+	HTTP string `json:"httpUrl"`
+}
+
+// DefaultConfig is the configuration of an orchestrator that was told nothing,
+// but for DataDir.
+func DefaultConfig() Config {
+	return Config{
+		Listen:           "127.0.0.1",
+		Port:             50051,
+		HTTPPort:         8080,
+		HeartbeatTimeout: 30 * time.Second,
+		LeaseTTL:         30 * time.Second,
+		ShutdownTimeout:  10 * time.Second,
+		AllowedOrigins:   []string{"http://localhost:5173", "http://127.0.0.1:5173"},
+		MaxNodes:         20_000,
+	}
+}
+
+const maxPort = 65535
+
+// Validate says what is wrong with a configuration, naming the flag.
+func (c *Config) Validate() error {
+	for _, p := range []struct {
+		flag string
+		port int
+	}{{"port", c.Port}, {"http-port", c.HTTPPort}} {
+		if p.port < 0 || p.port > maxPort {
+			return fault.BadField("--"+p.flag, "is %d; it must be between 0 and %d, 0 taking a free port", p.port, maxPort)
+		}
+	}
+	if c.Port != 0 && c.Port == c.HTTPPort {
+		return fault.BadField("--http-port", "is %d, as is --port; gRPC and HTTP each need a port of their own", c.HTTPPort)
+	}
+	for _, d := range []struct {
+		flag            string
+		value, low, top time.Duration
+	}{
+		{"heartbeat-timeout", c.HeartbeatTimeout, time.Second, time.Hour},
+		{"lease-ttl", c.LeaseTTL, 3 * time.Second, time.Hour},
+		{"shutdown-timeout", c.ShutdownTimeout, time.Second, 10 * time.Minute},
+	} {
+		if d.value < d.low || d.value > d.top {
+			return fault.BadField("--"+d.flag, "is %v; it must be between %v and %v", d.value, d.low, d.top)
+		}
+	}
+	if c.MaxNodes < 1 || c.MaxNodes > 1_000_000 {
+		return fault.BadField("--max-nodes", "is %d; it must be between 1 and 1000000", c.MaxNodes)
+	}
+	if c.DataDir == "" {
+		return fault.BadField("--data-dir", "is empty; name a folder")
+	}
+	for _, origin := range c.AllowedOrigins {
+		if err := api.CheckOrigin(origin); err != nil {
+			return err
+		}
+	}
+	for _, host := range c.AllowedHosts {
+		if err := api.CheckHost(host); err != nil {
+			return err
+		}
+	}
+	return checkListen(c.Listen)
+}
+
+// checkListen refuses every address that another machine could reach, until
+// there is something that tells who is calling.
+func checkListen(host string) error {
+	if strings.EqualFold(host, "localhost") {
+		return nil
+	}
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if err != nil {
+		return fault.BadField("--listen", "is %q; it must be an address of this machine, such as 127.0.0.1, ::1 or localhost, without a port", host)
+	}
+	if !address.IsLoopback() {
+		return fault.BadField("--listen", "is %s, which other machines can reach. Enrolment with TLS and authentication is not built yet, "+
+			"so only loopback (127.0.0.1, ::1, localhost) is accepted. Until then, reach this orchestrator from another machine through "+
+			"a tunnel, for example: ssh -N -L 50051:localhost:50051 -L 8080:localhost:8080 user@this-machine", host)
+	}
+	return nil
+}
+
+// hostPort joins an address as net.Listen takes it.
+func hostPort(host string, port int) string {
+	return net.JoinHostPort(strings.Trim(host, "[]"), fmt.Sprint(port))
+}
