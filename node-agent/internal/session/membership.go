@@ -46,6 +46,9 @@ type Membership struct {
 	cfg   MembershipConfig
 	again chan struct{} // asks for a new registration; holds at most one request
 
+	leaving   chan struct{} // closed by Leave
+	leaveOnce sync.Once
+
 	mu         sync.Mutex    // guards what follows
 	registered chan struct{} // closed while registered
 	leaseTTL   time.Duration
@@ -56,7 +59,9 @@ func NewMembership(cfg MembershipConfig) *Membership {
 	if cfg.HeartbeatInterval <= 0 {
 		cfg.HeartbeatInterval = 5 * time.Second
 	}
-	return &Membership{cfg: cfg, again: make(chan struct{}, 1), registered: make(chan struct{})}
+	return &Membership{
+		cfg: cfg, again: make(chan struct{}, 1), leaving: make(chan struct{}), registered: make(chan struct{}),
+	}
 }
 
 // Run registers the node and beats until ctx ends, and then returns nil. It returns
@@ -114,7 +119,10 @@ func (m *Membership) Renew() {
 }
 
 // Leave tells the orchestrator that this node goes, so that it need not wait to miss it.
+// From then on the node neither beats nor registers again.
 func (m *Membership) Leave(ctx context.Context, reason string) error {
+	m.leaveOnce.Do(func() { close(m.leaving) })
+	m.unregistered()
 	_, err := m.cfg.Client.DeregisterNode(ctx, &orchionv1.DeregisterNodeRequest{
 		NodeId: m.cfg.NodeID, InstanceId: m.cfg.InstanceID, Reason: reason,
 	})
@@ -133,6 +141,12 @@ func (m *Membership) register(ctx context.Context) (time.Duration, error) {
 	}
 	wait := newBackOff(retryLimit)
 	for {
+		select {
+		case <-m.leaving:
+			<-ctx.Done()
+			return 0, ctx.Err()
+		default:
+		}
 		interval, err := m.registerOnce(ctx)
 		if err == nil {
 			return interval, nil
@@ -216,6 +230,9 @@ func (m *Membership) sleep(ctx context.Context, d time.Duration) (again bool, er
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-m.leaving:
+		<-ctx.Done()
 		return false, ctx.Err()
 	case <-m.again:
 		return true, nil

@@ -288,7 +288,6 @@ func (a *attempt) run() {
 		return
 	}
 	a.stopped()
-	a.closeLink()
 	logger.Info("attempt ended", "state", stateName(end.state), "reason", end.reason)
 	a.report(&orchionv1.AttemptStatus{
 		State: end.state, StartedAt: a.startedAt(), FinishedAt: timestamp(end.finishedAt),

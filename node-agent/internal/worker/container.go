@@ -47,7 +47,6 @@ func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
 	if a.hold.Err() != nil {
 		return outcome{}
 	}
-	a.closeLink()
 	end := a.judge(spec, exit, err)
 	end.output = log.wait(a.hold)
 	return end

@@ -54,6 +54,8 @@ type Linker interface {
 	// Open makes the way from an attempt's container to the gateway, or takes over the
 	// one that an earlier run of this agent made.
 	Open(ctx context.Context, jobID string, attempt int) (Link, error)
+	// Reap removes what earlier runs of this agent left of links that keep does not want.
+	Reap(ctx context.Context, keep func(jobID string, attempt int) bool) error
 }
 
 // Link is one container's way to the gateway.
@@ -62,7 +64,7 @@ type Link interface {
 	Network() driver.NetworkMode
 	// BaseURL is where the gateway answers there, such as "http://127.0.0.1:11435/v1".
 	BaseURL() string
-	// Close removes the link and whatever serves it.
+	// Close removes the link and whatever serves it. The job's container must be gone.
 	Close(ctx context.Context) error
 	// Detach lets go of the link and leaves what serves it for the next run of the agent.
 	Detach()
@@ -297,7 +299,26 @@ func (w *Worker) Assign(set *orchionv1.AssignmentSet) {
 	}
 	if !w.closed {
 		w.removeStrayReplicasLocked(replicas)
+		w.reapLinksLocked()
 	}
+}
+
+// reapLinksLocked begins to remove links whose attempts are not there any more. An attempt
+// is known before its link is made, so that none is taken from a living one.
+func (w *Worker) reapLinksLocked() {
+	if w.cfg.Links == nil {
+		return
+	}
+	w.wg.Go(func() {
+		err := w.cfg.Links.Reap(w.root, func(jobID string, attempt int) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.attempts[refKey{jobID: jobID, attempt: int32(attempt)}] != nil
+		})
+		if err != nil && w.root.Err() == nil {
+			w.cfg.Logger.Warn("cannot remove what an earlier run of this agent left of its jobs' links", "error", err)
+		}
+	})
 }
 
 // AssignJob implements [session.Worker]. Assigning an attempt again changes nothing.

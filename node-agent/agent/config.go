@@ -1,0 +1,245 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// SettingsFile is the name of the settings file that is looked for in the data directory.
+const SettingsFile = "node-agent.yaml"
+
+// DefaultPort is the orchestrator's gRPC port, taken when an address names none.
+const DefaultPort = "50051"
+
+// AdoptNone as the only value of Config.Adopt turns adopting off.
+const AdoptNone = "none"
+
+// Choices of Config.Runtime.
+const (
+	RuntimeAuto   = "auto"
+	RuntimePodman = "podman"
+	RuntimeDocker = "docker"
+	RuntimeNone   = "none"
+)
+
+// Runtimes are the allowed values of Config.Runtime.
+func Runtimes() []string { return []string{RuntimeAuto, RuntimePodman, RuntimeDocker, RuntimeNone} }
+
+// Config says how a node agent runs. Begin with DefaultConfig.
+type Config struct {
+	// Orchestrator is the host:port of the orchestrator's gRPC endpoint; without a port,
+	// DefaultPort. Only loopback is accepted. Default localhost:50051.
+	Orchestrator string
+	// HeartbeatInterval is the wished period; the orchestrator decides. 1s to 10m.
+	// Default 5s.
+	HeartbeatInterval time.Duration
+	// NodeID names the node. Default: the one in the data directory, made at the first run.
+	NodeID string
+	// Hostname is shown to people. Default: the machine's.
+	Hostname string
+	// DataDir holds the node's id. Required; DefaultDataDir names the usual one.
+	DataDir string
+	// Labels are told to the orchestrator. At most 64.
+	Labels map[string]string
+	// Adopt are URLs of OpenAI-compatible engines that run already. Default: the
+	// well-known ports of this machine are probed; AdoptNone alone turns that off.
+	Adopt []string
+	// Runtime is which container engine to use: one of Runtimes. Default RuntimeAuto:
+	// Podman before Docker, or the one at DOCKER_HOST.
+	Runtime string
+	// MaxJobs is how many containers of jobs run at once. 0 to 10,000. Default 0: twice the
+	// number of logical cores.
+	MaxJobs int
+	// ShutdownTimeout bounds the graceful end: stopping jobs and engines, telling the
+	// orchestrator. 1s to 10m. Default 20s.
+	ShutdownTimeout time.Duration
+	// Logger gets what happens. Default: nowhere.
+	Logger *slog.Logger
+}
+
+// DefaultConfig is the configuration of an agent that was told nothing, but for DataDir.
+func DefaultConfig() Config {
+	return Config{
+		Orchestrator:      "localhost:" + DefaultPort,
+		HeartbeatInterval: 5 * time.Second,
+		Runtime:           RuntimeAuto,
+		ShutdownTimeout:   20 * time.Second,
+	}
+}
+
+// SettingError is a wrong setting: a mistake of whoever started the agent.
+type SettingError struct {
+	// Flag is the flag's name without dashes.
+	Flag string
+	text string
+}
+
+func (e *SettingError) Error() string { return "--" + e.Flag + " " + e.text }
+
+func wrong(flag, format string, args ...any) error {
+	return &SettingError{Flag: flag, text: fmt.Sprintf(format, args...)}
+}
+
+// The orchestrator's own rules, checked here so that a mistake shows at once.
+const (
+	maxNodeID     = 128
+	maxHostname   = 253
+	maxLabels     = 64
+	maxLabelKey   = 63
+	maxLabelValue = 253
+	maxAdopted    = 32
+	maxMaxJobs    = 10_000
+)
+
+var (
+	nodeIDPattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	hostnamePattern = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+	labelKeyPattern = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
+)
+
+// Validate says what is wrong with a configuration, as a *SettingError.
+func (c *Config) Validate() error {
+	if _, err := orchestratorAddress(c.Orchestrator); err != nil {
+		return err
+	}
+	for _, d := range []struct {
+		flag            string
+		value, low, top time.Duration
+	}{
+		{"heartbeat-interval", c.HeartbeatInterval, time.Second, 10 * time.Minute},
+		{"shutdown-timeout", c.ShutdownTimeout, time.Second, 10 * time.Minute},
+	} {
+		if d.value < d.low || d.value > d.top {
+			return wrong(d.flag, "is %v; it must be between %v and %v", d.value, d.low, d.top)
+		}
+	}
+	switch {
+	case c.NodeID != "" && (len(c.NodeID) > maxNodeID || !nodeIDPattern.MatchString(c.NodeID)):
+		return wrong("node-id", "is %q; allowed are 1 to %d of A-Z a-z 0-9 . _ -, starting with a letter or digit", c.NodeID, maxNodeID)
+	case c.Hostname != "" && (len(c.Hostname) > maxHostname || !hostnamePattern.MatchString(c.Hostname)):
+		return wrong("hostname", "is %q; allowed are 1 to %d of A-Z a-z 0-9 . _ -", c.Hostname, maxHostname)
+	case c.DataDir == "":
+		return wrong("data-dir", "is empty; name a folder")
+	case !slices.Contains(Runtimes(), c.Runtime):
+		return wrong("runtime", "is %q; it must be one of %s", c.Runtime, strings.Join(Runtimes(), ", "))
+	case c.MaxJobs < 0 || c.MaxJobs > maxMaxJobs:
+		return wrong("max-jobs", "is %d; it must be between 0 and %d, 0 meaning twice the number of logical cores", c.MaxJobs, maxMaxJobs)
+	}
+	if err := validateLabels(c.Labels); err != nil {
+		return err
+	}
+	return validateAdopt(c.Adopt)
+}
+
+func validateLabels(labels map[string]string) error {
+	if len(labels) > maxLabels {
+		return wrong("labels", "has %d labels; at most %d are allowed", len(labels), maxLabels)
+	}
+	for key, value := range labels {
+		if key == "" || len(key) > maxLabelKey || !labelKeyPattern.MatchString(key) {
+			return wrong("labels", "has the key %q; allowed are 1 to %d of A-Z a-z 0-9 . _ / -", key, maxLabelKey)
+		}
+		if len(value) > maxLabelValue || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return wrong("labels", "has a value of %s that is too long or cannot be printed; allowed are %d printable bytes", key, maxLabelValue)
+		}
+	}
+	return nil
+}
+
+func validateAdopt(adopt []string) error {
+	if slices.Contains(adopt, AdoptNone) && len(adopt) > 1 {
+		return wrong("adopt", "is %q together with URLs; give one or the other", AdoptNone)
+	}
+	if len(adopt) > maxAdopted {
+		return wrong("adopt", "names %d engines; at most %d are allowed", len(adopt), maxAdopted)
+	}
+	for _, raw := range adopt {
+		if raw == AdoptNone {
+			continue
+		}
+		u, err := url.Parse(raw)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return wrong("adopt", "is %q; it must be %q or a URL such as http://127.0.0.1:11434", raw, AdoptNone)
+		}
+	}
+	return nil
+}
+
+// orchestratorAddress gives the host:port to dial.
+func orchestratorAddress(address string) (string, error) {
+	const flag = "orchestrator"
+	if strings.Contains(address, "://") {
+		return "", wrong(flag, "is %q; give host:port of the gRPC endpoint without a scheme, such as localhost:%s", address, DefaultPort)
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		host, port = strings.Trim(address, "[]"), DefaultPort
+	}
+	if number, err := strconv.Atoi(port); err != nil || number < 1 || number > 65535 || host == "" {
+		return "", wrong(flag, "is %q; it must be host:port, such as localhost:%s", address, DefaultPort)
+	}
+	if ip, err := netip.ParseAddr(host); !strings.EqualFold(host, "localhost") && (err != nil || !ip.IsLoopback()) {
+		return "", wrong(flag, "is %s, on another machine. Enrolment with TLS and authentication is not built yet, and nothing must travel a network "+
+			"in plain text, so only loopback is accepted. Until then, bring the orchestrator here through a tunnel, for example "+
+			"`ssh -N -L %s:localhost:%s user@%s`, and leave --orchestrator at localhost:%s", address, DefaultPort, port, host, DefaultPort)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// DefaultDataDir is the folder for data of this user's node agent:
+// $XDG_DATA_HOME/orchion/node-agent (by default below ~/.local/share) on Linux and other
+// Unix systems, ~/Library/Application Support/... on macOS, %LocalAppData%\... on Windows.
+func DefaultDataDir() (string, error) {
+	base, err := dataHome()
+	if err != nil {
+		return "", fmt.Errorf("find the folder for user data; name one with --data-dir: %w", err)
+	}
+	return filepath.Join(base, "orchion", "node-agent"), nil
+}
+
+func dataHome() (string, error) {
+	switch runtime.GOOS {
+	case "windows":
+		if dir := os.Getenv("LocalAppData"); dir != "" {
+			return dir, nil
+		}
+		return "", errors.New("the variable LocalAppData is not set")
+	case "darwin":
+		home, err := os.UserHomeDir()
+		return filepath.Join(home, "Library", "Application Support"), err
+	default:
+		if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+			return dir, nil
+		}
+		home, err := os.UserHomeDir()
+		return filepath.Join(home, ".local", "share"), err
+	}
+}
+
+// hostname is the machine's name, in the characters that are allowed in one.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "unknown"
+	}
+	name = strings.Map(func(r rune) rune {
+		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-", r)) {
+			return r
+		}
+		return '-'
+	}, name)
+	return name[:min(len(name), maxHostname)]
+}

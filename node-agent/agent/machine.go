@@ -1,0 +1,191 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/orchion/orchion/node-agent/internal/driver"
+	"github.com/orchion/orchion/node-agent/internal/driver/docker"
+	"github.com/orchion/orchion/node-agent/internal/hostinfo"
+	"github.com/orchion/orchion/node-agent/internal/joblink"
+	"github.com/orchion/orchion/node-agent/internal/tunnel"
+	"github.com/orchion/orchion/node-agent/internal/worker"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// machine is what the agent runs on; tests put another in its place.
+type machine interface {
+	// openRuntime connects to the container engine to use; nil: there is none.
+	openRuntime(ctx context.Context) driver.Driver
+	// hasRuntime says whether openRuntime would find one.
+	hasRuntime(ctx context.Context) bool
+	// capabilities describes the machine with that engine, or none, and without adopted
+	// engines.
+	capabilities(ctx context.Context, engine driver.Driver) *orchionv1.Capabilities
+	// describeAll describes all that could be used here.
+	describeAll(ctx context.Context) *orchionv1.Capabilities
+	usage(ctx context.Context) (*orchionv1.NodeUsage, error)
+	// adoptable finds the model engines that serve here already. own says which addresses
+	// are those of engines that this agent started.
+	adoptable(ctx context.Context) []*orchionv1.LocalEngine
+	// services are what the worker runs jobs and models with.
+	services(nodeID string, engine driver.Driver, dialer *tunnel.Dialer) (services, error)
+}
+
+type services struct {
+	replicas worker.ReplicaRunner
+	links    worker.Linker
+}
+
+// thisMachine is the machine that the agent runs on.
+type thisMachine struct {
+	cfg   Config
+	probe *hostinfo.Probe
+	// quiet tells of each problem with a container engine once.
+	quiet *oncePerText
+}
+
+func newMachine(cfg Config) *thisMachine {
+	return &thisMachine{cfg: cfg, probe: hostinfo.New(cfg.DataDir), quiet: &oncePerText{}}
+}
+
+// oncePerText remembers texts.
+type oncePerText struct {
+	mu   sync.Mutex
+	seen map[string]bool // guarded by mu
+}
+
+// first says whether text comes for the first time.
+func (o *oncePerText) first(text string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.seen[text] {
+		return false
+	}
+	if o.seen == nil {
+		o.seen = map[string]bool{}
+	}
+	o.seen[text] = true
+	return true
+}
+
+func (m *thisMachine) openRuntime(ctx context.Context) driver.Driver {
+	found := m.runtimes(ctx)
+	for _, other := range found[min(1, len(found)):] {
+		other.Close()
+	}
+	if len(found) == 0 {
+		if m.cfg.Runtime != RuntimeNone && m.quiet.first("no runtime") {
+			m.cfg.Logger.Warn("no container engine answers: this node runs no containers until there is one; install Podman or Docker, or name its socket in DOCKER_HOST")
+		}
+		return nil
+	}
+	m.cfg.Logger.Info("using the container engine", "runtime", found[0].Name(), "endpoint", found[0].Endpoint())
+	return found[0]
+}
+
+func (m *thisMachine) hasRuntime(ctx context.Context) bool {
+	found := m.runtimes(ctx)
+	for _, d := range found {
+		d.Close()
+	}
+	return len(found) > 0
+}
+
+// runtimes connects to the container engines that the configuration allows, the preferred
+// one first.
+func (m *thisMachine) runtimes(ctx context.Context) []*docker.Driver {
+	if m.cfg.Runtime == RuntimeNone {
+		return nil
+	}
+	discovery := docker.Discover(ctx, docker.Where{})
+	for _, problem := range discovery.Problems {
+		if m.quiet.first(problem.Error()) {
+			m.cfg.Logger.Warn("a container engine cannot be used", "error", problem)
+		}
+	}
+	var found []*docker.Driver
+	for _, d := range discovery.Drivers {
+		if m.cfg.Runtime != RuntimeAuto && m.cfg.Runtime != d.Name() {
+			d.Close()
+			continue
+		}
+		found = append(found, d)
+	}
+	return found
+}
+
+func (m *thisMachine) capabilities(ctx context.Context, engine driver.Driver) *orchionv1.Capabilities {
+	capabilities, err := m.probe.Detect(ctx)
+	if err != nil {
+		m.cfg.Logger.Warn("not all of this machine's hardware could be found", "error", err)
+	}
+	if engine == nil {
+		return capabilities
+	}
+	// Only the engine that is used: "runtime=docker" must mean that the job runs on Docker.
+	if runtime := m.runtime(ctx, engine); runtime != nil {
+		capabilities.Runtimes = append(capabilities.Runtimes, runtime)
+	}
+	return capabilities
+}
+
+func (m *thisMachine) runtime(ctx context.Context, engine driver.Driver) *orchionv1.ContainerRuntime {
+	info, err := engine.Info(ctx)
+	if err != nil {
+		m.cfg.Logger.Warn("the container engine does not describe itself", "error", err)
+		return nil
+	}
+	return &orchionv1.ContainerRuntime{
+		Name: info.Name, Version: info.Version, Endpoint: info.Endpoint, Rootless: info.Rootless,
+	}
+}
+
+// describeAll describes the machine with every container engine that answers and every
+// model engine that could be adopted.
+func (m *thisMachine) describeAll(ctx context.Context) *orchionv1.Capabilities {
+	// The data directory need not be there: nothing is made for a description.
+	probe := hostinfo.New(existing(m.cfg.DataDir))
+	capabilities, err := probe.Detect(ctx)
+	if err != nil {
+		m.cfg.Logger.Warn("not all of this machine's hardware could be found", "error", err)
+	}
+	for _, d := range m.runtimes(ctx) {
+		if runtime := m.runtime(ctx, d); runtime != nil {
+			capabilities.Runtimes = append(capabilities.Runtimes, runtime)
+		}
+		d.Close()
+	}
+	capabilities.Engines = m.adoptable(ctx)
+	return capabilities
+}
+
+// existing gives the path, or the nearest folder above it that is there.
+func existing(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return path
+		}
+		path = parent
+	}
+}
+
+func (m *thisMachine) usage(ctx context.Context) (*orchionv1.NodeUsage, error) {
+	return m.probe.Usage(ctx)
+}
+
+func (m *thisMachine) services(nodeID string, engine driver.Driver, dialer *tunnel.Dialer) (services, error) {
+	if engine == nil {
+		return services{}, nil
+	}
+	links := joblink.New(joblink.Config{Driver: engine, NodeID: nodeID, Dial: dialer.DialGateway, Logger: m.cfg.Logger})
+	return services{links: jobLinks{links}}, nil
+}
+
+func (m *thisMachine) adoptable(context.Context) []*orchionv1.LocalEngine { return nil }
