@@ -169,7 +169,7 @@ func buildDashboard(ctx context.Context, r repo.Repo) error {
 	_, err := fresh.Unless(done, in, func() error {
 		fmt.Println("building the dashboard")
 		err := program.Run(ctx, program.Command{
-			Name: "npm", Args: []string{"run", "--silent", "build", "-w", "dashboard"}, Dir: r.Root,
+			Name: "npm", Args: []string{"run", "--silent", "build", "-w", "dashboard", "--", "--logLevel", "warn"}, Dir: r.Root,
 		})
 		if err != nil {
 			return err

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -62,15 +64,15 @@ func format(ctx context.Context, r repo.Repo, check bool) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	if unformatted != "" {
-		return fmt.Errorf("not formatted: run format-all:\n%s", unformatted)
+		errs = append(errs, fmt.Errorf("gofmt: %s", strings.Join(strings.Fields(unformatted), ", ")))
 	}
 	prettier.Args = append(prettier.Args, "--check", ".")
 	buf.Args = append(buf.Args, "--diff", "--exit-code")
-	for _, c := range []program.Command{prettier, buf} {
-		if err := program.Run(ctx, c); err != nil {
-			return fmt.Errorf("not formatted: run format-all: %w", err)
-		}
+	errs = append(errs, program.Run(ctx, prettier), program.Run(ctx, buf))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("run format-all: %w", err)
 	}
 	return nil
 }
