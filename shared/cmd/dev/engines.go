@@ -34,7 +34,7 @@ func ensureEngine(ctx context.Context, o runOptions) (engineSetup, error) {
 		return none, nil
 	}
 	plan := planEngine(machine{
-		os: runtime.GOOS, root: os.Geteuid() == 0, found: program.Found, systemd: hasSystemd(),
+		os: runtime.GOOS, root: os.Geteuid() == 0, found: program.Found, systemd: hasSystemd(), user: os.Getenv("USER"),
 	})
 	if !o.yes {
 		advice := "no container engine answers. To get one:\n\n" + plan.String() + "\nor let --yes do that"
@@ -78,6 +78,7 @@ type machine struct {
 	root    bool
 	found   func(program string) bool
 	systemd bool
+	user    string
 }
 
 // enginePlan is how to get a container engine.
@@ -149,7 +150,7 @@ func planEngine(m machine) enginePlan {
 	case m.systemd:
 		plan.steps = append(plan.steps, sudo("systemctl", "enable", "--now", "docker"))
 		if !m.root {
-			plan.steps = append(plan.steps, []string{"sudo", "usermod", "-aG", "docker", os.Getenv("USER")})
+			plan.steps = append(plan.steps, []string{"sudo", "usermod", "-aG", "docker", m.user})
 		}
 	case m.root:
 		plan.daemon = true
