@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/orchion/orchion/node-agent/internal/engine"
 	"github.com/orchion/orchion/node-agent/internal/engine/hosting"
@@ -17,7 +18,13 @@ type api struct {
 	client *http.Client
 }
 
+// answerTimeout bounds what takes Ollama no time when it is well. A port that is published
+// before the server listens may accept a connection and then say nothing.
+const answerTimeout = 3 * time.Second
+
 func (a *api) healthy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	var answer struct {
 		Version string `json:"version"`
 	}

@@ -178,9 +178,14 @@ func (e *Engine) Ensure(ctx context.Context, spec engine.Spec, report func(engin
 	return engine.Replica{Endpoint: running.Endpoint, Model: model, ContainerID: running.ID}, nil
 }
 
+// answerTimeout bounds the wait for an answer about health.
+const answerTimeout = 3 * time.Second
+
 // healthy asks /health, which is 200 once the model is loaded.
 func (e *Engine) healthy(endpoint string) func(context.Context) error {
 	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
 		resp, err := hosting.Do(ctx, e.client, http.MethodGet, endpoint+"/health", nil)
 		if err != nil {
 			return err
