@@ -23,10 +23,10 @@ func listen(ctx context.Context, host string, port int, flag string) (net.Listen
 	case err == nil:
 		return listener, nil
 	case addressInUse(err):
-		return nil, fault.Wrap(fault.Unavailable, err,
+		return nil, fault.New(fault.Unavailable,
 			"port %d on %s is in use by another program; stop that one, or choose another port with --%s (0 takes a free one)", port, host, flag)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fault.Wrap(fault.Unavailable, err,
+		return nil, fault.New(fault.Unavailable,
 			"port %d on %s needs more rights than this user has; choose a port from 1024 with --%s", port, host, flag)
 	default:
 		return nil, fmt.Errorf("listen on %s (--listen, --%s): %w", hostPort(host, port), flag, err)

@@ -146,7 +146,7 @@ func (l *lineLog) write(batch logBatch) error {
 }
 
 func (l *lineLog) addJSON(m proto.Message) error {
-	line, err := jsonOut().Marshal(m)
+	line, err := encodeJSON(m)
 	if err != nil {
 		return err
 	}

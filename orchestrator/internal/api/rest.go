@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ import (
 // end up in the same service implementations as gRPC calls.
 func newREST(connection *inProcess) (http.Handler, error) {
 	mux := runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, newRESTMarshaler()),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &restMarshaler{}),
 		runtime.WithRoutingErrorHandler(routingError),
 		// A form post that is taken for another method would get round the
 		// rules for cross-origin requests.
@@ -51,16 +52,33 @@ func newREST(connection *inProcess) (http.Handler, error) {
 	return joinRepeated("label", mux), nil
 }
 
-// jsonOut is how messages are written everywhere over HTTP: fields with their
-// zero value are there, absent messages are not.
-func jsonOut() protojson.MarshalOptions { return protojson.MarshalOptions{EmitDefaultValues: true} }
+// encodeJSON writes a message as everywhere over HTTP: fields with their zero
+// value are there, absent messages are not. protojson deliberately varies its
+// spaces; without them, equal messages are equal bytes.
+func encodeJSON(m proto.Message) ([]byte, error) {
+	data, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer
+	compact.Grow(len(data))
+	if err := json.Compact(&compact, data); err != nil {
+		return nil, err
+	}
+	return compact.Bytes(), nil
+}
 
 // restMarshaler is protojson that refuses what it does not know, with errors
 // that tell a person what to change.
 type restMarshaler struct{ runtime.JSONPb }
 
-func newRESTMarshaler() *restMarshaler {
-	return &restMarshaler{runtime.JSONPb{MarshalOptions: jsonOut()}}
+// Marshal writes one message.
+func (m *restMarshaler) Marshal(v any) ([]byte, error) {
+	message, ok := v.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("%T cannot be written as an answer", v)
+	}
+	return encodeJSON(message)
 }
 
 // NewDecoder reads one JSON document to the end of r.
@@ -224,7 +242,7 @@ func writeError(w http.ResponseWriter, err error) {
 }
 
 func writeStatus(w http.ResponseWriter, httpStatus int, st *status.Status) {
-	body, err := jsonOut().Marshal(st.Proto())
+	body, err := encodeJSON(st.Proto())
 	if err != nil {
 		body = []byte(`{"code":13,"message":"the error could not be encoded","details":[]}`)
 	}

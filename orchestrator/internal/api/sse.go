@@ -53,7 +53,7 @@ func (s *sse) event(id, name string, data []byte) {
 }
 
 func (s *sse) message(id, name string, m proto.Message) error {
-	data, err := jsonOut().Marshal(m)
+	data, err := encodeJSON(m)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,233 @@
+package api
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/grpc/codes"
+	"pgregory.net/rapid"
+
+	"github.com/orchion/orchion/orchestrator/internal/dispatch"
+	"github.com/orchion/orchion/orchestrator/internal/events"
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/model"
+	"github.com/orchion/orchion/orchestrator/internal/node"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// TestNumbersOfStates holds the domain's numbers to those of the wire, which
+// the conversions take for the same.
+func TestNumbersOfStates(t *testing.T) {
+	same := func(kind, domain, wire string) {
+		t.Helper()
+		name := wire[strings.LastIndex(wire, "STATE_")+len("STATE_"):]
+		if !strings.EqualFold(domain, name) {
+			t.Errorf("%s: the domain's %q is %s on the wire", kind, domain, wire)
+		}
+	}
+	for _, s := range job.States() {
+		same("job", s.String(), jobStateToProto(s).String())
+	}
+	if got, want := len(job.States()), len(orchionv1.JobState_name)-1; got != want {
+		t.Errorf("%d states of jobs, %d on the wire", got, want)
+	}
+	for s := job.AttemptAssigned; s <= job.AttemptLost; s++ {
+		same("attempt", s.String(), attemptStateToProto(s).String())
+	}
+	for s := model.Pending; s <= model.Stopping; s++ {
+		same("replica", s.String(), orchionv1.ReplicaState(s).String())
+	}
+	for s := model.DeploymentPending; s <= model.DeploymentDeleting; s++ {
+		same("deployment", s.String(), orchionv1.DeploymentState(s).String())
+	}
+	for s := node.Offline; s <= node.Draining; s++ {
+		same("node", s.String(), nodeStateToProto(s).String())
+		if back := nodeStateFromProto(nodeStateToProto(s)); back != s {
+			t.Errorf("%v comes back as %v", s, back)
+		}
+	}
+	for e := model.Ollama; e <= model.External; e++ {
+		if got := orchionv1.Engine(e).String(); !strings.EqualFold(got, "ENGINE_"+e.String()) {
+			t.Errorf("engine %v is %s on the wire", e, got)
+		}
+	}
+	for typ, want := range map[events.Type]orchionv1.EventType{
+		events.Updated: orchionv1.EventType_EVENT_TYPE_UPDATED, events.Removed: orchionv1.EventType_EVENT_TYPE_REMOVED,
+		events.Reset: orchionv1.EventType_EVENT_TYPE_RESET,
+	} {
+		if orchionv1.EventType(typ) != want {
+			t.Errorf("event type %d is %v", typ, orchionv1.EventType(typ))
+		}
+	}
+}
+
+func drawJobSpec(t *rapid.T) job.Spec {
+	text := rapid.StringMatching(`[ -~]{0,20}`)
+	seconds := func(name string, low, high int) time.Duration {
+		return time.Duration(rapid.IntRange(low, high).Draw(t, name)) * time.Second
+	}
+	spec := job.Spec{
+		Resources: job.Resources{
+			CPUMillis: rapid.Int64Range(0, 64_000).Draw(t, "cpu"), GPUs: rapid.IntRange(0, 8).Draw(t, "gpus"),
+			MemoryBytes:    rapid.SampledFrom([]int64{0, minMemoryBytes, 1 << 34}).Draw(t, "memory"),
+			GPUMemoryBytes: rapid.Int64Range(0, 1<<40).Draw(t, "gpuMemory"),
+		},
+		Constraints: rapid.SliceOfN(rapid.SampledFrom([]string{"os=linux", "memory>=8GiB", "label.room in (office,lab)"}), 0, 3).Draw(t, "constraints"),
+		Priority:    rapid.IntRange(-1000, 1000).Draw(t, "priority"),
+		Retry:       job.Retry{MaxAttempts: rapid.IntRange(0, 100).Draw(t, "attempts"), InitialBackoff: seconds("initial", 0, 60), MaxBackoff: seconds("max", 60, 600)},
+		Timeout:     seconds("timeout", 1, 3600),
+	}
+	if rapid.Bool().Draw(t, "container") {
+		spec.Container = &job.Container{
+			Image:      rapid.SampledFrom([]string{"alpine", "docker.io/library/alpine:3.22", "localhost/x@sha256:" + strings.Repeat("a", 64)}).Draw(t, "image"),
+			Command:    rapid.SliceOfN(text, 0, 3).Draw(t, "command"),
+			Args:       rapid.SliceOfN(text, 0, 3).Draw(t, "args"),
+			Env:        rapid.MapOfN(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,5}`), text, 0, 3).Draw(t, "env"),
+			PullPolicy: rapid.SampledFrom([]job.PullPolicy{job.PullIfNotPresent, job.PullAlways, job.PullNever}).Draw(t, "pull"),
+			Models:     rapid.SliceOfN(rapid.StringMatching(`[a-z0-9.]{1,9}:[a-z0-9]{1,4}`), 0, 3).Draw(t, "models"),
+		}
+		return spec
+	}
+	spec.Chat = &job.Chat{Model: "m", MaxTokens: rapid.IntRange(0, 4096).Draw(t, "tokens")}
+	if rapid.Bool().Draw(t, "hot") {
+		heat := rapid.Float64Range(0, 2).Draw(t, "temperature")
+		spec.Chat.Temperature = &heat
+	}
+	for range rapid.IntRange(1, 3).Draw(t, "messages") {
+		spec.Chat.Messages = append(spec.Chat.Messages, job.Message{
+			Role: rapid.SampledFrom([]string{"system", "user", "assistant"}).Draw(t, "role"), Content: text.Draw(t, "content"),
+		})
+	}
+	return spec
+}
+
+func TestJobSpecsComeBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := drawJobSpec(t)
+		back, err := jobSpecFromProto(jobSpecToProto(&spec))
+		if err != nil {
+			t.Fatalf("%+v is refused: %v", spec, err)
+		}
+		if diff := cmp.Diff(spec, back, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+func TestDeploymentSpecsComeBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := model.Spec{
+			Model:       rapid.StringMatching(`[a-z0-9./]{1,20}(:[a-z0-9.]{1,5})?`).Draw(t, "model"),
+			Engine:      rapid.SampledFrom([]model.Engine{model.Ollama, model.VLLM, model.External}).Draw(t, "engine"),
+			Image:       rapid.SampledFrom([]string{"", "ollama/ollama:0.6.5"}).Draw(t, "image"),
+			Args:        rapid.SliceOfN(rapid.StringMatching(`--[a-z=0-9]{1,9}`), 0, 3).Draw(t, "args"),
+			Replicas:    rapid.IntRange(0, 64).Draw(t, "replicas"),
+			Constraints: rapid.SliceOfN(rapid.Just("os=linux"), 0, 2).Draw(t, "constraints"),
+			Resources:   job.Resources{GPUs: rapid.IntRange(0, 4).Draw(t, "gpus")},
+		}
+		back, err := deploymentSpecFromProto(deploymentSpecToProto(&spec))
+		if err != nil {
+			t.Fatalf("%+v is refused: %v", spec, err)
+		}
+		if diff := cmp.Diff(spec, back, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+func TestNodesComeBack(t *testing.T) {
+	capabilities := node.Capabilities{
+		OS: "linux", Arch: "arm64", Platform: "debian 12.11", Kernel: "6.1", MemoryBytes: 1 << 36,
+		CPU:  node.CPU{Model: "Some CPU @ 3GHz", PhysicalCores: 8, LogicalCores: 16},
+		Disk: node.Disk{TotalBytes: 1 << 40, Path: "/var/lib/orchion"},
+		GPUs: []node.GPU{{Vendor: "nvidia", Model: "RTX", MemoryBytes: 1 << 34, DriverVersion: "550", UUID: "GPU-1"}},
+		Runtimes: []node.Runtime{
+			{Name: "podman", Version: "5", Endpoint: "unix:///run/podman.sock", Rootless: true}, {Name: "docker", Version: "28"},
+		},
+		Engines: []node.LocalEngine{{Name: "ollama", Version: "0.6", Endpoint: "http://127.0.0.1:11434", Models: []string{"a", "b"}}},
+	}
+	usage := node.Usage{CPUPercent: 12.5, MemoryUsedBytes: 5, DiskUsedBytes: 6, RunningJobs: 7,
+		GPUs: []node.GPUUsage{{UUID: "GPU-1", UtilizationPercent: 99, MemoryUsedBytes: 8}}}
+	gotCapabilities, err := capabilitiesFromProto("c", capabilitiesToProto(&capabilities))
+	if diff := cmp.Diff(capabilities, gotCapabilities); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	gotUsage, err := usageFromProto("u", usageToProto(&usage))
+	if diff := cmp.Diff(usage, gotUsage); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	// A field that somebody adds to the domain has to be added to the
+	// conversion too: none of those above is zero.
+	for _, v := range []any{capabilities, usage, capabilities.GPUs[0], capabilities.Runtimes[0], capabilities.Engines[0], usage.GPUs[0]} {
+		value := reflect.ValueOf(v)
+		for i := range value.NumField() {
+			if value.Field(i).IsZero() {
+				t.Errorf("%T.%s is not tested", v, value.Type().Field(i).Name)
+			}
+		}
+	}
+}
+
+func TestEveryMessageToANode(t *testing.T) {
+	ref := job.Ref{JobID: "j", Attempt: 3}
+	for _, m := range []dispatch.Message{
+		dispatch.AssignmentSet{Jobs: []dispatch.JobAssignment{{Ref: ref, Name: "n"}}, Replicas: []dispatch.ReplicaAssignment{{ReplicaID: "r"}}},
+		dispatch.JobAssignment{Ref: ref, Spec: job.Spec{Container: &job.Container{Image: "i"}}, LeaseTTL: time.Second},
+		dispatch.CancelAttempt{Ref: ref, Grace: time.Second, Reason: "why"},
+		dispatch.ReplicaAssignment{ReplicaID: "r", Deployment: "d", Spec: model.Spec{Model: "m"}},
+		dispatch.RemoveReplica{ReplicaID: "r"},
+		dispatch.LeasesRenewed{Sequence: 9, TTL: time.Second, Renewed: []job.Ref{ref}, Lost: []job.Ref{ref}},
+		dispatch.AttemptAcknowledged{Ref: ref, Accepted: true},
+		dispatch.OpenTunnel{TunnelID: "t", ReplicaID: "r"},
+		dispatch.OpenTunnel{TunnelID: "t", EngineEndpoint: "http://127.0.0.1:1"},
+	} {
+		out, err := messageToProto(m)
+		if err != nil || out.GetMessage() == nil {
+			t.Errorf("%T becomes %v, %v", m, out, err)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	for text, want := range map[string]string{
+		"short":                   "short",
+		"exactly ten":             "exactly…",
+		"äöüäöüäöü":               "äöü…",
+		strings.Repeat("x", 1000): "xxxxxxx…",
+	} {
+		if got := cut(text, 10); got != want {
+			t.Errorf("cut(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestStatusOf(t *testing.T) {
+	for _, tc := range []struct {
+		err        error
+		code       codes.Code
+		text       string
+		unexpected bool
+	}{
+		{fault.BadField("spec.x", "is odd"), codes.InvalidArgument, "spec.x: is odd", false},
+		{fault.New(fault.NotFound, "gone"), codes.NotFound, "gone", false},
+		{fault.New(fault.AlreadyExists, "there"), codes.AlreadyExists, "there", false},
+		{fault.New(fault.Precondition, "no"), codes.FailedPrecondition, "no", false},
+		{fault.New(fault.Exhausted, "full"), codes.ResourceExhausted, "full", false},
+		{fault.New(fault.Superseded, "taken"), codes.Aborted, "taken", false},
+		{fault.Wrap(fault.Unavailable, errors.New("SECRET"), "later"), codes.Unavailable, "later", false},
+		{fault.Wrap(fault.Internal, errors.New("SECRET"), "SECRET"), codes.Internal, "internal error; the orchestrator's log says more", true},
+		{errors.New("SECRET"), codes.Internal, "internal error; the orchestrator's log says more", true},
+		{events.ErrClosed, codes.Unavailable, "the orchestrator is shutting down; try again in a moment", false},
+	} {
+		st, unexpected := statusOf(tc.err)
+		if st.Code() != tc.code || st.Message() != tc.text || unexpected != tc.unexpected {
+			t.Errorf("%v becomes %v %q (unexpected %v)", tc.err, st.Code(), st.Message(), unexpected)
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+)
+
+const goodJob = `{"name":"hello","labels":{"team":"a"},"spec":{"container":{"image":"alpine"}}}`
+
+// submit queues a job over REST and answers its id.
+func (h *harness) submit(t *testing.T, body string) string {
+	t.Helper()
+	var j struct{ ID, State string }
+	a := h.call(t, http.MethodPost, "/api/jobs", body)
+	a.decode(t, &j)
+	if a.status != http.StatusOK || j.ID == "" {
+		t.Fatalf("submitting answers %d %s", a.status, a.body)
+	}
+	return j.ID
+}
+
+func TestSubmitRefusesBadInput(t *testing.T) {
+	h := newHarness(t, settings{})
+	container := func(rest string) string { return `{"spec":{"container":{"image":"alpine"` + rest + `}}}` }
+	spec := func(rest string) string { return `{"spec":{"container":{"image":"alpine"}` + rest + `}}` }
+	chat := func(rest string) string { return `{"spec":{"chat":{"model":"m"` + rest + `}}}` }
+	const hi = `,"messages":[{"role":"user","content":"hi"}]`
+	list := func(n int, entry string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(entry+",", n), ",") + "]"
+	}
+	env := func(n int) string {
+		m := map[string]string{}
+		for i := range n {
+			m[fmt.Sprint("K", i)] = "v"
+		}
+		return mustJSON(m)
+	}
+	for name, tc := range map[string]struct{ body, want string }{
+		"no spec":             {`{}`, "spec: must hold either container or chat"},
+		"two kinds":           {`{"spec":{"container":{"image":"a"},"chat":{"model":"m"}}}`, "body: "},
+		"name long":           {`{"name":"` + strings.Repeat("n", 129) + `","spec":{"container":{"image":"a"}}}`, "name: has 129 bytes; at most 128 are allowed"},
+		"name control":        {`{"name":"a\u0007","spec":{"container":{"image":"a"}}}`, "name: holds characters that cannot be printed"},
+		"labels":              {mustJSON(map[string]any{"labels": manyLabels(65)}), "labels: has 65 entries"},
+		"key long":            {`{"idempotencyKey":"` + strings.Repeat("k", 256) + `"}`, "idempotencyKey: has 256 bytes; at most 255 are allowed"},
+		"no image":            {`{"spec":{"container":{}}}`, "spec.container.image: must not be empty"},
+		"odd image":           {`{"spec":{"container":{"image":"Not An Image"}}}`, `spec.container.image: is "Not An Image", which is not the name of an image`},
+		"image flag":          {`{"spec":{"container":{"image":"--privileged"}}}`, "spec.container.image: is"},
+		"many args":           {container(`,"args":` + list(1025, `"a"`)), "spec.container.args: has 1025 entries; at most 1024 are allowed"},
+		"long args":           {container(`,"args":["` + strings.Repeat("a", 300_000) + `"]`), "spec.container.args: has 300000 bytes together; at most 262144 are allowed"},
+		"NUL in command":      {container(`,"command":["ok","a\u0000b"]`), "spec.container.command[1]: holds a NUL character"},
+		"many env":            {container(`,"env":` + env(257)), "spec.container.env: has 257 entries; at most 256 are allowed"},
+		"env name":            {container(`,"env":{"A=B":"x"}`), `spec.container.env: has the name "A=B"`},
+		"env digit":           {container(`,"env":{"1A":"x"}`), "not starting with a digit"},
+		"env reserved":        {container(`,"env":{"ORCHION_JOB_ID":"x"}`), "names starting with ORCHION_ are set by Orchion itself"},
+		"env long":            {container(`,"env":{"A":"` + strings.Repeat("a", 300_000) + `"}`), "spec.container.env: has 300001 bytes together"},
+		"env NUL":             {container(`,"env":{"A":"x\u0000"}`), `a value for "A" with a NUL character`},
+		"pull policy":         {container(`,"pullPolicy":9`), "spec.container.pullPolicy: is 9; allowed are PULL_POLICY_IF_NOT_PRESENT, PULL_POLICY_ALWAYS, PULL_POLICY_NEVER"},
+		"many models":         {container(`,"models":` + list(33, `"m"`)), "spec.container.models: has 33 entries"},
+		"model with a space":  {container(`,"models":["a b"]`), `spec.container.models[0]: is "a b"; the name of a model holds no spaces`},
+		"chat without model":  {`{"spec":{"chat":{}}}`, "spec.chat.model: must not be empty"},
+		"chat without prompt": {chat(""), "spec.chat.messages: must hold at least one message"},
+		"role":                {chat(`,"messages":[{"role":"robot"}]`), `spec.chat.messages[0].role: is "robot"; allowed are system, user, assistant`},
+		"tokens":              {chat(`,"maxTokens":-1` + hi), "spec.chat.maxTokens: is -1; it must not be negative"},
+		"temperature":         {chat(`,"temperature":9` + hi), "spec.chat.temperature: is 9; it must be between 0 and 2"},
+		"temperature NaN":     {chat(`,"temperature":"NaN"` + hi), "spec.chat.temperature: is NaN"},
+		"cpu":                 {spec(`,"resources":{"cpuMillis":"-1"}`), "spec.resources.cpuMillis: is -1; it must not be negative"},
+		"memory":              {spec(`,"resources":{"memoryBytes":"1024"}`), "spec.resources.memoryBytes: is 1024; container engines give no less than 6291456"},
+		"gpus":                {spec(`,"resources":{"gpus":65}`), "spec.resources.gpus: is 65; it must be between 0 and 64"},
+		"constraint":          {spec(`,"constraints":["os=linux","colour=red"]`), "spec.constraints[1]: "},
+		"many constraints":    {spec(`,"constraints":` + list(33, `"os=linux"`)), "spec.constraints: has 33 entries"},
+		"priority":            {spec(`,"priority":1001`), "spec.priority: is 1001; it must be between -1000 and 1000"},
+		"attempts":            {spec(`,"retry":{"maxAttempts":101}`), "spec.retry.maxAttempts: is 101; it must be between 0 and 100"},
+		"backoff":             {spec(`,"retry":{"initialBackoff":"-1s"}`), "spec.retry.initialBackoff: is -1s; it must be between 0s and 24h0m0s"},
+		"backoffs swapped":    {spec(`,"retry":{"initialBackoff":"10s","maxBackoff":"5s"}`), "spec.retry.maxBackoff: is 5s, less than initialBackoff, which is 10s"},
+		"timeout":             {spec(`,"timeout":"0.5s"`), "spec.timeout: is 500ms; it must be between 1s and 720h0m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.call(t, http.MethodPost, "/api/jobs", tc.body).
+				wantError(t, http.StatusBadRequest, codes.InvalidArgument, tc.want)
+		})
+	}
+}
+
+func TestJobsOverREST(t *testing.T) {
+	h := newHarness(t, settings{})
+	first := h.submit(t, `{"idempotencyKey":"once",`+goodJob[1:])
+	if again := h.submit(t, `{"idempotencyKey":"once",`+goodJob[1:]); again != first {
+		t.Errorf("the same key answers %s and %s", first, again)
+	}
+	second := h.submit(t, `{"spec":{"container":{"image":"alpine","pullPolicy":"PULL_POLICY_NEVER","args":["x"]},"constraints":["os=plan9"]}}`)
+
+	var j struct {
+		ID, Name, State, Reason string
+		Spec                    struct {
+			Container struct {
+				PullPolicy string
+				Args       []string
+			}
+		}
+		Attempts []any
+	}
+	h.call(t, http.MethodGet, "/api/jobs/"+second, "").decode(t, &j)
+	if j.State != "JOB_STATE_QUEUED" || j.Name == "" || j.Spec.Container.PullPolicy != "PULL_POLICY_NEVER" || j.Spec.Container.Args[0] != "x" || j.Attempts == nil || j.Reason == "" {
+		t.Errorf("the job is %+v", j)
+	}
+
+	for query, want := range map[string]string{
+		"":                       second + " " + first,
+		"state=JOB_STATE_QUEUED": second + " " + first,
+		"state=queued,running":   second + " " + first,
+		"state=all":              second + " " + first,
+		"state=running":          "",
+		"label=team%3Da":         first,
+		"label=team!%3Da":        second,
+		"nodeId=n1":              "",
+		"pageSize=1":             second,
+	} {
+		var page struct {
+			Jobs          []struct{ ID string }
+			NextPageToken string
+		}
+		h.call(t, http.MethodGet, "/api/jobs?"+query, "").decode(t, &page)
+		var ids []string
+		for _, j := range page.Jobs {
+			ids = append(ids, j.ID)
+		}
+		if got := strings.Join(ids, " "); got != want || page.Jobs == nil {
+			t.Errorf("%q answers %q, want %q", query, got, want)
+		}
+		if query == "pageSize=1" {
+			h.call(t, http.MethodGet, "/api/jobs?pageSize=1&pageToken="+page.NextPageToken, "").decode(t, &page)
+			if page.Jobs[0].ID != first || page.NextPageToken != "" {
+				t.Errorf("the second page is %+v", page)
+			}
+		}
+	}
+
+	h.register(t, worker("n1"), "")
+	var why struct {
+		Summary string
+		Nodes   []struct {
+			NodeID  string
+			Fits    bool
+			Reasons []string
+		}
+	}
+	h.call(t, http.MethodGet, "/api/jobs/"+second+"/explain", "").decode(t, &why)
+	if why.Summary == "" || len(why.Nodes) != 1 || why.Nodes[0].Fits || !strings.Contains(strings.Join(why.Nodes[0].Reasons, " "), "os=plan9") {
+		t.Errorf("the explanation is %+v", why)
+	}
+
+	for range 2 {
+		h.call(t, http.MethodPost, "/api/jobs/"+second+":cancel", `{"reason":"a mistake"}`).decode(t, &j)
+		if j.State != "JOB_STATE_CANCELLED" || !strings.Contains(j.Reason, "a mistake") {
+			t.Errorf("cancelled it is %+v", j)
+		}
+	}
+	h.call(t, http.MethodPost, "/api/jobs/"+second+":retry", "").decode(t, &j)
+	if j.State != "JOB_STATE_QUEUED" {
+		t.Errorf("retried it is %+v", j)
+	}
+	h.call(t, http.MethodPost, "/api/jobs/"+second+":cancel", `{"reason":"`+strings.Repeat("x", 1025)+`"}`).
+		wantError(t, http.StatusBadRequest, codes.InvalidArgument, "reason: has 1025 bytes")
+}
+
+func TestDeploymentsOverREST(t *testing.T) {
+	h := newHarness(t, settings{})
+	create := func(body string) answer { return h.call(t, http.MethodPost, "/api/deployments", body) }
+	for name, tc := range map[string]struct{ body, want string }{
+		"no spec":      {`{}`, "spec: must be given"},
+		"no model":     {`{"spec":{"engine":"ENGINE_OLLAMA"}}`, "spec.model: must not be empty"},
+		"no engine":    {`{"spec":{"model":"m"}}`, "spec.engine: is ENGINE_UNSPECIFIED; allowed are ENGINE_OLLAMA, ENGINE_VLLM, ENGINE_EXTERNAL"},
+		"engine 9":     {`{"spec":{"model":"m","engine":9}}`, "spec.engine: is 9; allowed are"},
+		"replicas":     {`{"spec":{"model":"m","engine":"ENGINE_VLLM","replicas":65}}`, "spec.replicas: is 65; it must be between 0 and 64"},
+		"negative":     {`{"spec":{"model":"m","engine":"ENGINE_VLLM","replicas":-1}}`, "spec.replicas: is -1; it must not be negative"},
+		"name":         {`{"name":"A_B","spec":{"model":"m","engine":"ENGINE_VLLM"}}`, `name: is "A_B"`},
+		"image":        {`{"spec":{"model":"m","engine":"ENGINE_VLLM","image":"A B"}}`, "spec.image: is"},
+		"constraint":   {`{"spec":{"model":"m","engine":"ENGINE_VLLM","constraints":["x"]}}`, "spec.constraints[0]: "},
+		"external arg": {`{"spec":{"model":"m","engine":"ENGINE_EXTERNAL","args":["x"]}}`, "spec.args: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			create(tc.body).wantError(t, http.StatusBadRequest, codes.InvalidArgument, tc.want)
+		})
+	}
+
+	var d struct {
+		Name, State, Reason string
+		Labels              map[string]string
+		Spec                struct {
+			Replicas *int
+			Args     []string
+		}
+		Replicas []struct{ State, NodeID, Reason string }
+	}
+	const qwen = `{"labels":{"a":"b"},"spec":{"model":"qwen3:0.6b","engine":"ENGINE_OLLAMA"}}`
+	for range 2 {
+		create(qwen).decode(t, &d)
+		if d.Name != "qwen3-0-6b" || d.State != "DEPLOYMENT_STATE_PENDING" || *d.Spec.Replicas != 1 || len(d.Replicas) != 1 {
+			t.Fatalf("the deployment is %+v", d)
+		}
+	}
+	create(`{"name":"qwen3-0-6b","spec":{"model":"other","engine":"ENGINE_OLLAMA"}}`).
+		wantError(t, http.StatusConflict, codes.AlreadyExists, "exists and differs")
+	create(`{"name":"more","spec":{"model":"m","engine":"ENGINE_VLLM","replicas":0}}`).decode(t, &d)
+	if *d.Spec.Replicas != 0 {
+		t.Errorf("replicas 0 becomes %d", *d.Spec.Replicas)
+	}
+
+	h.call(t, http.MethodPatch, "/api/deployments/qwen3-0-6b", `{"spec":{"replicas":2,"args":["--x"]}}`).decode(t, &d)
+	if *d.Spec.Replicas != 2 || d.Spec.Args[0] != "--x" || d.Labels["a"] != "b" {
+		t.Errorf("changed it is %+v", d)
+	}
+	h.call(t, http.MethodPatch, "/api/deployments/qwen3-0-6b", `{"spec":{"model":"other"}}`).
+		wantError(t, http.StatusBadRequest, codes.InvalidArgument, "spec.model: is fixed (qwen3:0.6b); create another deployment")
+	h.call(t, http.MethodPatch, "/api/deployments/qwen3-0-6b", `{"spec":{"replicas":65}}`).
+		wantError(t, http.StatusBadRequest, codes.InvalidArgument, "spec.replicas: is 65")
+
+	var page struct {
+		Deployments   []struct{ Name string }
+		NextPageToken string
+	}
+	h.call(t, http.MethodGet, "/api/deployments?pageSize=1", "").decode(t, &page)
+	if len(page.Deployments) != 1 || page.Deployments[0].Name != "more" {
+		t.Fatalf("the first page is %+v", page)
+	}
+	h.call(t, http.MethodGet, "/api/deployments?pageToken="+page.NextPageToken, "").decode(t, &page)
+	if len(page.Deployments) != 1 || page.Deployments[0].Name != "qwen3-0-6b" || page.NextPageToken != "" {
+		t.Errorf("the second page is %+v", page)
+	}
+	h.call(t, http.MethodGet, "/api/deployments?label=a", "").decode(t, &page)
+	if len(page.Deployments) != 1 || page.Deployments[0].Name != "qwen3-0-6b" {
+		t.Errorf("by label there are %+v", page)
+	}
+	if a := h.call(t, http.MethodDelete, "/api/deployments/more", ""); a.status != http.StatusOK {
+		t.Errorf("DELETE answers %d %s", a.status, a.body)
+	}
+}
