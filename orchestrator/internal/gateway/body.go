@@ -44,16 +44,17 @@ func (g *Gateway) readReserved(w http.ResponseWriter, r *http.Request, size int6
 	if size > 0 {
 		body.Grow(int(size) + bytes.MinRead) // ReadFrom wants that much room to see the end
 	}
-	_, err := body.ReadFrom(source)
-	// An error says that this writer has no deadlines, and then none was set.
-	_ = controller.SetReadDeadline(time.Time{})
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, errTooLarge(g.cfg.MaxBody)
-	case err != nil:
+	if _, err := body.ReadFrom(source); err != nil {
+		// The deadline stays, since the server goes on to read what is left.
+		w.Header().Set("Connection", "close")
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, errTooLarge(g.cfg.MaxBody)
+		}
 		return nil, errBadRequest(errors.New("the body could not be read to its end"), "")
 	}
+	// An error says that this writer has no deadlines, and then none was set.
+	_ = controller.SetReadDeadline(time.Time{})
 	return body.Bytes(), nil
 }
 

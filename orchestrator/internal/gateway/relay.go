@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -29,6 +30,15 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route m
 		writeError(w, g.relayedError(res, kind, route))
 		return
 	}
+	if kind == "application/json" {
+		if err := holdBack(res); err != nil {
+			g.brokeOff(r, route, err)
+			if r.Context().Err() == nil {
+				writeError(w, errBrokeOff(route))
+			}
+			return
+		}
+	}
 	h := w.Header()
 	for _, name := range passedResponseHeaders {
 		if values := res.Header[name]; len(values) > 0 {
@@ -49,14 +59,49 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route m
 	if err == nil || r.Context().Err() != nil {
 		return
 	}
-	g.log.WarnContext(r.Context(), "engine broke off its answer", "node_id", route.NodeID,
-		"replica_id", route.ReplicaID, "model", route.Model, "error", err,
-		"request_id", requestIDOf(r.Context()))
+	g.brokeOff(r, route, err)
 	if !stream {
 		// The status is out; only a broken connection can still say it.
 		panic(http.ErrAbortHandler)
 	}
-	g.writeStreamError(w, c, errEngine(fmt.Sprintf("the engine on node %s broke off its answer", route.NodeID)))
+	g.writeStreamError(w, c, errBrokeOff(route))
+}
+
+func (g *Gateway) brokeOff(r *http.Request, route model.Route, err error) {
+	if r.Context().Err() != nil {
+		return // because the client left
+	}
+	g.log.WarnContext(r.Context(), "engine broke off its answer", "node_id", route.NodeID,
+		"replica_id", route.ReplicaID, "model", route.Model, "error", err,
+		"request_id", requestIDOf(r.Context()))
+}
+
+func errBrokeOff(route model.Route) *apiError {
+	return errEngine(fmt.Sprintf("the engine on node %s broke off its answer", route.NodeID))
+}
+
+// heldBack is how much of a plain answer is read before any of it goes out.
+const heldBack = 64 << 10
+
+// holdBack reads the beginning of a plain answer, most often all of it, so that
+// one that breaks off there can still become an error with a status.
+func holdBack(res *http.Response) error {
+	head, err := io.ReadAll(io.LimitReader(res.Body, heldBack))
+	if err != nil {
+		return fmt.Errorf("read from the engine: %w", err)
+	}
+	if len(head) < heldBack && res.ContentLength < 0 {
+		res.ContentLength = int64(len(head))
+		res.Header.Set("Content-Length", strconv.Itoa(len(head)))
+	}
+	res.Body = prefixedBody{io.MultiReader(bytes.NewReader(head), res.Body), res.Body}
+	return nil
+}
+
+// prefixedBody is a body of which some was read already.
+type prefixedBody struct {
+	io.Reader
+	io.Closer
 }
 
 func mediaType(h http.Header) string {

@@ -1,0 +1,235 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/orchion/orchion/orchestrator/internal/model"
+	"github.com/orchion/orchion/orchestrator/internal/tunnel"
+)
+
+// threeRoutes serve the model "m" on n1, n2 and n3.
+var threeRoutes = fixedRoutes{
+	{Model: "m", NodeID: "n1", ReplicaID: "r1"},
+	{Model: "m", NodeID: "n2", ReplicaID: "r2"},
+	{Model: "m", NodeID: "n3", EngineEndpoint: "http://engine.local:1234"},
+}
+
+func answers(text string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, text+" "+r.Host)
+	})
+}
+
+func failsWith(status int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(status)
+	})
+}
+
+func TestRoundRobin(t *testing.T) {
+	r := newRig(t, Config{Routes: threeRoutes}, map[string]http.Handler{"n1": answers("1"), "n2": answers("2"), "n3": answers("3")})
+	var got []string
+	for range 6 {
+		res := r.chat(t, `{"model":"m"}`)
+		got = append(got, readAll(t, res))
+		if reason := res.Header.Get("X-Orchion-Route-Reason"); reason != "the least busy of 3 replicas, with 0 requests in flight" {
+			t.Errorf("reason %q", reason)
+		}
+	}
+	want := []string{"1 localhost", "2 localhost", "3 engine.local:1234"}
+	if !slices.Equal(got, append(want, want...)) {
+		t.Errorf("answers %q", got)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if want := []string{"n1 r1", "n2 r2", "n3 http://engine.local:1234"}; !slices.Equal(r.dials, want) {
+		t.Errorf("dialled %q, want each once: connections are kept", r.dials)
+	}
+}
+
+func TestLeastBusy(t *testing.T) {
+	b := newBalancer()
+	var picks []string
+	var dones []func()
+	pick := func() {
+		route, _, done, _ := b.choose(threeRoutes, nil)
+		picks = append(picks, route.NodeID)
+		dones = append(dones, done)
+	}
+	for range 4 {
+		pick()
+	}
+	dones[1]() // n2 becomes idle
+	dones[1]() // twice counts once
+	pick()
+	pick()
+	if want := []string{"n1", "n2", "n3", "n1", "n2", "n3"}; !slices.Equal(picks, want) {
+		t.Errorf("picked %q, want %q", picks, want)
+	}
+	if _, _, _, ok := b.choose(threeRoutes, map[routeKey]bool{keyOf(threeRoutes[0]): true, keyOf(threeRoutes[1]): true, keyOf(threeRoutes[2]): true}); ok {
+		t.Error("chose an excluded route")
+	}
+}
+
+func TestBalancerForgetsOldEngines(t *testing.T) {
+	b := newBalancer()
+	for i := range 10 * maxIdleRoutes {
+		_, _, done, _ := b.choose([]model.Route{{NodeID: fmt.Sprint(i)}}, nil)
+		done()
+	}
+	if len(b.load) > maxIdleRoutes {
+		t.Errorf("%d engines are remembered", len(b.load))
+	}
+}
+
+func TestAnotherReplicaIsTried(t *testing.T) {
+	cases := []struct {
+		name    string
+		engines map[string]http.Handler
+		status  int
+		body    string
+		reason  string
+	}{
+		{"the first is not connected", map[string]http.Handler{"n2": answers("2"), "n3": answers("3")}, 200, "2 localhost",
+			"the least busy of 3 replicas, with 0 requests in flight; before it, n1 failed"},
+		{"two are overloaded", map[string]http.Handler{"n1": failsWith(503), "n2": failsWith(429), "n3": answers("3")}, 200, "3 engine.local:1234",
+			"the least busy of 3 replicas, with 0 requests in flight; before it, n1 answered 503 and n2 answered 429"},
+		{"a bad request is bad everywhere", map[string]http.Handler{"n1": failsWith(400), "n2": answers("2"), "n3": answers("3")}, 400,
+			`{"error":{"message":"the engine on node n1 answered 400","type":"invalid_request_error","param":null,"code":"engine_error"}}`,
+			"the least busy of 3 replicas, with 0 requests in flight"},
+		{"all are overloaded", map[string]http.Handler{"n1": failsWith(503), "n2": failsWith(503), "n3": failsWith(503)}, 503,
+			`{"error":{"message":"the engine on node n3 answered 503","type":"server_error","param":null,"code":"engine_error"}}`,
+			"the least busy of 3 replicas, with 0 requests in flight; before it, n1 answered 503 and n2 answered 503"},
+		{"none is connected", nil, 503, `{"error":{"message":"node n3 is not connected","type":"server_error","param":null,"code":"engine_unreachable"}}`, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, Config{Routes: threeRoutes}, c.engines)
+			res := r.chat(t, `{"model":"m"}`)
+			if body := readAll(t, res); res.StatusCode != c.status || body != c.body {
+				t.Errorf("answer %s: %s, want %d: %s", res.Status, body, c.status, c.body)
+			}
+			if got := res.Header.Get("X-Orchion-Route-Reason"); got != c.reason {
+				t.Errorf("reason %q, want %q", got, c.reason)
+			}
+		})
+	}
+}
+
+func TestEngineThatHangsUp(t *testing.T) {
+	r := newRig(t, Config{Routes: oneRoute, Dial: func(context.Context, string, tunnel.Target) (net.Conn, error) {
+		near, far := net.Pipe()
+		far.Close()
+		return near, nil
+	}}, nil)
+	checkError(t, r.chat(t, `{"model":"m"}`), 502, "engine_failed", "", "the engine on node n1 broke the connection before it answered")
+}
+
+// A pooled connection that the engine has dropped meanwhile costs the client
+// nothing.
+func TestDroppedConnectionIsReplaced(t *testing.T) {
+	dials := 0
+	r := newRig(t, Config{Routes: oneRoute, Dial: func(context.Context, string, tunnel.Target) (net.Conn, error) {
+		near, far := net.Pipe()
+		dials++
+		go func() {
+			defer far.Close()
+			buf := make([]byte, 64<<10)
+			for range 2 { // the second question is read and not answered
+				if _, err := far.Read(buf); err != nil {
+					return
+				}
+				if !strings.Contains(string(buf), `"second"`) || dials > 1 {
+					io.WriteString(far, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+				}
+			}
+		}()
+		return near, nil
+	}}, nil)
+	for _, question := range []string{`{"model":"m"}`, `{"model":"m","x":"second"}`} {
+		if res := r.chat(t, question); res.StatusCode != http.StatusOK || readAll(t, res) != "ok" {
+			t.Fatalf("answer to %s: %s", question, res.Status)
+		}
+	}
+}
+
+func TestBodiesAreBounded(t *testing.T) {
+	g := New(Config{Routes: oneRoute, Dial: rawEngine(t, ""), MaxBody: 1000, MaxBodies: 1000})
+	if !g.bodies.TryAcquire(900) { // another request's
+		t.Fatal("no room to begin with")
+	}
+	r := &rig{gateway: g}
+	serve(t, r, g)
+	res := r.chat(t, `{"model":"m","x":"`+strings.Repeat("x", 200)+`"}`)
+	if got := res.Header.Get("Retry-After"); got != "1" {
+		t.Errorf("Retry-After %q", got)
+	}
+	checkError(t, res, 503, "overloaded", "", "too many large requests at once; try again in a second")
+	for range 20 { // each gives its room back, however it ends
+		checkError(t, r.chat(t, `{"model":"none"}`), 404, "model_not_found", "model", `the model "none" does not exist; there is "m"`)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	r := newRig(t, Config{Routes: oneRoute, Metrics: registry}, map[string]http.Handler{"n1": http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		if strings.Contains(string(body), "stream") {
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, strings.Repeat("data: {\"usage\":null}\n\n", 200)+
+				"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":200,\"total_tokens\":205}}\n\ndata: [DONE]\n\n")
+			return
+		}
+		io.WriteString(w, `{"usage":{"prompt_tokens":1,"completion_tokens":2}}`)
+	})})
+	readAll(t, r.chat(t, `{"model":"m"}`))
+	readAll(t, r.chat(t, streamQuestion))
+	readAll(t, r.chat(t, `{"model":"none"}`))
+	want := map[string]float64{
+		`orchion_gateway_requests_total{code="200",endpoint="/v1/chat/completions",model="m"}`: 2,
+		`orchion_gateway_requests_total{code="404",endpoint="/v1/chat/completions",model=""}`:  1,
+		`orchion_gateway_tokens_total{kind="prompt",model="m"}`:                                6,
+		`orchion_gateway_tokens_total{kind="completion",model="m"}`:                            202,
+		`orchion_gateway_request_duration_seconds{endpoint="/v1/chat/completions",model="m"}`:  2,
+		`orchion_gateway_first_byte_seconds{endpoint="/v1/chat/completions",model="m"}`:        2,
+		`orchion_gateway_requests_in_flight{}`:                                                 0,
+	}
+	got := gather(t, registry)
+	for series, value := range want {
+		if v, ok := got[series]; !ok || v != value {
+			t.Errorf("%s = %v, want %v (there: %v)", series, v, value, ok)
+		}
+	}
+}
+
+// gather gives the value of every series; of a histogram, its count.
+func gather(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, l := range metric.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			value := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+			values[fmt.Sprintf("%s{%s}", family.GetName(), strings.Join(labels, ","))] = value
+		}
+	}
+	return values
+}
