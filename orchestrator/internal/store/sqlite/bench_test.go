@@ -107,10 +107,7 @@ func (n naiveStore) life(id string) error {
 		return tx.Commit()
 	}
 	err = transaction(func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `INSERT INTO jobs (id, idempotency_key, name, labels, spec, created_at,
-				state, reason, node_id, started_at, finished_at, not_before,
-				cancel_requested, cancel_reason, forgiven_attempts, result, attempts)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, values...)
+		result, err := tx.ExecContext(ctx, insertJob, values...)
 		if err != nil {
 			return err
 		}
@@ -141,8 +138,7 @@ func (n naiveStore) life(id string) error {
 			if err != nil {
 				return err
 			}
-			_, err = tx.ExecContext(ctx, `UPDATE jobs SET state = ?, reason = ?, node_id = ?, started_at = ?, finished_at = ?, not_before = ?,
-				cancel_requested = ?, cancel_reason = ?, forgiven_attempts = ?, result = ?, attempts = ? WHERE seq = ?`, append(values, r.seq)...)
+			_, err = tx.ExecContext(ctx, updateJob, append(values, r.seq)...)
 			return err
 		})
 		if err != nil {
@@ -175,10 +171,7 @@ func BenchmarkListJobs(b *testing.B) {
 				if err != nil {
 					return err
 				}
-				result, err := t.execCounting(`INSERT INTO jobs (id, idempotency_key, name, labels, spec, created_at,
-						state, reason, node_id, started_at, finished_at, not_before,
-						cancel_requested, cancel_reason, forgiven_attempts, result, attempts)
-					VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, values...)
+				result, err := t.execCounting(insertJob, values...)
 				if err != nil {
 					return err
 				}

@@ -14,6 +14,18 @@ import (
 // maxLive bounds liveJobs.
 const maxLive = 8192
 
+const (
+	// insertJob takes the values of insertion.
+	insertJob = `INSERT INTO jobs (id, idempotency_key, name, labels, spec, created_at,
+		state, reason, node_id, started_at, finished_at, not_before,
+		cancel_requested, cancel_reason, forgiven_attempts, result, attempts)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	// updateJob takes the values of changing and the row's number.
+	updateJob = `UPDATE jobs SET state = ?, reason = ?, node_id = ?, started_at = ?, finished_at = ?, not_before = ?,
+		cancel_requested = ?, cancel_reason = ?, forgiven_attempts = ?, result = ?, attempts = ?
+		WHERE seq = ?`
+)
+
 // liveJobs are jobs that have not ended, as the open transaction sees them. The
 // writer is the only one that changes jobs, so what it wrote last need not be
 // read again for the next transition. Ended jobs and, past maxLive, any are
@@ -88,10 +100,7 @@ func (s *Store) SubmitJob(ctx context.Context, j job.Job) (stored job.Job, creat
 				return fmt.Errorf("looking for the idempotency key: %w", err)
 			}
 		}
-		result, err := t.execCounting(`INSERT INTO jobs (id, idempotency_key, name, labels, spec, created_at,
-				state, reason, node_id, started_at, finished_at, not_before,
-				cancel_requested, cancel_reason, forgiven_attempts, result, attempts)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`, insert...)
+		result, err := t.execCounting(insertJob, insert...)
 		if err != nil {
 			return fmt.Errorf("inserting job %s: %w", j.ID, err)
 		}
@@ -159,9 +168,7 @@ func (s *Store) transition(ctx context.Context, id string, do func(*job.Job) (ch
 		if err != nil {
 			return err
 		}
-		if err := t.exec(`UPDATE jobs SET state = ?, reason = ?, node_id = ?, started_at = ?, finished_at = ?, not_before = ?,
-				cancel_requested = ?, cancel_reason = ?, forgiven_attempts = ?, result = ?, attempts = ?
-			WHERE seq = ?`, append(values, r.seq)...); err != nil {
+		if err := t.exec(updateJob, append(values, r.seq)...); err != nil {
 			return fmt.Errorf("updating job %s: %w", id, err)
 		}
 		t.live.keep(r)

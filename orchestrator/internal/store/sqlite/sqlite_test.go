@@ -17,22 +17,22 @@ func TestMain(m *testing.M) {
 }
 
 // openIn opens a store in a directory; the test closes it.
-func openIn(t testing.TB, dir string) *Store {
-	t.Helper()
-	s, err := Open(t.Context(), Config{Dir: dir})
+func openIn(tb testing.TB, dir string) *Store {
+	tb.Helper()
+	s, err := Open(tb.Context(), Config{Dir: dir})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
 // openClosing opens a store of its own that is closed with the test.
-func openClosing(t testing.TB) *Store {
-	t.Helper()
-	s := openIn(t, t.TempDir())
-	t.Cleanup(func() {
+func openClosing(tb testing.TB) *Store {
+	tb.Helper()
+	s := openIn(tb, tb.TempDir())
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Errorf("closing: %v", err)
+			tb.Errorf("closing: %v", err)
 		}
 	})
 	return s

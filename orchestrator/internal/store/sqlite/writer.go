@@ -263,7 +263,7 @@ func (t *tx) exec(text string, args ...any) error {
 
 // execCounting answers how many rows were changed.
 func (t *tx) execCounting(text string, args ...any) (sql.Result, error) {
-	s, err := t.prepare(text)
+	s, err := t.prepare(text) //nolint:sqlclosecheck // kept in t.statements until t.close
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ func (t *tx) execCounting(text string, args ...any) (sql.Result, error) {
 
 // row runs a query for one row.
 func (t *tx) row(text string, args ...any) (*sql.Row, error) {
-	s, err := t.prepare(text)
+	s, err := t.prepare(text) //nolint:sqlclosecheck // kept in t.statements until t.close
 	if err != nil {
 		return nil, err
 	}
