@@ -37,6 +37,9 @@ func (r *Reporter) State(state State, reason string) {
 	r.send(Status{State: state, Reason: reason, Percent: r.last.Percent})
 }
 
+// Note reports what is going on within the state that was reported last.
+func (r *Reporter) Note(reason string) { r.State(r.last.State, reason) }
+
 // Pulling reports how far the current part has come, in percent of the part.
 func (r *Reporter) Pulling(percent float64, completed, total int64, reason string) {
 	r.send(Status{

@@ -104,7 +104,7 @@ func checkStatuses(t *testing.T, statuses []engine.Status) {
 	if len(statuses) == 0 || statuses[0].State != engine.StatePending {
 		t.Fatalf("statuses = %+v, want PENDING first", statuses)
 	}
-	order := map[engine.State]int{engine.StatePending: 0, engine.StatePulling: 1, engine.StateLoading: 1, engine.StateReady: 2}
+	order := map[engine.State]int{engine.StatePending: 0, engine.StatePulling: 1, engine.StateLoading: 2, engine.StateReady: 3}
 	var last engine.Status
 	for _, st := range statuses {
 		rank, known := order[st.State]

@@ -133,7 +133,7 @@ func (e *Engine) Ensure(ctx context.Context, spec engine.Spec, report func(engin
 	}
 	c := &api{base: running.Endpoint, client: e.client}
 	if c.healthy(ctx) != nil {
-		r.State(engine.StateLoading, "starting Ollama")
+		r.Note("starting Ollama") // not LOADING yet: the model's pull may be still to come
 		if err := e.host.WaitHealthy(ctx, running.ID, e.cfg.StartTimeout, c.healthy); err != nil {
 			return engine.Replica{}, err
 		}
