@@ -212,6 +212,35 @@ func TestLeaseIsRenewed(t *testing.T) {
 	})
 }
 
+// TestLossIsFinal has a node speak while the store is being told that its
+// attempt is lost: it is too late already.
+func TestLossIsFinal(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.node("a", 2)
+		j := r.submit("job")
+		ref := a.assigned()
+		gate := make(chan struct{})
+		r.store.lose.Store(&gate)
+		time.Sleep(lifetime)
+		a.received()
+		if answer := a.renew(ref); len(answer.Renewed) != 0 || len(answer.Lost) != 1 {
+			t.Errorf("answer = %+v, want the attempt among the lost", answer)
+		}
+		a.says(ref, job.AttemptSucceeded, "")
+		if diff := cmp.Diff([]Message{AttemptAcknowledged{Ref: ref}}, a.received()); diff != "" {
+			t.Errorf("answers (-want +got):\n%s", diff)
+		}
+		if r.d.HoldsAttempt("a", ref) {
+			t.Error("the node still holds the attempt")
+		}
+		if set := a.connect(AttemptStatus{Ref: ref, State: job.AttemptSucceeded}); len(set) != 0 {
+			t.Errorf("full set = %v", set)
+		}
+		close(gate)
+		r.want(j.ID, "assigned [a lost a assigned]")
+	})
+}
+
 func TestLostTooOften(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.node("a", 2)

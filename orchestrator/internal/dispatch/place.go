@@ -30,10 +30,13 @@ func (d *Dispatcher) place(now time.Time) {
 		}
 		clear(d.dirty)
 	}
-	d.classes = d.classes[:0]
+	d.classes, d.changed = d.classes[:0], d.changed[:0]
 	for _, c := range d.queue.classes {
 		if len(c.ready) > 0 && c.invalid == "" && (!c.blocked || len(d.dirty) > 0) {
 			d.classes = append(d.classes, c)
+			if c.blocked && len(d.changed) == 0 {
+				d.changed = slices.AppendSeq(d.changed, maps.Keys(d.dirty))
+			}
 		}
 	}
 	if len(d.classes) == 0 {
@@ -41,7 +44,6 @@ func (d *Dispatcher) place(now time.Time) {
 		return
 	}
 	heap.Init(&d.classes)
-	d.changed = slices.AppendSeq(d.changed[:0], maps.Keys(d.dirty))
 	for len(d.classes) > 0 {
 		if d.claims >= d.cfg.MaxClaims {
 			return // and go on with the same dirty nodes when a claim is done

@@ -133,9 +133,9 @@ func (w *world) submit(t *rapid.T) {
 		Retry:     job.Retry{MaxAttempts: rapid.IntRange(1, 3).Draw(t, "attempts")},
 	}
 	if rapid.Bool().Draw(t, "constrained") {
-		spec.Constraints = []string{"node=" + rapid.SampledFrom(w.nodes).Draw(t, "to").n.ID}
+		spec.Constraints = []string{"node=" + w.pick(t).n.ID}
 	}
-	j, err := w.d.Submit(context.Background(), job.Job{Spec: spec})
+	j, err := w.d.Submit(context.Background(), job.Job{ID: fmt.Sprint("j", len(w.jobs)), Spec: spec})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,9 @@ func (w *world) passTime(t *rapid.T) {
 	time.Sleep(time.Duration(rapid.IntRange(1, 50).Draw(t, "seconds")) * time.Second)
 }
 
-func (w *world) pick(t *rapid.T) *worldNode { return rapid.SampledFrom(w.nodes).Draw(t, "node") }
+func (w *world) pick(t *rapid.T) *worldNode {
+	return w.nodes[rapid.IntRange(0, len(w.nodes)-1).Draw(t, "node")]
+}
 
 // connect has a node register if need be and say what it runs; now and then
 // it has lost something.
@@ -257,17 +259,22 @@ func (w *world) renewNode(n *worldNode) {
 	w.collect()
 }
 
-// collect has the nodes read what was sent to them.
+// collect has the nodes read what was sent to them, and what was sent in answer
+// to what they said of it.
 func (w *world) collect() {
-	synctest.Wait()
-	for _, n := range w.nodes {
-		if n.session == nil {
-			continue
+	for quiet := false; !quiet; {
+		quiet = true
+		synctest.Wait()
+		for _, n := range w.nodes {
+			if n.session == nil {
+				continue
+			}
+			for _, m := range drain(n.session) {
+				quiet = false
+				w.receive(n, m)
+			}
+			n.stopExpired()
 		}
-		for _, m := range drain(n.session) {
-			w.receive(n, m)
-		}
-		n.stopExpired()
 	}
 }
 

@@ -239,6 +239,8 @@ type faultyStore struct {
 	failing atomic.Bool
 	// hold, when set, holds up claims until it is closed.
 	hold atomic.Pointer[chan struct{}]
+	// lose holds up losses.
+	lose atomic.Pointer[chan struct{}]
 	// missed holds up the answer of completions.
 	missed atomic.Pointer[chan struct{}]
 }
@@ -272,4 +274,9 @@ func (s *faultyStore) CompleteAttempt(ctx context.Context, ref job.Ref, end job.
 	j, err := s.Store.CompleteAttempt(ctx, ref, end)
 	await(&s.missed)
 	return j, err
+}
+
+func (s *faultyStore) LoseAttempt(ctx context.Context, ref job.Ref, reason string, now time.Time) (job.Job, error) {
+	await(&s.lose)
+	return s.Store.LoseAttempt(ctx, ref, reason, now)
 }
