@@ -2,6 +2,9 @@ module github.com/orchion/orchion
 
 go 1.26.0
 
+// npm packages with Go files among theirs are no part of this module.
+ignore node_modules
+
 require (
 	github.com/Microsoft/go-winio v0.6.3 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -19,7 +19,7 @@ func TestPodmanComesAndGoes(t *testing.T) {
 		t.Skip("the system's own Podman would be used")
 	}
 	// Not t.TempDir: its name makes a socket's path too long.
-	dir, err := os.MkdirTemp("", "bed") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", "bed")
 	if err != nil {
 		t.Fatal(err)
 	}
