@@ -20,13 +20,13 @@ import (
 var threeRoutes = fixedRoutes{
 	{Model: "m", NodeID: "n1", ReplicaID: "r1"},
 	{Model: "m", NodeID: "n2", ReplicaID: "r2"},
-	{Model: "m", NodeID: "n3", EngineEndpoint: "http://engine.local:1234"},
+	{Model: "m", NodeID: "n3", EngineEndpoint: "http://engine.local:1234/sub/"},
 }
 
 func answers(text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
-		io.WriteString(w, text+" "+r.Host)
+		io.WriteString(w, text+" "+r.Host+r.URL.Path)
 	})
 }
 
@@ -47,13 +47,13 @@ func TestRoundRobin(t *testing.T) {
 			t.Errorf("reason %q", reason)
 		}
 	}
-	want := []string{"1 localhost", "2 localhost", "3 engine.local:1234"}
+	want := []string{"1 localhost/v1/chat/completions", "2 localhost/v1/chat/completions", "3 engine.local:1234/sub/v1/chat/completions"}
 	if !slices.Equal(got, append(want, want...)) {
 		t.Errorf("answers %q", got)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if want := []string{"n1 r1", "n2 r2", "n3 http://engine.local:1234"}; !slices.Equal(r.dials, want) {
+	if want := []string{"n1 r1", "n2 r2", "n3 http://engine.local:1234/sub/"}; !slices.Equal(r.dials, want) {
 		t.Errorf("dialled %q, want each once: connections are kept", r.dials)
 	}
 }
@@ -101,9 +101,9 @@ func TestAnotherReplicaIsTried(t *testing.T) {
 		body    string
 		reason  string
 	}{
-		{"the first is not connected", map[string]http.Handler{"n2": answers("2"), "n3": answers("3")}, 200, "2 localhost",
+		{"the first is not connected", map[string]http.Handler{"n2": answers("2"), "n3": answers("3")}, 200, "2 localhost/v1/chat/completions",
 			"the least busy of 3 replicas, with 0 requests in flight; before it, n1 failed"},
-		{"two are overloaded", map[string]http.Handler{"n1": failsWith(503), "n2": failsWith(429), "n3": answers("3")}, 200, "3 engine.local:1234",
+		{"two are overloaded", map[string]http.Handler{"n1": failsWith(503), "n2": failsWith(429), "n3": answers("3")}, 200, "3 engine.local:1234/sub/v1/chat/completions",
 			"the least busy of 3 replicas, with 0 requests in flight; before it, n1 answered 503 and n2 answered 429"},
 		{"a bad request is bad everywhere", map[string]http.Handler{"n1": failsWith(400), "n2": answers("2"), "n3": answers("3")}, 400,
 			`{"error":{"message":"the engine on node n1 answered 400","type":"invalid_request_error","param":null,"code":"engine_error"}}`,

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
@@ -52,7 +53,8 @@ func (g *Gateway) send(ctx context.Context, r *http.Request, c *call, route mode
 	if route.ServedModel != "" && route.ServedModel != c.field.Name {
 		body = replaceModel(body, c.field, route.ServedModel)
 	}
-	target := &url.URL{Scheme: "http", Host: poolHost(route), Path: c.endpoint, RawQuery: r.URL.RawQuery}
+	host, prefix := engineAddress(route)
+	target := &url.URL{Scheme: "http", Host: poolHost(route), Path: prefix + c.endpoint, RawQuery: r.URL.RawQuery}
 	req := (&http.Request{
 		Method:        http.MethodPost,
 		URL:           target,
@@ -60,7 +62,7 @@ func (g *Gateway) send(ctx context.Context, r *http.Request, c *call, route mode
 		ProtoMajor:    1,
 		ProtoMinor:    1,
 		Header:        make(http.Header, len(passedHeaders)+2),
-		Host:          engineHost(route),
+		Host:          host,
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		ContentLength: int64(len(body)),
 		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
@@ -91,14 +93,14 @@ func poolHost(route model.Route) string {
 	return hex.EncodeToString(sum[:16]) + ".engine"
 }
 
-// engineHost is the Host header for an engine. Engines of ours see localhost,
-// which Ollama's guard against DNS rebinding lets through; an adopted one sees
-// its own name.
-func engineHost(route model.Route) string {
+// engineAddress is the Host header for an engine and what comes before /v1 in
+// its paths. Engines of ours see localhost, which Ollama's guard against DNS
+// rebinding lets through; an adopted one sees its own name.
+func engineAddress(route model.Route) (host, prefix string) {
 	if route.EngineEndpoint != "" {
 		if endpoint, err := url.Parse(route.EngineEndpoint); err == nil && endpoint.Host != "" {
-			return endpoint.Host
+			return endpoint.Host, strings.TrimSuffix(endpoint.Path, "/")
 		}
 	}
-	return "localhost"
+	return "localhost", ""
 }
