@@ -10,8 +10,9 @@ import (
 // Profile says how tightly a container is shut in.
 type Profile int
 
+// The profiles.
 const (
-	// ProfileJob, the zero value, is for code we know nothing about: no capabilities, no way
+	// ProfileJob is the zero value, for code we know nothing about: no capabilities, no way
 	// to gain privileges, a limit on processes, an init process where the engine has one.
 	ProfileJob Profile = iota
 	// ProfileEngine is for inference engines, which we choose: the engine's default

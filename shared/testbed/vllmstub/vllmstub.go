@@ -191,7 +191,7 @@ func (s *Server) complete(chat bool) http.HandlerFunc {
 				return // the client is gone
 			}
 		}
-		io.WriteString(w, "data: [DONE]\n\n")
+		fmt.Fprint(w, "data: [DONE]\n\n")
 	}
 }
 

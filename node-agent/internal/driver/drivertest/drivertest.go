@@ -8,6 +8,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -210,7 +211,7 @@ func (s *suite) waitForLog(t *testing.T, id, text string) {
 		}
 		return nil
 	})
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Fatalf("the log ended without %q: %v", text, err)
 	}
 }

@@ -65,7 +65,7 @@ func (s *suite) testLogs(t *testing.T) {
 	t.Run("handler's error", func(t *testing.T) {
 		stop := errors.New("enough")
 		err := s.Driver.Logs(testContext(t), id, driver.LogOptions{}, func(driver.LogEntry) error { return stop })
-		if err != stop {
+		if !errors.Is(err, stop) {
 			t.Errorf("error = %v, want the handler's own", err)
 		}
 	})
@@ -227,38 +227,7 @@ func (s *suite) testExec(t *testing.T) {
 	s.waitForLog(t, id, "ready")
 	// Twice, one after the other: this is how a process that talks to us survives our restart.
 	for range 2 {
-		a, err := s.Driver.Exec(ctx, id, []string{program.Path, "echo", "cat", "err", "bye"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer context.AfterFunc(ctx, func() { a.Close() })()
-		if _, err := io.WriteString(a.Stdin, "ping\n"); err != nil {
-			t.Fatal(err)
-		}
-		stderr := make(chan string, 1)
-		go func() {
-			text, err := io.ReadAll(a.Stderr)
-			stderr <- fmt.Sprintf("%s%v", text, err)
-		}()
-		stdout := bufio.NewReader(a.Stdout)
-		if line, err := stdout.ReadString('\n'); line != "echo ping\n" || err != nil {
-			t.Fatalf("answer = %q, %v", line, err)
-		}
-		if _, err := io.WriteString(a.Stdin, "rest"); err != nil {
-			t.Fatal(err)
-		}
-		if err := a.Stdin.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if rest, err := io.ReadAll(stdout); string(rest) != "rest" || err != nil {
-			t.Errorf("rest = %q, %v", rest, err)
-		}
-		if got := <-stderr; got != "bye\n<nil>" {
-			t.Errorf("stderr = %q", got)
-		}
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
+		s.talk(t, id)
 	}
 	if got := s.log(t, id, driver.LogOptions{}); len(got) != 1 {
 		t.Errorf("the container's log = %v, want its own line only", got)
@@ -267,6 +236,45 @@ func (s *suite) testExec(t *testing.T) {
 	wantError(t, err, driver.CodeConflict, "does not run")
 	_, err = s.Driver.Exec(ctx, id, nil)
 	wantError(t, err, driver.CodeInvalid, "command[0]")
+}
+
+// talk runs a process in a container and exchanges a few words with it.
+func (s *suite) talk(t *testing.T, id string) {
+	t.Helper()
+	ctx := testContext(t)
+	a, err := s.Driver.Exec(ctx, id, []string{program.Path, "echo", "cat", "err", "bye"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := context.AfterFunc(ctx, func() { a.Close() })
+	defer stop()
+	if _, err := io.WriteString(a.Stdin, "ping\n"); err != nil {
+		t.Fatal(err)
+	}
+	stderr := make(chan string, 1)
+	go func() {
+		text, err := io.ReadAll(a.Stderr)
+		stderr <- fmt.Sprintf("%s%v", text, err)
+	}()
+	stdout := bufio.NewReader(a.Stdout)
+	if line, err := stdout.ReadString('\n'); line != "echo ping\n" || err != nil {
+		t.Fatalf("answer = %q, %v", line, err)
+	}
+	if _, err := io.WriteString(a.Stdin, "rest"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(stdout); string(rest) != "rest" || err != nil {
+		t.Errorf("rest = %q, %v", rest, err)
+	}
+	if got := <-stderr; got != "bye\n<nil>" {
+		t.Errorf("stderr = %q", got)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func (s *suite) testPorts(t *testing.T) {

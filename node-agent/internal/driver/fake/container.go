@@ -145,7 +145,9 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 				return d.fail(driver.CodeConflict, op, id, "%w", err)
 			}
 			p.listeners[port.Container] = l
-			port.Host = uint16(l.Addr().(*net.TCPAddr).Port)
+			if addr, ok := l.Addr().(*net.TCPAddr); ok {
+				port.Host = uint16(addr.Port)
+			}
 		} else if port.Host == 0 {
 			d.created++
 			port.Host = uint16(40000 + d.created%20000)
