@@ -131,6 +131,12 @@ func TestCutOffAnywhere(t *testing.T) {
 			t.Fatalf("cut at %d, read before it is opened:\n%s", cut, diff)
 		}
 		w := mustOpen(t, s)
+		// What is cut off is gone for good: a shorter write over it would let
+		// its end show again.
+		rest := int64(bytes.LastIndexByte(content[:cut], '\n') + 1)
+		if info, err := os.Stat(s.path(ref)); err != nil || info.Size() != rest {
+			t.Fatalf("cut at %d: %v; the file has %d bytes once it is opened, want %d", cut, err, info.Size(), rest)
+		}
 		stdout, stderr := w.Held()
 		if int(stdout+stderr) != whole {
 			t.Fatalf("cut at %d: %d and %d lines are held, want %d together", cut, stdout, stderr, whole)

@@ -60,6 +60,7 @@ func testListFilters(t *testing.T, im Implementation) {
 	s := open(t, im)
 	for n := range 24 {
 		j := newJob(n)
+		j.CreatedAt = epoch.Add(time.Duration(n / 6)) // several at one time
 		j.Labels = map[string]string{"team": []string{"blue", "red"}[n%2], "n": fmt.Sprint(n)}
 		if n%3 == 0 {
 			j.Labels["nightly"] = ""
