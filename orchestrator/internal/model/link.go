@@ -46,7 +46,7 @@ type Route struct {
 }
 
 // ModelInfo is a model that can be called, with the ways to it.
-type ModelInfo struct {
+type ModelInfo struct { //nolint:revive // Info alone would not say of what
 	// ID is the name that clients use.
 	ID string
 	// Created is when the first of its deployments was made; of a model that

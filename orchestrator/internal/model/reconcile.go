@@ -43,7 +43,7 @@ func newDeployment(d *Deployment) *deployment {
 	own.Replicas = nil
 	// Checked when it was created; one that cannot be read any more would only
 	// let replicas run in more places.
-	constraints, _ := scheduler.ParseConstraints(d.Spec.Constraints) //nolint:errcheck // see above
+	constraints, _ := scheduler.ParseConstraints(d.Spec.Constraints)
 	own.work = &scheduler.Work{
 		Resources:    d.Spec.Resources,
 		Constraints:  constraints,
