@@ -47,15 +47,31 @@ func (n *numbering) entries(l Line) []*orchionv1.LogEntry {
 	if l.Partial {
 		text, s.rest = splitIncomplete(text)
 	}
+	return n.count(s, name, text, l.Time)
+}
+
+// finish gives the entries of characters that were begun and never ended.
+func (n *numbering) finish() []*orchionv1.LogEntry {
 	var entries []*orchionv1.LogEntry
-	for _, piece := range cut(strings.ToValidUTF8(text, string(utf8.RuneError))) {
+	if n.stdout.rest != "" {
+		entries = n.count(&n.stdout, "stdout", n.stdout.rest, time.Time{})
+	}
+	if n.stderr.rest != "" {
+		entries = append(entries, n.count(&n.stderr, "stderr", n.stderr.rest, time.Time{})...)
+	}
+	return entries
+}
+
+func (n *numbering) count(s *streamNumbering, name, text string, at time.Time) []*orchionv1.LogEntry {
+	var entries []*orchionv1.LogEntry
+	for _, piece := range cut(strings.ToValidUTF8(text, "\uFFFD")) {
 		s.count++
 		if s.count <= s.held {
 			continue
 		}
 		e := &orchionv1.LogEntry{Stream: name, Attempt: n.attempt, Text: piece, Line: s.count}
-		if !l.Time.IsZero() {
-			e.Time = timestamppb.New(l.Time)
+		if !at.IsZero() {
+			e.Time = timestamppb.New(at)
 		}
 		entries = append(entries, e)
 	}

@@ -82,6 +82,8 @@ type logStream interface {
 func (l *Logs) pushOnce(ctx context.Context, ref *orchionv1.AttemptRef, source LogSource) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// The first of the group that fails ends the stream, and with it the others.
+	group, ctx := errgroup.WithContext(ctx)
 	stream, err := l.client.PushLogs(ctx)
 	if err != nil {
 		return err
@@ -101,7 +103,6 @@ func (l *Logs) pushOnce(ctx context.Context, ref *orchionv1.AttemptRef, source L
 	n.stdout.held, n.stderr.held = held.GetStdoutLines(), held.GetStderrLines()
 
 	lines := make(chan Line, 256)
-	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		err := source(ctx, func(line Line) error {
 			select {
@@ -157,46 +158,60 @@ func unexpectedEnd(err error) error {
 
 // sendLines sends the lines in batches, and half-closes the stream after the last one.
 func sendLines(ctx context.Context, stream logStream, n *numbering, lines <-chan Line) error {
-	var batch []*orchionv1.LogEntry
-	size := 0
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		m := &orchionv1.PushLogsRequest{Message: &orchionv1.PushLogsRequest_Batch{Batch: &orchionv1.LogBatch{Entries: batch}}}
-		batch, size = nil, 0
-		return stream.Send(m)
-	}
-	age := time.NewTimer(batchAge)
-	age.Stop()
-	defer age.Stop()
+	b := batch{stream: stream, age: time.NewTimer(batchAge)}
+	b.age.Stop()
+	defer b.age.Stop()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-age.C:
-			if err := flush(); err != nil {
-				return err
-			}
+		case <-b.age.C:
+			err = b.flush()
 		case line, more := <-lines:
 			if !more {
-				if err := flush(); err != nil {
+				if err := errors.Join(b.add(n.finish()), b.flush()); err != nil {
 					return err
 				}
 				return stream.CloseSend()
 			}
-			for _, e := range n.entries(line) {
-				if len(batch) == 0 {
-					age.Reset(batchAge)
-				}
-				batch = append(batch, e)
-				size += len(e.GetText()) + entryOverhead
-				if size >= batchBytes {
-					if err := flush(); err != nil {
-						return err
-					}
-				}
+			err = b.add(n.entries(line))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// batch gathers entries until they are many or old.
+type batch struct {
+	stream  logStream
+	age     *time.Timer // fires when the oldest entry has waited for batchAge
+	entries []*orchionv1.LogEntry
+	size    int
+}
+
+func (b *batch) add(entries []*orchionv1.LogEntry) error {
+	for _, e := range entries {
+		if len(b.entries) == 0 {
+			b.age.Reset(batchAge)
+		}
+		b.entries = append(b.entries, e)
+		b.size += len(e.GetText()) + entryOverhead
+		if b.size >= batchBytes {
+			if err := b.flush(); err != nil {
+				return err
 			}
 		}
 	}
+	return nil
+}
+
+func (b *batch) flush() error {
+	if len(b.entries) == 0 {
+		return nil
+	}
+	m := &orchionv1.PushLogsRequest{Message: &orchionv1.PushLogsRequest_Batch{Batch: &orchionv1.LogBatch{Entries: b.entries}}}
+	b.entries, b.size = nil, 0
+	return b.stream.Send(m)
 }

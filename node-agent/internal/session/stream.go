@@ -139,6 +139,8 @@ var errStreamClosed = status.Error(codes.Unavailable, "the orchestrator closed t
 func (s *Stream) connect(ctx context.Context, w Worker) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Whichever of sender and receiver fails first ends the stream, and with it the other.
+	group, ctx := errgroup.WithContext(ctx)
 	stream, err := s.cfg.Client.Connect(ctx)
 	if err != nil {
 		return err
@@ -153,7 +155,6 @@ func (s *Stream) connect(ctx context.Context, w Worker) error {
 	if err := s.send(stream, hello); err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		err := s.receive(stream, w)
 		if errors.Is(err, io.EOF) {
