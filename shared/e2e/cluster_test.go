@@ -65,7 +65,7 @@ func (c *cluster) startOrchestrator(grpcPort, httpPort string) {
 	var addresses struct {
 		PID         int    `json:"pid"`
 		GRPCAddress string `json:"grpcAddress"`
-		HTTPAddress string `json:"httpAddress"`
+		HTTPURL     string `json:"httpUrl"`
 	}
 	c.eventually("the orchestrator is ready", func() error {
 		raw, err := os.ReadFile(filepath.Join(data, "orchestrator.json"))
@@ -78,7 +78,7 @@ func (c *cluster) startOrchestrator(grpcPort, httpPort string) {
 		if addresses.PID != c.orchestrator.cmd.Process.Pid {
 			return errors.New("the addresses are those of an earlier run")
 		}
-		response, err := http.Get("http://" + addresses.HTTPAddress + "/readyz")
+		response, err := http.Get(addresses.HTTPURL + "/readyz")
 		if err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (c *cluster) startOrchestrator(grpcPort, httpPort string) {
 		}
 		return nil
 	})
-	c.url, c.grpc = "http://"+addresses.HTTPAddress, addresses.GRPCAddress
+	c.url, c.grpc = addresses.HTTPURL, addresses.GRPCAddress
 }
 
 // restartOrchestrator starts it again where it was.

@@ -60,9 +60,9 @@ func TestBaseContract(t *testing.T) {
 		{"ListNodes", `{}`, codes.OK, `"id":"bare"`},
 		{"ListNodes", `{"label":"room=attic"}`, codes.OK, `"totalSize":1`},
 		{"ListNodes", `{"label":"room=cellar"}`, codes.OK, `{}`},
-		{"ListNodes", `{"pageSize":-1}`, codes.InvalidArgument, "page_size"},
+		{"ListNodes", `{"pageSize":-1}`, codes.InvalidArgument, "pageSize"},
 		{"ListNodes", `{"state":"SLEEPING"}`, codes.InvalidArgument, "state"},
-		{"ListNodes", `{"pageToken":"garbage!"}`, codes.InvalidArgument, "page_token"},
+		{"ListNodes", `{"pageToken":"garbage!"}`, codes.InvalidArgument, "pageToken"},
 	} {
 		answer, err := call(test.method, test.request)
 		if status.Code(err) != test.code {

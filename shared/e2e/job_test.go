@@ -57,7 +57,7 @@ func TestJobs(t *testing.T) {
 				t.Fatalf("the log ends in %q, want %q", log[max(0, len(log)-100):], want)
 			}
 			wantLines(t, strings.TrimSuffix(log, want), 30)
-			if output := job.GetResult().GetOutput(); !strings.HasSuffix(output, want) || strings.Contains(output, "tenth") {
+			if output := job.GetResult().GetOutput() + "\n"; !strings.HasSuffix(output, want) || strings.Contains(output, "tenth") {
 				t.Errorf("the output is %q, want the end of stdout", output)
 			}
 		})

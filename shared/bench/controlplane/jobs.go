@@ -194,4 +194,3 @@ func simulatedNode(id string) *orchionv1.Node {
 		},
 	}
 }
-

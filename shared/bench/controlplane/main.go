@@ -2,17 +2,17 @@
 // outside, and prints each figure beside a floor that it measures in the same
 // run on the same machine:
 //
-//	go run ./shared/bench/controlplane
+//		go run ./shared/bench/controlplane
 //
-//   - jobs per second, durable, through submit, claim, start and complete:
-//     REST clients submit, a simulated node runs every job at once. Floor: how
-//     many lifecycles the disk allows when each of the four steps waits for a
-//     sync of its own.
-//   - heartbeats per second, unary. Floor: gRPC health checks answered by the
-//     same process over the same connections.
-//   - memory per node with many simulated nodes registered.
-//   - memory and CPU of an idle orchestrator and an idle node agent. Floor: an
-//     idle Go program that serves HTTP.
+//	  - jobs per second, durable, through submit, claim, start and complete:
+//	    REST clients submit, a simulated node runs every job at once. Floor: how
+//	    many lifecycles the disk allows when each of the four steps waits for a
+//	    sync of its own.
+//	  - heartbeats per second, unary. Floor: gRPC health checks answered by the
+//	    same process over the same connections.
+//	  - memory per node with many simulated nodes registered.
+//	  - memory and CPU of an idle orchestrator and an idle node agent. Floor: an
+//	    idle Go program that serves HTTP.
 //
 // It builds the programs, uses ports and folders of its own, talks to loopback
 // only, and ends by itself (about a minute).

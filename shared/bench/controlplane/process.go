@@ -53,12 +53,12 @@ func (p *process) readAddresses(ctx context.Context, file string) error {
 	}
 	var addresses struct {
 		GRPCAddress string `json:"grpcAddress"`
-		HTTPAddress string `json:"httpAddress"`
+		HTTPURL     string `json:"httpUrl"`
 	}
 	if err := json.Unmarshal(raw, &addresses); err != nil {
 		return err
 	}
-	p.grpc, p.url = addresses.GRPCAddress, "http://"+addresses.HTTPAddress
+	p.grpc, p.url = addresses.GRPCAddress, addresses.HTTPURL
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/readyz", nil)
 	if err != nil {
 		return err
