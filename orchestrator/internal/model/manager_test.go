@@ -548,3 +548,27 @@ func TestStop(t *testing.T) {
 		}
 	})
 }
+
+func TestFailedReplicaGoesElsewhere(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.node("a", gpus(4))
+		r.node("b", gpus(1))
+		r.create("load", needsMemory(7*gib), func(s *model.Spec) { s.Constraints = []string{"node=b"} })
+		r.create("d", func(s *model.Spec) { s.Engine, s.Resources = model.VLLM, job.Resources{GPUs: 1} })
+		r.want("d", "pending: a pending") // b is busier
+		r.says("a", model.ReplicaStatus{ReplicaID: r.on("d", "a").ID, State: model.Failed, Reason: "bad GPU"})
+		time.Sleep(11 * time.Second)
+		r.want("d", "pending: a stopping, b pending")
+		if p := r.on("d", "b"); p.Reason != "tried again after: bad GPU" {
+			t.Errorf("reason = %q", p.Reason)
+		}
+		// With nowhere else to go it is the same node again.
+		r.says("b", model.ReplicaStatus{ReplicaID: r.on("d", "b").ID, State: model.Failed, Reason: "bad GPU"})
+		r.offline("a")
+		r.connect("b")
+		time.Sleep(21 * time.Second)
+		if p := r.on("d", "b"); p.State != model.Pending {
+			t.Errorf("the replica is %s, want it pending: %s", p.State, p.Reason)
+		}
+	})
+}
