@@ -146,7 +146,8 @@ func (s *suite) testAttach(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer a.Close()
-		defer context.AfterFunc(ctx, func() { a.Close() })() // a read that hangs must not hang the test
+		unhang := context.AfterFunc(ctx, func() { a.Close() }) // a read that hangs must not hang the test
+		defer unhang()
 		if err := s.Driver.Start(ctx, id); err != nil {
 			t.Fatal(err)
 		}
