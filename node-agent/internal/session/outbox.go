@@ -40,13 +40,15 @@ func newOutbox() *outbox {
 	return o
 }
 
-// reset forgets all: a new stream begins with a hello that says where everything stands.
+// reset forgets all but the engines: a new stream begins with a hello that says where
+// everything else stands. Engines that were found while the node was being registered are
+// neither in that registration nor in the hello.
 func (o *outbox) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.attempts = map[attemptKey]*orchionv1.AttemptStatus{}
 	o.replicas = map[string]*orchionv1.ReplicaStatus{}
-	o.refused, o.engines, o.renew = nil, nil, false
+	o.refused, o.renew = nil, false
 }
 
 func (o *outbox) add(change func()) {
