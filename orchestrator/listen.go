@@ -11,9 +11,9 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 )
 
-// windowsAddressInUse is WSAEADDRINUSE, which package syscall has no name for
+// errWindowsInUse is WSAEADDRINUSE, which package syscall has no name for
 // on other systems.
-const windowsAddressInUse = syscall.Errno(10048)
+const errWindowsInUse = syscall.Errno(10048)
 
 // listen binds one of the ports; flag is the one that chooses it.
 func listen(ctx context.Context, host string, port int, flag string) (net.Listener, error) {
@@ -37,5 +37,5 @@ func addressInUse(err error) bool {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return true
 	}
-	return runtime.GOOS == "windows" && errors.Is(err, windowsAddressInUse)
+	return runtime.GOOS == "windows" && errors.Is(err, errWindowsInUse)
 }

@@ -231,7 +231,9 @@ func TestNodeOverREST(t *testing.T) {
 			Gpus     []any
 			Runtimes []struct{ Name string }
 		}
-		Usage struct{ CpuPercent *float64 }
+		Usage struct {
+			CPUPercent *float64
+		}
 	}
 	h.call(t, http.MethodPatch, "/api/nodes/n1", `{"labels":{"room":"office"}}`).decode(t, &got)
 	if got.Labels["room"] != "office" || got.Labels["keep"] != "me" {
@@ -247,7 +249,7 @@ func TestNodeOverREST(t *testing.T) {
 	}
 	h.call(t, http.MethodGet, "/api/nodes/n1", "").decode(t, &got)
 	if got.Capabilities.Memory.TotalBytes != "17179869184" || got.Capabilities.Gpus == nil ||
-		got.Capabilities.Runtimes[0].Name != "podman" || got.Usage.CpuPercent == nil {
+		got.Capabilities.Runtimes[0].Name != "podman" || got.Usage.CPUPercent == nil {
 		t.Errorf("the node is %+v", got)
 	}
 

@@ -22,7 +22,7 @@ func TestRESTRefusesWhatItDoesNotKnow(t *testing.T) {
 		code               codes.Code
 		want               string
 	}{
-		"unknown field":        {"POST", "/api/jobs", `{"nmae":"x"}`, invalid, codes.InvalidArgument, `body: unknown field "nmae" (line 1, column 2)`},
+		"unknown field":        {"POST", "/api/jobs", `{"title":"x"}`, invalid, codes.InvalidArgument, `body: unknown field "title" (line 1, column 2)`},
 		"unknown nested field": {"POST", "/api/jobs", `{"spec":{"container":{"img":"x"}}}`, invalid, codes.InvalidArgument, `body: unknown field "img"`},
 		"no JSON":              {"POST", "/api/jobs", `name: x`, invalid, codes.InvalidArgument, "body: syntax error"},
 		"trailing":             {"POST", "/api/jobs", `{} {}`, invalid, codes.InvalidArgument, "body: syntax error"},

@@ -1,11 +1,8 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -16,84 +13,6 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 )
-
-// Store is what the registry keeps of nodes between runs; a subset of the
-// orchestrator's store.
-type Store interface {
-	SaveNode(ctx context.Context, n Known) error
-	TouchNodes(ctx context.Context, seen map[string]time.Time) error
-	DeleteNode(ctx context.Context, id string) error
-	ListNodes(ctx context.Context) ([]Known, error)
-}
-
-// Config says how a Registry works. The zero value of a field means its
-// default.
-type Config struct {
-	// HeartbeatTimeout is how long a node may be silent before it is offline.
-	// Default 30s.
-	HeartbeatTimeout time.Duration
-	// HeartbeatInterval is the period given to nodes that wish for none.
-	// Default 5s; never more than a third of the timeout, so that a node may
-	// lose two beats in a row.
-	HeartbeatInterval time.Duration
-	// MaxNodes bounds the active nodes; as many offline ones are remembered.
-	// Default 20,000.
-	MaxNodes int
-	// Store keeps nodes between runs. nil: nothing is kept.
-	Store Store
-	// OnChange is told of every change but live usage, in order, before the
-	// call that made the change returns. prev is nil for a node that was not
-	// known, next for one that is forgotten. It must not block and must not
-	// change the registry.
-	OnChange func(prev, next *Node)
-	// OnUsage is told of nodes whose live usage changed: each at most once a
-	// second, and maxUsageReports of them a second at most. It must not block.
-	OnUsage func(*Node)
-	// Logger gets what happens to nodes. Default: nowhere.
-	Logger *slog.Logger
-}
-
-const (
-	defaultHeartbeatTimeout  = 30 * time.Second
-	defaultHeartbeatInterval = 5 * time.Second
-	// minHeartbeatInterval keeps a node that wishes for too much from
-	// flooding the orchestrator.
-	minHeartbeatInterval = time.Second
-	beatsPerTimeout      = 3
-	defaultMaxNodes      = 20_000
-)
-
-func (c Config) withDefaults() Config {
-	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, defaultHeartbeatTimeout)
-	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, defaultHeartbeatInterval)
-	c.MaxNodes = cmp.Or(c.MaxNodes, defaultMaxNodes)
-	if c.OnChange == nil {
-		c.OnChange = func(_, _ *Node) {}
-	}
-	if c.OnUsage == nil {
-		c.OnUsage = func(*Node) {}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	return c
-}
-
-// Registration is what a node says of itself when it registers.
-type Registration struct {
-	// ID may be empty: then the registry makes one.
-	ID           string
-	Hostname     string
-	Labels       map[string]string
-	AgentVersion string
-	Address      string
-	// InstanceID names one run of a node agent. Empty: nothing is told apart.
-	InstanceID   string
-	Capabilities Capabilities
-	Usage        Usage
-	// HeartbeatInterval is the node's wish; 0: none.
-	HeartbeatInterval time.Duration
-}
 
 // entry is a node in the registry. Its fields are guarded by Registry.mu,
 // except saving.
@@ -286,127 +205,6 @@ func (r *Registry) Deregister(_ context.Context, id, instanceID, reason string) 
 	r.mu.Unlock()
 	r.deliver()
 	r.cfg.Logger.Info("node left", "node", id, "hostname", hostname, "reason", reason)
-	return nil
-}
-
-// SetDrain says whether a node takes new work; durable.
-// Errors: NotFound, Unavailable.
-func (r *Registry) SetDrain(ctx context.Context, id string, drain bool) (*Node, error) {
-	return r.edit(ctx, id, func(n *Node) {
-		n.Drain = drain
-		if n.State.Active() {
-			n.State = Online
-			if drain {
-				n.State = Draining
-			}
-		}
-	})
-}
-
-// SetUserLabels replaces the labels that people gave a node; durable.
-// Errors: NotFound, Unavailable.
-func (r *Registry) SetUserLabels(ctx context.Context, id string, labels map[string]string) (*Node, error) {
-	return r.edit(ctx, id, func(n *Node) {
-		n.UserLabels = maps.Clone(labels)
-		n.Labels = mergeLabels(n.AgentLabels, n.UserLabels)
-	})
-}
-
-// edit stores a change of what is known of a node and then makes it. The
-// node's agent may register or beat meanwhile: apply runs on what is current.
-func (r *Registry) edit(ctx context.Context, id string, apply func(*Node)) (*Node, error) {
-	r.mu.RLock()
-	e := r.entries[id]
-	r.mu.RUnlock()
-	if e == nil {
-		return nil, notFound(id)
-	}
-	e.saving.Lock()
-	defer e.saving.Unlock()
-	if r.cfg.Store != nil {
-		r.mu.RLock()
-		draft := *e.node
-		r.mu.RUnlock()
-		apply(&draft)
-		if err := r.cfg.Store.SaveNode(ctx, draft.known()); err != nil {
-			return nil, fmt.Errorf("store node %s: %w", id, err)
-		}
-	}
-	r.mu.Lock()
-	if r.entries[id] != e {
-		r.mu.Unlock()
-		return nil, notFound(id) // deleted meanwhile
-	}
-	prev, next := e.node, *e.node
-	apply(&next)
-	e.node = &next
-	r.changeLocked(prev, &next)
-	r.mu.Unlock()
-	r.deliver()
-	return &next, nil
-}
-
-// SetEngines replaces the engines that a node has found on its machine.
-// Errors: as Heartbeat's.
-func (r *Registry) SetEngines(id, instanceID string, engines []LocalEngine) error {
-	r.mu.Lock()
-	e, err := r.holderLocked(id, instanceID)
-	if err != nil {
-		r.mu.Unlock()
-		return err
-	}
-	prev, next := e.node, *e.node
-	next.Capabilities.Engines = engines
-	e.node = &next
-	r.markDirtyLocked(e)
-	r.changeLocked(prev, &next)
-	r.mu.Unlock()
-	r.deliver()
-	return nil
-}
-
-// Delete forgets an offline node.
-// Errors: NotFound, Precondition while it is active, Unavailable.
-func (r *Registry) Delete(ctx context.Context, id string) error {
-	r.mu.RLock()
-	e := r.entries[id]
-	r.mu.RUnlock()
-	if e == nil {
-		return notFound(id)
-	}
-	e.saving.Lock()
-	defer e.saving.Unlock()
-	r.mu.Lock()
-	if r.entries[id] != e {
-		r.mu.Unlock()
-		return notFound(id)
-	}
-	if state := e.node.State; state.Active() {
-		r.mu.Unlock()
-		return fault.New(fault.Precondition, "node %q is %s; stop its node agent first", id, state)
-	}
-	r.mu.Unlock()
-	if r.cfg.Store != nil {
-		if err := r.cfg.Store.DeleteNode(ctx, id); err != nil && fault.CodeOf(err) != fault.NotFound {
-			return fmt.Errorf("delete node %s: %w", id, err)
-		}
-	}
-	r.mu.Lock()
-	if r.entries[id] != e {
-		r.mu.Unlock()
-		return nil
-	}
-	if e.node.State.Active() {
-		// It registered while it was being deleted: it is a new node now.
-		r.markDirtyLocked(e)
-		r.mu.Unlock()
-		return nil
-	}
-	delete(r.entries, id)
-	r.sorted = nil
-	r.changeLocked(e.node, nil)
-	r.mu.Unlock()
-	r.deliver()
 	return nil
 }
 

@@ -1,98 +1,17 @@
 package node
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/label"
 )
-
-// memoryStore is a Store whose next writes can be made to fail.
-type memoryStore struct {
-	mu      sync.Mutex
-	nodes   map[string]Known
-	saves   int
-	failing error
-}
-
-func newMemoryStore(known ...Known) *memoryStore {
-	s := &memoryStore{nodes: map[string]Known{}}
-	for _, k := range known {
-		s.nodes[k.ID] = k
-	}
-	return s
-}
-
-func (s *memoryStore) SaveNode(_ context.Context, n Known) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failing != nil {
-		return s.failing
-	}
-	s.saves++
-	s.nodes[n.ID] = n
-	return nil
-}
-
-func (s *memoryStore) TouchNodes(_ context.Context, seen map[string]time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, at := range seen {
-		n := s.nodes[id]
-		n.LastSeenAt = at
-		s.nodes[id] = n
-	}
-	return s.failing
-}
-
-func (s *memoryStore) DeleteNode(_ context.Context, id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.nodes[id]; !ok {
-		return fault.New(fault.NotFound, "no node")
-	}
-	delete(s.nodes, id)
-	return nil
-}
-
-func (s *memoryStore) ListNodes(context.Context) ([]Known, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []Known
-	for _, n := range s.nodes {
-		all = append(all, n)
-	}
-	return all, nil
-}
-
-func (s *memoryStore) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failing = err
-}
-
-func (s *memoryStore) saved() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.saves
-}
-
-func (s *memoryStore) get(id string) (Known, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, ok := s.nodes[id]
-	return n, ok
-}
 
 // changes records OnChange as "id: before -> after".
 type changes struct {
@@ -165,45 +84,6 @@ func TestRegisterMakesAnID(t *testing.T) {
 	if a.State != Online || a.RegisteredAt.IsZero() {
 		t.Errorf("registered as %+v", a)
 	}
-}
-
-func TestSilentNodeGoesOfflineOnTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var seen changes
-		r := start(t, Config{HeartbeatTimeout: 30 * time.Second, OnChange: seen.record})
-		register(t, r, Registration{ID: "quiet"})
-		register(t, r, Registration{ID: "lively"})
-		for range 5 {
-			time.Sleep(5 * time.Second)
-			if _, err := r.Heartbeat("lively", "", Usage{CPUPercent: 7}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(5*time.Second - time.Millisecond)
-		synctest.Wait()
-		if n, _ := r.Get("quiet"); n.State != Online {
-			t.Errorf("a node is %v before its timeout", n.State)
-		}
-		time.Sleep(reapPause)
-		synctest.Wait()
-		if n, _ := r.Get("quiet"); n.State != Offline {
-			t.Errorf("a node is %v after its timeout", n.State)
-		}
-		_, err := r.Heartbeat("quiet", "", Usage{})
-		wantFault(t, err, fault.NotFound, "not registered")
-
-		register(t, r, Registration{ID: "quiet"})
-		if got := len(r.Active()); got != 2 {
-			t.Errorf("%d nodes are active, want 2", got)
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if got := len(r.Active()); got != 0 {
-			t.Errorf("%d nodes are active after a minute of silence", got)
-		}
-		seen.want(t, "quiet: - -> online", "lively: - -> online", "quiet: online -> offline",
-			"quiet: offline -> online", "lively: online -> offline", "quiet: online -> offline")
-	})
 }
 
 func TestHeartbeatPeriod(t *testing.T) {
@@ -309,62 +189,6 @@ func TestFailedStoreChangesNothing(t *testing.T) {
 	store.fail(nil)
 }
 
-func TestStoreFailureIsRetried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newMemoryStore()
-		store.fail(errors.New("disk full"))
-		r := start(t, Config{Store: store, HeartbeatTimeout: time.Hour})
-		register(t, r, Registration{ID: "n"})
-		synctest.Wait()
-		if _, ok := store.get("n"); ok {
-			t.Fatal("stored although the store fails")
-		}
-		store.fail(nil)
-		time.Sleep(saveRetry)
-		synctest.Wait()
-		if _, ok := store.get("n"); !ok {
-			t.Error("not stored after the store recovered")
-		}
-	})
-}
-
-func TestUnchangedRegistrationIsNotStoredAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newMemoryStore()
-		r := start(t, Config{Store: store})
-		for range 3 {
-			register(t, r, Registration{ID: "n", Hostname: "h", Capabilities: Capabilities{GPUs: []GPU{{UUID: "g"}}}})
-			synctest.Wait()
-		}
-		if got := store.saved(); got != 1 {
-			t.Errorf("stored %d times", got)
-		}
-		register(t, r, Registration{ID: "n", Hostname: "h2"})
-		synctest.Wait()
-		if got := store.saved(); got != 2 {
-			t.Errorf("stored %d times after a change", got)
-		}
-	})
-}
-
-func TestSeenTimesAreStored(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newMemoryStore()
-		r := start(t, Config{Store: store, HeartbeatTimeout: time.Hour})
-		register(t, r, Registration{ID: "n"})
-		time.Sleep(30 * time.Second)
-		if _, err := r.Heartbeat("n", "", Usage{}); err != nil {
-			t.Fatal(err)
-		}
-		beat := time.Now()
-		time.Sleep(touchPeriod)
-		synctest.Wait()
-		if n, _ := store.get("n"); !n.LastSeenAt.Equal(beat) {
-			t.Errorf("stored as seen at %v, want %v", n.LastSeenAt, beat)
-		}
-	})
-}
-
 func TestDelete(t *testing.T) {
 	var seen changes
 	store := newMemoryStore(Known{ID: "old"})
@@ -405,7 +229,7 @@ func TestLimits(t *testing.T) {
 func TestList(t *testing.T) {
 	r := start(t, Config{})
 	for i := range 5 {
-		register(t, r, Registration{ID: fmt.Sprintf("n%d", i), Labels: map[string]string{"even": fmt.Sprint(i%2 == 0)}})
+		register(t, r, Registration{ID: fmt.Sprintf("n%d", i), Labels: map[string]string{"even": strconv.FormatBool(i%2 == 0)}})
 	}
 	if err := r.Deregister(t.Context(), "n4", "", ""); err != nil {
 		t.Fatal(err)
@@ -442,57 +266,6 @@ func TestList(t *testing.T) {
 	}
 }
 
-func TestUsageIsCoalesced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		told := map[string]int{}
-		var mu sync.Mutex
-		r := start(t, Config{HeartbeatTimeout: time.Hour, OnUsage: func(n *Node) {
-			mu.Lock()
-			defer mu.Unlock()
-			told[n.ID]++
-		}})
-		count := func() int {
-			mu.Lock()
-			defer mu.Unlock()
-			return len(told)
-		}
-		const nodes = maxUsageReports + 50
-		for i := range nodes {
-			register(t, r, Registration{ID: fmt.Sprint(i)})
-		}
-		for range 10 {
-			for i := range nodes {
-				if _, err := r.Heartbeat(fmt.Sprint(i), "", Usage{}); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		time.Sleep(usagePeriod)
-		synctest.Wait()
-		if got := count(); got != maxUsageReports {
-			t.Errorf("%d nodes were told in the first second", got)
-		}
-		time.Sleep(usagePeriod)
-		synctest.Wait()
-		if got := count(); got != nodes {
-			t.Errorf("%d nodes were told after two seconds", got)
-		}
-		r.Stop()
-		for id, n := range told {
-			if n != 1 {
-				t.Errorf("node %s was told %d times", id, n)
-			}
-		}
-	})
-}
-
-func TestStartTwice(t *testing.T) {
-	r := start(t, Config{})
-	if err := r.Start(t.Context()); !errors.Is(err, errStarted) {
-		t.Errorf("Start again: %v", err)
-	}
-}
-
 // TestConcurrentUse is for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	r := start(t, Config{Store: newMemoryStore(), OnUsage: func(*Node) {}})
@@ -519,40 +292,4 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	all.Wait()
-}
-
-// TestExpiryListAgainstSlice compares the list with a plain slice.
-func TestExpiryListAgainstSlice(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var list expiryList
-		var model []*entry
-		entries := make([]*entry, 6)
-		for i := range entries {
-			entries[i] = &entry{}
-		}
-		t.Repeat(map[string]func(*rapid.T){
-			"beat": func(t *rapid.T) {
-				e := rapid.SampledFrom(entries).Draw(t, "e")
-				list.moveToBack(e)
-				model = append(slices.DeleteFunc(model, func(x *entry) bool { return x == e }), e)
-			},
-			"remove": func(t *rapid.T) {
-				e := rapid.SampledFrom(entries).Draw(t, "e")
-				list.remove(e)
-				model = slices.DeleteFunc(model, func(x *entry) bool { return x == e })
-			},
-			"": func(t *rapid.T) {
-				var forward, backward []*entry
-				for e := list.front; e != nil; e = e.next {
-					forward = append(forward, e)
-				}
-				for e := list.back; e != nil; e = e.prev {
-					backward = append([]*entry{e}, backward...)
-				}
-				if !slices.Equal(forward, model) || !slices.Equal(backward, model) || list.size != len(model) {
-					t.Fatalf("list %v / %v of size %d, want %v", forward, backward, list.size, model)
-				}
-			},
-		})
-	})
 }
