@@ -21,7 +21,7 @@ func (n *node) watchEngines(ctx context.Context) {
 	ticker := time.NewTicker(probePeriod)
 	defer ticker.Stop()
 	for {
-		n.adopt(n.machine.adoptable(ctx))
+		n.adopt(n.machine.adoptable(ctx, n.engine))
 		select {
 		case <-ctx.Done():
 			return
@@ -61,4 +61,15 @@ func (n *node) adopts(endpoint string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.ContainsFunc(n.capabilities.GetEngines(), func(e *orchionv1.LocalEngine) bool { return e.GetEndpoint() == endpoint })
+}
+
+// adopted gives the endpoints of the engines that this node adopts now.
+func (n *node) adopted() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var endpoints []string
+	for _, e := range n.capabilities.GetEngines() {
+		endpoints = append(endpoints, e.GetEndpoint())
+	}
+	return endpoints
 }

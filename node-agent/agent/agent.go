@@ -109,10 +109,7 @@ func (a *Agent) runOnce(ctx context.Context, nodeID, instanceID string) (again b
 	}
 	defer conn.Close()
 
-	n, err := a.compose(ctx, nodeID, instanceID, engine, conn)
-	if err != nil {
-		return false, err
-	}
+	n := a.compose(ctx, nodeID, instanceID, engine, conn)
 	defer n.stop()
 	if err := n.worker.Start(ctx); err != nil {
 		return false, err
@@ -147,12 +144,14 @@ type node struct {
 	stream     *session.Stream
 	worker     *worker.Worker
 	tunnels    *tunnel.Server
+	// closeServices releases what the worker worked with.
+	closeServices func()
 
 	mu           sync.Mutex // guards what follows
 	capabilities *orchionv1.Capabilities
 }
 
-func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine driver.Driver, conn *grpc.ClientConn) (*node, error) {
+func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine driver.Driver, conn *grpc.ClientConn) *node {
 	n := &node{cfg: a.cfg, id: nodeID, machine: a.machine, engine: engine}
 	n.capabilities = a.machine.capabilities(ctx, engine)
 	reach := session.NewReach(a.address, a.cfg.Logger)
@@ -177,10 +176,8 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Reach:      reach,
 		Logger:     a.cfg.Logger,
 	})
-	services, err := a.machine.services(nodeID, engine, dialer)
-	if err != nil {
-		return nil, err
-	}
+	services := a.machine.services(nodeID, engine, dialer, n.adopted)
+	n.closeServices = services.close
 	n.worker = worker.New(worker.Config{
 		NodeID:        nodeID,
 		Driver:        engine,
@@ -200,7 +197,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Refuse:        n.stream.RefuseTunnel,
 		Logger:        a.cfg.Logger,
 	})
-	return n, nil
+	return n
 }
 
 // errEngineAppeared ends a node without a container engine when there is one.
@@ -261,6 +258,7 @@ func (n *node) leave(ctx context.Context) {
 func (n *node) stop() {
 	n.worker.Stop()
 	n.tunnels.Stop()
+	n.closeServices()
 }
 
 // awaitRuntime returns errEngineAppeared once there is a container engine.

@@ -2,12 +2,17 @@ package agent
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/docker"
+	"github.com/orchion/orchion/node-agent/internal/engine"
+	"github.com/orchion/orchion/node-agent/internal/engine/external"
+	"github.com/orchion/orchion/node-agent/internal/engine/hosting"
 	"github.com/orchion/orchion/node-agent/internal/hostinfo"
 	"github.com/orchion/orchion/node-agent/internal/joblink"
 	"github.com/orchion/orchion/node-agent/internal/tunnel"
@@ -23,32 +28,35 @@ type machine interface {
 	hasRuntime(ctx context.Context) bool
 	// capabilities describes the machine with that engine, or none, and without adopted
 	// engines.
-	capabilities(ctx context.Context, engine driver.Driver) *orchionv1.Capabilities
+	capabilities(ctx context.Context, containers driver.Driver) *orchionv1.Capabilities
 	// describeAll describes all that could be used here.
 	describeAll(ctx context.Context) *orchionv1.Capabilities
 	usage(ctx context.Context) (*orchionv1.NodeUsage, error)
-	// adoptable finds the model engines that serve here already. own says which addresses
-	// are those of engines that this agent started.
-	adoptable(ctx context.Context) []*orchionv1.LocalEngine
-	// services are what the worker runs jobs and models with.
-	services(nodeID string, engine driver.Driver, dialer *tunnel.Dialer) (services, error)
+	// adoptable finds the model engines that serve here already, apart from our own.
+	adoptable(ctx context.Context, containers driver.Driver) []*orchionv1.LocalEngine
+	// services are what the worker runs jobs and models with; adopted gives the endpoints
+	// of the engines that are adopted now.
+	services(nodeID string, containers driver.Driver, dialer *tunnel.Dialer, adopted func() []string) services
 }
 
 type services struct {
 	replicas worker.ReplicaRunner
-	links    worker.Linker
+	links    worker.Linker // nil: none
+	close    func()
 }
 
 // thisMachine is the machine that the agent runs on.
 type thisMachine struct {
 	cfg   Config
 	probe *hostinfo.Probe
+	// client asks model engines.
+	client *http.Client
 	// quiet tells of each problem with a container engine once.
 	quiet *oncePerText
 }
 
 func newMachine(cfg Config) *thisMachine {
-	return &thisMachine{cfg: cfg, probe: hostinfo.New(cfg.DataDir), quiet: &oncePerText{}}
+	return &thisMachine{cfg: cfg, probe: hostinfo.New(cfg.DataDir), client: hosting.NewClient(), quiet: &oncePerText{}}
 }
 
 // oncePerText remembers texts.
@@ -73,9 +81,7 @@ func (o *oncePerText) first(text string) bool {
 
 func (m *thisMachine) openRuntime(ctx context.Context) driver.Driver {
 	found := m.runtimes(ctx)
-	for _, other := range found[min(1, len(found)):] {
-		other.Close()
-	}
+	closeAll(found[min(1, len(found)):])
 	if len(found) == 0 {
 		if m.cfg.Runtime != RuntimeNone && m.quiet.first("no runtime") {
 			m.cfg.Logger.Warn("no container engine answers: this node runs no containers until there is one; install Podman or Docker, or name its socket in DOCKER_HOST")
@@ -88,10 +94,14 @@ func (m *thisMachine) openRuntime(ctx context.Context) driver.Driver {
 
 func (m *thisMachine) hasRuntime(ctx context.Context) bool {
 	found := m.runtimes(ctx)
-	for _, d := range found {
-		d.Close()
-	}
+	closeAll(found)
 	return len(found) > 0
+}
+
+func closeAll(drivers []*docker.Driver) {
+	for _, d := range drivers {
+		d.Close() //nolint:errcheck // only idle connections
+	}
 }
 
 // runtimes connects to the container engines that the configuration allows, the preferred
@@ -109,7 +119,7 @@ func (m *thisMachine) runtimes(ctx context.Context) []*docker.Driver {
 	var found []*docker.Driver
 	for _, d := range discovery.Drivers {
 		if m.cfg.Runtime != RuntimeAuto && m.cfg.Runtime != d.Name() {
-			d.Close()
+			closeAll([]*docker.Driver{d})
 			continue
 		}
 		found = append(found, d)
@@ -117,23 +127,23 @@ func (m *thisMachine) runtimes(ctx context.Context) []*docker.Driver {
 	return found
 }
 
-func (m *thisMachine) capabilities(ctx context.Context, engine driver.Driver) *orchionv1.Capabilities {
+func (m *thisMachine) capabilities(ctx context.Context, containers driver.Driver) *orchionv1.Capabilities {
 	capabilities, err := m.probe.Detect(ctx)
 	if err != nil {
 		m.cfg.Logger.Warn("not all of this machine's hardware could be found", "error", err)
 	}
-	if engine == nil {
+	if containers == nil {
 		return capabilities
 	}
 	// Only the engine that is used: "runtime=docker" must mean that the job runs on Docker.
-	if runtime := m.runtime(ctx, engine); runtime != nil {
+	if runtime := m.runtime(ctx, containers); runtime != nil {
 		capabilities.Runtimes = append(capabilities.Runtimes, runtime)
 	}
 	return capabilities
 }
 
-func (m *thisMachine) runtime(ctx context.Context, engine driver.Driver) *orchionv1.ContainerRuntime {
-	info, err := engine.Info(ctx)
+func (m *thisMachine) runtime(ctx context.Context, containers driver.Driver) *orchionv1.ContainerRuntime {
+	info, err := containers.Info(ctx)
 	if err != nil {
 		m.cfg.Logger.Warn("the container engine does not describe itself", "error", err)
 		return nil
@@ -146,19 +156,24 @@ func (m *thisMachine) runtime(ctx context.Context, engine driver.Driver) *orchio
 // describeAll describes the machine with every container engine that answers and every
 // model engine that could be adopted.
 func (m *thisMachine) describeAll(ctx context.Context) *orchionv1.Capabilities {
+	runtimes := m.runtimes(ctx)
+	defer closeAll(runtimes)
 	// The data directory need not be there: nothing is made for a description.
 	probe := hostinfo.New(existing(m.cfg.DataDir))
 	capabilities, err := probe.Detect(ctx)
 	if err != nil {
 		m.cfg.Logger.Warn("not all of this machine's hardware could be found", "error", err)
 	}
-	for _, d := range m.runtimes(ctx) {
+	var preferred driver.Driver
+	for _, d := range runtimes {
+		if preferred == nil {
+			preferred = d
+		}
 		if runtime := m.runtime(ctx, d); runtime != nil {
 			capabilities.Runtimes = append(capabilities.Runtimes, runtime)
 		}
-		d.Close()
 	}
-	capabilities.Engines = m.adoptable(ctx)
+	capabilities.Engines = m.adoptable(ctx, preferred)
 	return capabilities
 }
 
@@ -180,12 +195,62 @@ func (m *thisMachine) usage(ctx context.Context) (*orchionv1.NodeUsage, error) {
 	return m.probe.Usage(ctx)
 }
 
-func (m *thisMachine) services(nodeID string, engine driver.Driver, dialer *tunnel.Dialer) (services, error) {
-	if engine == nil {
-		return services{}, nil
+func (m *thisMachine) services(nodeID string, containers driver.Driver, dialer *tunnel.Dialer, adopted func() []string) services {
+	runner := newReplicaRunner(nodeID, containers, adopted)
+	s := services{replicas: runner, close: runner.Close}
+	if containers != nil {
+		s.links = jobLinks{joblink.New(joblink.Config{
+			Driver: containers, NodeID: nodeID, Dial: dialer.DialGateway, Logger: m.cfg.Logger,
+		})}
 	}
-	links := joblink.New(joblink.Config{Driver: engine, NodeID: nodeID, Dial: dialer.DialGateway, Logger: m.cfg.Logger})
-	return services{links: jobLinks{links}}, nil
+	return s
 }
 
-func (m *thisMachine) adoptable(context.Context) []*orchionv1.LocalEngine { return nil }
+// adoptable implements machine.
+func (m *thisMachine) adoptable(ctx context.Context, containers driver.Driver) []*orchionv1.LocalEngine {
+	switch {
+	case slices.Equal(m.cfg.Adopt, []string{AdoptNone}):
+		return nil
+	case len(m.cfg.Adopt) == 0:
+		return m.probeLocal(ctx, containers)
+	}
+	var found []*orchionv1.LocalEngine
+	for _, endpoint := range m.cfg.Adopt {
+		local, err := external.Identify(ctx, m.client, endpoint)
+		if err != nil {
+			if ctx.Err() == nil && m.quiet.first(err.Error()) {
+				m.cfg.Logger.Warn("an engine that is to be adopted (--adopt) does not answer; it is asked again now and then", "endpoint", endpoint, "error", err)
+			}
+			continue
+		}
+		found = append(found, localEngine(local))
+	}
+	return found
+}
+
+// probeLocal asks the well-known ports, but for those of our own containers.
+func (m *thisMachine) probeLocal(ctx context.Context, containers driver.Driver) []*orchionv1.LocalEngine {
+	own := map[int]bool{}
+	if containers != nil {
+		list, err := containers.List(ctx, nil)
+		if err != nil {
+			// What is ours cannot be told now. Our containers publish random ports, so that
+			// one of them on a well-known port is next to impossible.
+			m.cfg.Logger.Debug("looking for engines without knowing which are our own", "error", err)
+		}
+		for _, c := range list {
+			for _, p := range c.Ports {
+				own[int(p.Host)] = true
+			}
+		}
+	}
+	var found []*orchionv1.LocalEngine
+	for _, local := range external.Probe(ctx, m.client, external.WellKnownPorts(), func(port int) bool { return own[port] }) {
+		found = append(found, localEngine(local))
+	}
+	return found
+}
+
+func localEngine(l engine.Local) *orchionv1.LocalEngine {
+	return &orchionv1.LocalEngine{Name: l.Name, Version: l.Version, Endpoint: l.Endpoint, Models: l.Models}
+}

@@ -42,8 +42,8 @@ type ReplicaRunner interface {
 	Check(ctx context.Context, replica *orchionv1.ReplicaAssignment) error
 	// Remove removes a replica with what only it uses. One that is not there is no error.
 	Remove(ctx context.Context, replica *orchionv1.ReplicaAssignment) error
-	// RemoveOthers removes what earlier runs of the agent left of replicas but those named.
-	RemoveOthers(ctx context.Context, keep map[string]bool) error
+	// RemoveOthers removes what earlier runs of the agent left of replicas but those given.
+	RemoveOthers(ctx context.Context, keep []*orchionv1.ReplicaAssignment) error
 }
 
 // replica is one running copy of a model on this node. Its goroutine is run.
@@ -116,17 +116,14 @@ func (w *Worker) ReplicaAddr(replicaID string) (addr string, ok bool) {
 }
 
 // removeStrayReplicasLocked begins to remove what earlier runs of the agent left of
-// replicas that are not wanted any more.
-func (w *Worker) removeStrayReplicasLocked(wanted map[string]bool) {
+// replicas that are not wanted any more. Those that are here remove themselves.
+func (w *Worker) removeStrayReplicasLocked() {
 	if w.cfg.Replicas == nil {
 		return
 	}
-	keep := map[string]bool{}
-	for id := range wanted {
-		keep[id] = true
-	}
-	for id := range w.replicas {
-		keep[id] = true // those that go remove themselves
+	var keep []*orchionv1.ReplicaAssignment
+	for _, r := range w.replicas {
+		keep = append(keep, r.assignment)
 	}
 	w.wg.Go(func() {
 		if err := w.cfg.Replicas.RemoveOthers(w.root, keep); err != nil && w.root.Err() == nil {

@@ -298,7 +298,7 @@ func (w *Worker) Assign(set *orchionv1.AssignmentSet) {
 		}
 	}
 	if !w.closed {
-		w.removeStrayReplicasLocked(replicas)
+		w.removeStrayReplicasLocked()
 		w.reapLinksLocked()
 	}
 }

@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+
+	"github.com/orchion/orchion/node-agent/internal/driver"
+	"github.com/orchion/orchion/node-agent/internal/engine"
+	"github.com/orchion/orchion/node-agent/internal/engine/external"
+	"github.com/orchion/orchion/node-agent/internal/engine/ollama"
+	"github.com/orchion/orchion/node-agent/internal/engine/vllm"
+	"github.com/orchion/orchion/node-agent/internal/worker"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+)
+
+// replicaRunner lets the worker use the engines.
+type replicaRunner struct {
+	engines map[orchionv1.Engine]engine.Engine
+	close   []func()
+}
+
+var _ worker.ReplicaRunner = (*replicaRunner)(nil)
+
+// newReplicaRunner makes the engines that a machine can run: without a container engine
+// only those that run already. adopted gives the endpoints of these.
+func newReplicaRunner(nodeID string, containers driver.Driver, adopted func() []string) *replicaRunner {
+	outside := external.New(external.Config{Endpoints: adopted})
+	r := &replicaRunner{
+		engines: map[orchionv1.Engine]engine.Engine{orchionv1.Engine_ENGINE_EXTERNAL: outside},
+		close:   []func(){outside.Close},
+	}
+	if containers == nil {
+		return r
+	}
+	proxies := environment("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+	ours := ollama.New(ollama.Config{Driver: containers, NodeID: nodeID, Env: proxies})
+	forVLLM := environment("HF_TOKEN", "HF_ENDPOINT")
+	for name, value := range proxies {
+		forVLLM[name] = value
+	}
+	theirs := vllm.New(vllm.Config{Driver: containers, NodeID: nodeID, Env: forVLLM})
+	r.engines[orchionv1.Engine_ENGINE_OLLAMA] = ours
+	r.engines[orchionv1.Engine_ENGINE_VLLM] = theirs
+	r.close = append(r.close, ours.Close, theirs.Close)
+	return r
+}
+
+// environment gives those of the variables that are set.
+func environment(names ...string) map[string]string {
+	set := map[string]string{}
+	for _, name := range names {
+		if value := os.Getenv(name); value != "" {
+			set[name] = value
+		}
+	}
+	return set
+}
+
+// Close releases connections; the engines go on running.
+func (r *replicaRunner) Close() {
+	for _, f := range r.close {
+		f()
+	}
+}
+
+func (r *replicaRunner) engineOf(replica *orchionv1.ReplicaAssignment) (engine.Engine, error) {
+	kind := replica.GetSpec().GetEngine()
+	e := r.engines[kind]
+	switch {
+	case e != nil:
+		return e, nil
+	case kind == orchionv1.Engine_ENGINE_OLLAMA, kind == orchionv1.Engine_ENGINE_VLLM:
+		return nil, errors.New("this node has no container engine: install Docker or Podman there")
+	default:
+		return nil, fmt.Errorf("this node agent does not know the engine %s; update it", kind)
+	}
+}
+
+// specOf is a replica in the words of package engine.
+func specOf(replica *orchionv1.ReplicaAssignment) engine.Spec {
+	spec := replica.GetSpec()
+	return engine.Spec{
+		ReplicaID:  replica.GetReplicaId(),
+		Deployment: replica.GetDeployment(),
+		Model:      spec.GetModel(),
+		Image:      spec.GetImage(),
+		Args:       spec.GetArgs(),
+		Resources: driver.Resources{
+			CPUMillis: spec.GetResources().GetCpuMillis(), MemoryBytes: spec.GetResources().GetMemoryBytes(),
+		},
+		GPUs: driver.GPURequest{Count: int(spec.GetResources().GetGpus())},
+	}
+}
+
+// states are the states that an engine reports on its way.
+func stateOf(s engine.State) orchionv1.ReplicaState {
+	switch s {
+	case engine.StatePulling:
+		return orchionv1.ReplicaState_REPLICA_STATE_PULLING
+	case engine.StateLoading, engine.StateReady:
+		// That it is ready is said once Ensure has returned and it can be reached.
+		return orchionv1.ReplicaState_REPLICA_STATE_LOADING
+	default:
+		return orchionv1.ReplicaState_REPLICA_STATE_PENDING
+	}
+}
+
+// Ensure implements [worker.ReplicaRunner].
+func (r *replicaRunner) Ensure(ctx context.Context, replica *orchionv1.ReplicaAssignment, report func(*orchionv1.ReplicaStatus)) (worker.Served, error) {
+	e, err := r.engineOf(replica)
+	if err != nil {
+		return worker.Served{}, err
+	}
+	served, err := e.Ensure(ctx, specOf(replica), func(s engine.Status) {
+		report(&orchionv1.ReplicaStatus{
+			State: stateOf(s.State), ProgressPercent: s.Percent,
+			CompletedBytes: s.CompletedBytes, TotalBytes: s.TotalBytes, Reason: s.Reason,
+		})
+	})
+	if err != nil {
+		return worker.Served{}, err
+	}
+	u, err := url.Parse(served.Endpoint)
+	if err != nil {
+		return worker.Served{}, fmt.Errorf("the engine's address: %w", err)
+	}
+	addr := u.Host
+	if u.Port() == "" {
+		addr += ":80"
+	}
+	return worker.Served{Addr: addr, Model: served.Model}, nil
+}
+
+// Check implements [worker.ReplicaRunner].
+func (r *replicaRunner) Check(ctx context.Context, replica *orchionv1.ReplicaAssignment) error {
+	e, err := r.engineOf(replica)
+	if err != nil {
+		return err
+	}
+	return e.Check(ctx, specOf(replica))
+}
+
+// Remove implements [worker.ReplicaRunner]. The model's files stay on the node: deploying
+// it again is then quick.
+func (r *replicaRunner) Remove(ctx context.Context, replica *orchionv1.ReplicaAssignment) error {
+	e, err := r.engineOf(replica)
+	if err != nil {
+		return nil //nolint:nilerr // what no engine of ours could bring about is not there
+	}
+	return e.Remove(ctx, specOf(replica), engine.RemoveOptions{})
+}
+
+// RemoveOthers implements [worker.ReplicaRunner].
+func (r *replicaRunner) RemoveOthers(ctx context.Context, keep []*orchionv1.ReplicaAssignment) error {
+	var failed []error
+	for kind, e := range r.engines {
+		var specs []engine.Spec
+		for _, replica := range keep {
+			if replica.GetSpec().GetEngine() == kind {
+				specs = append(specs, specOf(replica))
+			}
+		}
+		failed = append(failed, e.Prune(ctx, specs))
+	}
+	return errors.Join(failed...)
+}
