@@ -1,0 +1,154 @@
+package model
+
+import (
+	"context"
+	"crypto/rand"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
+)
+
+// place finds a node for a replica and sends it there.
+func (m *Manager) place(d *deployment, r *replica, wake *wakeup) bool {
+	work := *d.work
+	work.Avoid = make(map[string]string)
+	// Replicas share a node only when each has GPUs of its own there.
+	for _, other := range d.replicas {
+		switch {
+		case other.NodeID == "" || d.Spec.Resources.GPUs > 0:
+		case other.Remove:
+			work.Avoid[other.NodeID] = "still stops a replica of this deployment"
+		default:
+			work.Avoid[other.NodeID] = "already runs a replica of this deployment"
+		}
+	}
+	nodeID, ok := m.cfg.Cluster.Place(m.awayFrom(&work, r.avoid), holder(r.ID))
+	if !ok {
+		nodeID, ok = m.cfg.Cluster.Place(&work, holder(r.ID))
+	}
+	if !ok {
+		m.wait(d, r, scheduler.Summary(m.cfg.Cluster.Explain(&work)))
+		return false
+	}
+	placed := r.Replica
+	placed.NodeID = nodeID
+	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutReplica(ctx, placed) }); err != nil {
+		m.cfg.Cluster.Release(holder(r.ID))
+		m.cfg.Logger.Error("replica could not be placed", "replica", r.ID, "node", nodeID, "error", err)
+		m.wait(d, r, "its place could not be stored; see the orchestrator's log")
+		wake.at(time.Now().Add(storeRetry))
+		return false
+	}
+	r.NodeID = nodeID
+	if r.failure == "" {
+		r.Reason = ""
+	}
+	d.touch()
+	m.cfg.Logger.Info("replica placed", "replica", r.ID, "node", nodeID)
+	m.cfg.Link.AssignReplica(nodeID, m.assignment(r))
+	return true
+}
+
+// awayFrom is work that also avoids a node, if one is named.
+func (m *Manager) awayFrom(work *scheduler.Work, nodeID string) *scheduler.Work {
+	if nodeID == "" {
+		return work
+	}
+	further := *work
+	further.Avoid = maps.Clone(work.Avoid)
+	further.Avoid[nodeID] = "a replica has just failed there"
+	return &further
+}
+
+// wait notes why a replica has no node.
+func (m *Manager) wait(d *deployment, r *replica, reason string) {
+	if r.failure != "" {
+		reason += " (tried again after: " + r.failure + ")"
+	}
+	if r.Reason != reason {
+		r.Reason = reason
+		d.touch()
+	}
+}
+
+// add makes a replica that has no node yet. It lives in memory until it has.
+func (m *Manager) add(d *deployment) *replica {
+	m.made++
+	r := &replica{number: m.made}
+	r.ID = d.Name + "-" + d.digest + "-" + strings.ToLower(rand.Text()[:8])
+	r.Deployment = d.Name
+	r.State = Pending
+	d.replicas = append(d.replicas, r)
+	m.replicas[r.ID] = r
+	d.touch()
+	return r
+}
+
+// remove has a replica stopped on its node. False: the store failed, and the
+// replica stays.
+func (m *Manager) remove(d *deployment, r *replica, now time.Time) bool {
+	if r.NodeID == "" {
+		m.discard(d, r)
+		return true
+	}
+	going := r.Replica
+	going.Remove = true
+	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutReplica(ctx, going) }); err != nil {
+		m.cfg.Logger.Error("replica could not be removed", "replica", r.ID, "error", err)
+		return false
+	}
+	r.Remove = true
+	r.stopBy = now.Add(m.cfg.StopTimeout)
+	m.set(r, Stopping, "")
+	m.cfg.Link.RemoveReplica(r.NodeID, r.ID)
+	return true
+}
+
+// forget drops a replica whose node has removed it or is not waited for. When
+// the store fails it stays, and is tried again at the next occasion.
+func (m *Manager) forget(r *replica, why string) {
+	err := m.write(func(ctx context.Context) error { return m.cfg.Store.DeleteReplica(ctx, r.ID) })
+	if err != nil && !isGone(err) {
+		m.cfg.Logger.Error("replica could not be forgotten", "replica", r.ID, "error", err)
+		return
+	}
+	if why != "" {
+		m.cfg.Logger.Info("replica forgotten", "replica", r.ID, "node", r.NodeID, "why", why)
+	}
+	if d := m.deployments[r.Deployment]; d != nil {
+		m.discard(d, r)
+	}
+}
+
+// discard drops a replica from memory.
+func (m *Manager) discard(d *deployment, r *replica) {
+	m.cfg.Cluster.Release(holder(r.ID))
+	delete(m.replicas, r.ID)
+	d.replicas = slices.DeleteFunc(d.replicas, func(other *replica) bool { return other == r })
+	d.touch()
+	m.rerouted = true
+}
+
+func (m *Manager) finishDelete(d *deployment, now time.Time, wake *wakeup) {
+	err := m.write(func(ctx context.Context) error { return m.cfg.Store.DeleteDeployment(ctx, d.Name) })
+	if err != nil && !isGone(err) {
+		m.cfg.Logger.Error("deployment could not be deleted", "deployment", d.Name, "error", err)
+		wake.at(now.Add(storeRetry))
+		return
+	}
+	delete(m.deployments, d.Name)
+	m.removed = append(m.removed, d.Name)
+	m.cfg.Logger.Info("deployment deleted", "deployment", d.Name)
+}
+
+// assignment is what a node is told of a replica.
+func (m *Manager) assignment(r *replica) Assignment {
+	a := Assignment{ReplicaID: r.ID, Deployment: r.Deployment}
+	if d := m.deployments[r.Deployment]; d != nil {
+		a.Spec = d.Spec
+	}
+	return a
+}
