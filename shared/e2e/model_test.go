@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -114,7 +115,9 @@ func TestModels(t *testing.T) {
 		})
 		t.Run("an unknown model is not found", func(t *testing.T) {
 			_, err := streamChat(t.Context(), client, "nope")
-			if err == nil || !strings.Contains(err.Error(), "404") || !strings.Contains(err.Error(), offlinemodel.Tiny) {
+			var failure *openai.Error
+			if !errors.As(err, &failure) || failure.StatusCode != http.StatusNotFound || failure.Code != "model_not_found" ||
+				!strings.Contains(failure.Message, offlinemodel.Tiny) {
 				t.Errorf("got %v, want a 404 that lists what there is", err)
 			}
 		})

@@ -69,6 +69,20 @@ func TestSolveGivesUp(t *testing.T) {
 	}
 }
 
+func TestRefusalsAreTold(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"error":{"message":"this job may call only small","type":"invalid_request_error","code":"model_not_allowed"}}`)
+	}))
+	defer server.Close()
+	client := openai.NewClient(option.WithBaseURL(server.URL+"/v1"), option.WithAPIKey("key"), option.WithMaxRetries(0))
+	a := &agent{client: client, model: "big", maxSteps: 1}
+	if _, err := a.solve(t.Context(), "hello"); err == nil || !strings.Contains(err.Error(), "403") || !strings.Contains(err.Error(), "may call only small") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestToolErrorsGoToTheModel(t *testing.T) {
 	a, _ := newAgent(t, 1, callMachine)
 	for call, want := range map[[2]string]string{

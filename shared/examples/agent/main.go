@@ -90,7 +90,7 @@ func (a *agent) solve(ctx context.Context, task string) (string, error) {
 		began := time.Now()
 		completion, err := a.client.Chat.Completions.New(ctx, params)
 		if err != nil {
-			return "", fmt.Errorf("step %d: %w", step, err)
+			return "", fmt.Errorf("step %d: %w", step, withMessage(err))
 		}
 		if len(completion.Choices) == 0 {
 			return "", fmt.Errorf("step %d: %w: the model sent no choice", step, errNoAnswer)
@@ -108,6 +108,16 @@ func (a *agent) solve(ctx context.Context, task string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%w after %d steps; raise AGENT_MAX_STEPS", errNoAnswer, a.maxSteps)
+}
+
+// withMessage adds what the far side says, which the SDK keeps apart from its
+// error's text.
+func withMessage(err error) error {
+	var failure *openai.Error
+	if errors.As(err, &failure) && failure.Message != "" {
+		return fmt.Errorf("%w: %s", err, failure.Message)
+	}
+	return err
 }
 
 // call runs a tool. What goes wrong is told to the model, which may then try
