@@ -15,7 +15,7 @@ import (
 )
 
 // envToken is where the forwarder finds its token.
-const envToken = "ORCHION_LINK_TOKEN"
+const envToken = "ORCHION_LINK_TOKEN" //nolint:gosec // the name of a variable, not a secret
 
 // Limits of a forwarder, which the job can reach and so may try to wear out.
 const (

@@ -184,6 +184,8 @@ func (l *Link) serve(ctx context.Context, conn net.Conn) {
 	server := &http.Server{
 		Handler:   http.HandlerFunc(l.serveJob),
 		Protocols: &protocols,
+		// Whoever is at the other end knows the link's token.
+		ReadHeaderTimeout: handshakeTime,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxJobConns,
 			MaxReadFrameSize:              frameSize,

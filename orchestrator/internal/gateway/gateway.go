@@ -179,7 +179,7 @@ func requestID(r *http.Request) string {
 }
 
 func requestIDOf(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string) //nolint:errcheck // without one it is empty
+	id, _ := ctx.Value(requestIDKey{}).(string) // without one it is empty
 	return id
 }
 
