@@ -126,7 +126,7 @@ func (a *Agent) dialOptions(nodeID, instanceID string) []grpc.DialOption {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(session.MaxMessageBytes)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
+			Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			// A machine that drops packets must not hold up the next try for long.
 			MinConnectTimeout: 5 * time.Second,
 		}),
@@ -185,7 +185,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Links:         services.links,
 		GatewayClient: dialer.HTTPClient,
 		Report:        n.stream,
-		Logs:          session.NewLogs(sessions, a.cfg.Logger),
+		Logs:          session.NewLogs(sessions, reach, a.cfg.Logger),
 		MaxContainers: a.cfg.MaxJobs,
 		StopGrace:     min(10*time.Second, a.cfg.ShutdownTimeout/2),
 		Logger:        a.cfg.Logger,

@@ -29,12 +29,13 @@ type LogSource func(ctx context.Context, emit func(Line) error) error
 // Logs pushes the logs of attempts to the orchestrator.
 type Logs struct {
 	client orchionv1.NodeSessionClient
+	reach  *Reach
 	logger *slog.Logger
 }
 
 // NewLogs makes a Logs that speaks through client.
-func NewLogs(client orchionv1.NodeSessionClient, logger *slog.Logger) *Logs {
-	return &Logs{client: client, logger: logger}
+func NewLogs(client orchionv1.NodeSessionClient, reach *Reach, logger *slog.Logger) *Logs {
+	return &Logs{client: client, reach: reach, logger: logger}
 }
 
 // Push sends an attempt's log as it grows, and returns nil when the orchestrator has said
@@ -56,7 +57,7 @@ func (l *Logs) Push(ctx context.Context, ref *orchionv1.AttemptRef, source LogSo
 		if time.Since(began) >= settled {
 			wait.Reset()
 		}
-		if !pause(ctx, wait.NextBackOff()) {
+		if !pause(ctx, wait.NextBackOff(), l.reach.returned()) {
 			return ctx.Err()
 		}
 	}

@@ -19,7 +19,7 @@ const (
 	// callTimeout bounds one registration or heartbeat.
 	callTimeout = 10 * time.Second
 	// retryLimit is the longest pause between tries to reach the orchestrator.
-	retryLimit = 5 * time.Second
+	retryLimit = 3 * time.Second
 	// Bounds on the period that the orchestrator dictates, against one that is broken.
 	minHeartbeat = 100 * time.Millisecond
 	maxHeartbeat = 10 * time.Minute
@@ -161,7 +161,7 @@ func (m *Membership) register(ctx context.Context) (time.Duration, error) {
 			return 0, ctx.Err()
 		}
 		m.cfg.Reach.Failed(err)
-		if !pause(ctx, wait.NextBackOff()) {
+		if !pause(ctx, wait.NextBackOff(), nil) {
 			return 0, ctx.Err()
 		}
 	}
@@ -194,7 +194,7 @@ func (m *Membership) registerOnce(ctx context.Context) (time.Duration, error) {
 
 // beat sends heartbeats until the node has to register again, and then returns nil.
 func (m *Membership) beat(ctx context.Context, interval time.Duration) error {
-	wait := newBackOff(interval)
+	wait := newBackOff(min(interval, retryLimit))
 	next := interval
 	for {
 		again, err := m.sleep(ctx, next)
@@ -205,10 +205,7 @@ func (m *Membership) beat(ctx context.Context, interval time.Duration) error {
 		switch {
 		case err == nil:
 			m.cfg.Reach.Succeeded()
-			if period != wait.MaxInterval {
-				wait = newBackOff(period)
-			}
-			wait.Reset()
+			wait = newBackOff(min(period, retryLimit))
 			next = period
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -16,6 +16,7 @@ type Reach struct {
 	mu    sync.Mutex // guards what follows
 	known bool       // whether a call has succeeded or failed yet
 	away  bool
+	back  chan struct{} // closed when it is back; nil unless away
 }
 
 // NewReach makes a Reach for the orchestrator at address, which it names in its messages.
@@ -29,6 +30,9 @@ func (r *Reach) Failed(err error) {
 	first := !r.away
 	never := !r.known
 	r.away, r.known = true, true
+	if first {
+		r.back = make(chan struct{})
+	}
 	r.mu.Unlock()
 	if !first {
 		return
@@ -47,8 +51,20 @@ func (r *Reach) Succeeded() {
 	r.mu.Lock()
 	back := r.away
 	r.away, r.known = false, true
+	if back {
+		close(r.back)
+		r.back = nil
+	}
 	r.mu.Unlock()
 	if back {
 		r.logger.Info("the orchestrator answers again", "orchestrator", r.address)
 	}
+}
+
+// returned gives a channel that is closed when an orchestrator that is away is back, so
+// that nobody sits out a pause that has lost its reason. It is nil when it is not away.
+func (r *Reach) returned() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.back
 }

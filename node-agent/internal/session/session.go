@@ -60,16 +60,18 @@ func newBackOff(limit time.Duration) *backoff.ExponentialBackOff {
 	return b
 }
 
-// pause waits for d, or less when the context ends, and says whether it still lives.
-func pause(ctx context.Context, d time.Duration) bool {
+// pause waits for d, or less when the context ends or enough is closed, and says whether
+// the context still lives.
+func pause(ctx context.Context, d time.Duration, enough <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
 	case <-timer.C:
-		return true
+	case <-enough:
 	}
+	return ctx.Err() == nil
 }
 
 // superseded says whether an answer means that another agent took this one's place.

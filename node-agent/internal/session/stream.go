@@ -115,7 +115,7 @@ func (s *Stream) Run(ctx context.Context, w Worker) error {
 		if time.Since(began) >= settled {
 			wait.Reset()
 		}
-		if !pause(ctx, wait.NextBackOff()) {
+		if !pause(ctx, wait.NextBackOff(), s.cfg.Reach.returned()) {
 			return nil
 		}
 	}

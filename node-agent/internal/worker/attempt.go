@@ -17,11 +17,11 @@ import (
 // what is then said of it.
 type stopRequest struct {
 	state  orchionv1.AttemptState
-	reason string
+	reason string // empty: the orchestrator knows it
 	grace  time.Duration
 }
 
-func (s *stopRequest) Error() string { return s.reason }
+func (s *stopRequest) Error() string { return "the job is to be stopped: " + s.reason }
 
 // outcome is how an attempt ended.
 type outcome struct {

@@ -52,8 +52,11 @@ func (a *attempt) runChat(spec *orchionv1.ChatSpec) outcome {
 		return outcome{}
 	}
 	end := outcome{state: orchionv1.AttemptState_ATTEMPT_STATE_SUCCEEDED, output: answer, finishedAt: time.Now()}
+	if stopped, ok := a.asStopped(); ok {
+		return stopped
+	}
 	if err != nil {
-		return a.notStarted(err)
+		return failed("%s", err)
 	}
 	// The log comes before the end, as with a container. Push only fails with the hold.
 	if err := a.w.cfg.Logs.Push(a.hold, a.key.proto(), answerLog(answer, end.finishedAt)); err != nil {

@@ -21,10 +21,14 @@ func (a *attempt) asStopped() (outcome, bool) {
 
 // notStarted is the outcome of an attempt that err kept from running.
 func (a *attempt) notStarted(err error) outcome {
-	if end, stopped := a.asStopped(); stopped {
-		return end
+	end, stopped := a.asStopped()
+	if !stopped {
+		return failed("%s", err)
 	}
-	return failed("%s", err)
+	if end.reason == "" {
+		end.reason = "before it was started"
+	}
+	return end
 }
 
 // judge gives the outcome of a container that has ended, or that err keeps us from
@@ -44,6 +48,9 @@ func (a *attempt) judge(spec *orchionv1.JobSpec, exit driver.Exit, err error) ou
 	end.exitCode = &code
 	if stopped, ok := a.asStopped(); ok {
 		end.state, end.reason = stopped.state, stopped.reason
+		if end.reason == "" {
+			end.reason = fmt.Sprintf("its container ended with exit code %d", exit.Code)
+		}
 		return end
 	}
 	end.state = orchionv1.AttemptState_ATTEMPT_STATE_FAILED

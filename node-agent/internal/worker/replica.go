@@ -158,7 +158,7 @@ func (r *replica) current() *orchionv1.ReplicaStatus {
 func (r *replica) report(status *orchionv1.ReplicaStatus) {
 	status.ReplicaId = r.id
 	r.mu.Lock()
-	progress := status.GetState() == r.status.GetState() && status.GetReason() == r.status.GetReason()
+	progress := status.GetState() == r.status.GetState() && status.GetReason() == r.status.GetReason() && !status.GetRemoved()
 	r.status = status
 	tell := !progress || time.Since(r.toldAt) >= progressPeriod
 	if tell {

@@ -370,7 +370,8 @@ func (w *Worker) CancelAttempt(c *orchionv1.CancelAttempt) {
 	if c.GetGrace() != nil {
 		grace = max(c.GetGrace().AsDuration(), 0)
 	}
-	a.halt(&stopRequest{state: orchionv1.AttemptState_ATTEMPT_STATE_CANCELLED, reason: c.GetReason(), grace: grace})
+	// The orchestrator knows why. What it is told is how the job took it.
+	a.halt(&stopRequest{state: orchionv1.AttemptState_ATTEMPT_STATE_CANCELLED, grace: grace})
 }
 
 // LeasesRenewed implements [session.Worker].
