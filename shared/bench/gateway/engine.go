@@ -82,7 +82,7 @@ func streamAnswer(w http.ResponseWriter) {
 
 // serveEngine serves the engine on a free port until stop.
 func serveEngine() (baseURL string, stop func(), err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, fmt.Errorf("listen: %w", err)
 	}

@@ -46,7 +46,7 @@ func startWays(ctx context.Context, s settings, dir string) (ways []way, stop fu
 		if stopWay != nil {
 			stops = append(stops, stopWay)
 		}
-		var missing errMissing
+		var missing missingError
 		if errors.As(err, &missing) {
 			fmt.Println("left out:", missing)
 			continue
@@ -59,10 +59,10 @@ func startWays(ctx context.Context, s settings, dir string) (ways []way, stop fu
 	return ways, stop, nil
 }
 
-// errMissing says what is not on this machine.
-type errMissing string
+// missingError says what is not on this machine.
+type missingError string
 
-func (e errMissing) Error() string { return string(e) }
+func (e missingError) Error() string { return string(e) }
 
 const nginxConfig = `
 daemon off;
@@ -98,7 +98,7 @@ func startNginx(ctx context.Context, s settings, dir, engine string) (way, func(
 		}
 	}
 	if program == "" {
-		return way{}, nil, errMissing("nginx is not installed (Debian: apt-get install nginx-light)")
+		return way{}, nil, missingError("nginx is not installed (Debian: apt-get install nginx-light)")
 	}
 	target, err := url.Parse(engine)
 	if err != nil {
@@ -181,7 +181,8 @@ func build(ctx context.Context, dir, name string) (string, error) {
 // startProcess starts a program whose complaints are shown. stop interrupts it
 // and waits for its end.
 func startProcess(name, program string, args ...string) (stop func(), err error) {
-	cmd := exec.Command(program, args...) //nolint:noctx // stop ends it gracefully, which a context would not
+	// Not tied to a context, which would kill it: stop ends it gracefully.
+	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -203,7 +204,7 @@ func startProcess(name, program string, args ...string) (stop func(), err error)
 }
 
 func freeAddr() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}
