@@ -1,0 +1,112 @@
+import { deployment } from './fixture/objects';
+import { expect, test } from './fixture/test';
+
+const GiB = 1024 ** 3;
+
+test('a pull shows percent and bytes as it goes on', async ({ page, orchestrator }) => {
+	await page.goto('/models');
+	const bar = page.getByRole('progressbar', { name: 'Pull' });
+	await expect(bar).toHaveAttribute('aria-valuetext', '38 %, 0.75 / 2 GiB');
+	const pulling = (completed: number) =>
+		deployment('llama3-2-3b', {
+			spec: { model: 'llama3.2:3b', engine: 'ENGINE_OLLAMA', replicas: 1 },
+			state: 'DEPLOYMENT_STATE_PENDING',
+			replicas: [
+				{
+					id: 'b',
+					nodeId: 'node-0002',
+					state: 'REPLICA_STATE_PULLING',
+					progressPercent: completed * 50,
+					completedBytes: String(completed * GiB),
+					totalBytes: String(2 * GiB)
+				}
+			]
+		});
+	orchestrator.putDeployment(pulling(1.5));
+	await expect(bar).toHaveAttribute('aria-valuetext', '75 %, 1.5 / 2 GiB');
+	orchestrator.putDeployment(
+		deployment('llama3-2-3b', {
+			spec: { model: 'llama3.2:3b', engine: 'ENGINE_OLLAMA', replicas: 1 }
+		})
+	);
+	await expect(bar).toHaveCount(0);
+});
+
+test('a model is deployed from the form', async ({ page, orchestrator }) => {
+	await page.goto('/models/new');
+	await page.getByRole('button', { name: 'Deploy model' }).click();
+	await expect(page.getByText('name the model, for example qwen3:0.6b')).toBeVisible();
+	await page.getByRole('textbox', { name: 'Model' }).fill('gemma3:1b');
+	await page.getByLabel('Replicas').fill('2');
+	await page.getByText('Advanced').click();
+	await page.getByLabel('Engine arguments').fill("--flag 'two words'");
+	await page.getByRole('button', { name: 'Deploy model' }).click();
+	await expect(page.getByRole('heading', { level: 1, name: 'gemma3:1b' })).toBeVisible();
+	expect(orchestrator.calls).toEqual([
+		{
+			method: 'POST',
+			path: '/api/deployments',
+			body: {
+				spec: {
+					model: 'gemma3:1b',
+					engine: 'ENGINE_OLLAMA',
+					replicas: 2,
+					args: ['--flag', 'two words']
+				}
+			}
+		}
+	]);
+});
+
+test('replicas are scaled, and deleting asks first', async ({ page, orchestrator }) => {
+	await page.goto('/models/qwen3-0-6b');
+	await page.getByRole('button', { name: 'One replica more' }).click();
+	await expect(page.getByText('1 of 2 replicas ready')).toBeVisible();
+	await page.getByRole('button', { name: 'Delete' }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Keep' }).click();
+	expect(orchestrator.deployments.has('qwen3-0-6b')).toBe(true);
+	await page.getByRole('button', { name: 'Delete' }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Delete deployment' }).click();
+	await expect(page.getByRole('heading', { level: 1, name: 'Models' })).toBeVisible();
+	expect(orchestrator.calls.map(({ method, path }) => `${method} ${path}`)).toEqual([
+		'PATCH /api/deployments/qwen3-0-6b',
+		'DELETE /api/deployments/qwen3-0-6b'
+	]);
+	await expect(page.getByRole('link', { name: 'qwen3:0.6b' })).toHaveCount(0);
+});
+
+test('the code to copy names the gateway of this orchestrator', async ({
+	page,
+	context,
+	orchestrator
+}) => {
+	await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+	await page.goto('/models/qwen3-0-6b');
+	await page.getByRole('button', { name: 'Environment' }).click();
+	await page.getByRole('button', { name: 'Copy code' }).click();
+	await expect(page.getByText('Copied')).toBeAttached();
+	expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(
+		`export OPENAI_BASE_URL=${orchestrator.url}/v1\nexport OPENAI_API_KEY=unused`
+	);
+});
+
+test('a chat streams the answer of the gateway', async ({ page, orchestrator }) => {
+	await page.goto('/models/chat');
+	await expect(page.getByLabel('Model')).toHaveValue('qwen3:0.6b');
+	await page.getByRole('textbox', { name: 'Message' }).fill('Say hello');
+	await page.keyboard.press('Enter');
+	await expect(page.getByText('Hello from the fixture.')).toBeVisible();
+	await page.getByRole('textbox', { name: 'Message' }).fill('Again');
+	await page.getByRole('button', { name: 'Send' }).click();
+	await expect(page.getByText('Hello from the fixture.')).toHaveCount(2);
+	expect(orchestrator.calls[1]?.body).toEqual({
+		model: 'qwen3:0.6b',
+		messages: [
+			{ role: 'user', content: 'Say hello' },
+			{ role: 'assistant', content: 'Hello from the fixture.' },
+			{ role: 'user', content: 'Again' }
+		],
+		stream: true,
+		stream_options: { include_usage: true }
+	});
+});
