@@ -62,6 +62,12 @@ func Skip(format string, args ...any) error {
 	return skipError{fmt.Sprintf(format, args...)}
 }
 
+// IsPartial tells whether err says that a stage passed in part.
+func IsPartial(err error) bool {
+	var partial partialError
+	return errors.As(err, &partial)
+}
+
 // IsSkip tells whether err says that a stage could not be done.
 func IsSkip(err error) bool {
 	var skip skipError
@@ -96,14 +102,13 @@ func (r Runner) Run(ctx context.Context, stages []Stage) []Result {
 			err = s.Run(ctx)
 		}
 		result := Result{Name: s.Name, Outcome: OK, Took: now().Sub(began)}
-		var partial partialError
 		switch {
 		case err == nil:
-		case errors.As(err, &partial) && !r.Strict:
+		case IsPartial(err) && !r.Strict:
 			result.Note = "in part: " + err.Error()
 		case IsSkip(err) && !r.Strict:
 			result.Outcome, result.Note = Skipped, err.Error()
-		case IsSkip(err) || errors.As(err, &partial):
+		case IsSkip(err) || IsPartial(err):
 			result.Outcome, result.Note = Failed, "nothing may be skipped here: "+err.Error()
 		default:
 			result.Outcome, result.Note = Failed, err.Error()
