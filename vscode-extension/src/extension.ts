@@ -5,14 +5,14 @@
 import * as vscode from 'vscode';
 import { Client } from './client.ts';
 import { Store } from './store.ts';
-import { deploymentLine, jobLine, nodeLine, type Line } from './text.ts';
+import { deploymentLine, jobLine, nodeLines, type Line } from './text.ts';
 import { Tree } from './tree.ts';
 
 const defaultUrl = 'http://localhost:8080';
 
 export function activate(context: vscode.ExtensionContext): void {
 	let store: Store;
-	const nodes = new Tree(() => sorted(store.nodes.values()).map(nodeLine));
+	const nodes = new Tree(() => nodeLines(store.nodes.values()));
 	const jobs = new Tree(() => [...store.jobs.values()].reverse().map(jobLine));
 	const models = new Tree(() => [...store.deployments.values()].map(deploymentLine));
 	const views = [
@@ -55,12 +55,6 @@ export function activate(context: vscode.ExtensionContext): void {
 			vscode.window.setStatusBarMessage(`Copied ${id}`, 3000);
 		}),
 		vscode.commands.registerCommand('orchion.setUrl', setUrl)
-	);
-}
-
-function sorted<T extends { hostname?: string; id?: string }>(items: Iterable<T>): T[] {
-	return [...items].sort((a, b) =>
-		`${a.hostname} ${a.id}`.localeCompare(`${b.hostname} ${b.id}`, undefined, { numeric: true })
 	);
 }
 

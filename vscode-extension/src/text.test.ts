@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { deploymentLine, jobLine, nodeLine, sizeText, stateText } from './text.ts';
+import { deploymentLine, jobLine, nodeLine, nodeLines, sizeText, stateText } from './text.ts';
 
 test('states lose their prefix', () => {
 	expect(stateText('JOB_STATE_RUNNING')).toBe('running');
@@ -70,5 +70,18 @@ test('a deployment counts its ready replicas', () => {
 	expect(line.children.map((c) => `${c.label}: ${c.description}`)).toEqual([
 		'attic: ready',
 		'no node yet: pulling · 42 %'
+	]);
+});
+
+test('nodes are told apart', () => {
+	const lines = nodeLines([
+		{ id: 'b', hostname: 'vm', state: 'NODE_STATE_ONLINE' },
+		{ id: 'a', hostname: 'vm', state: 'NODE_STATE_ONLINE' },
+		{ id: 'c', hostname: 'attic', state: 'NODE_STATE_ONLINE' }
+	]);
+	expect(lines.map((l) => `${l.label}: ${l.description}`)).toEqual([
+		'attic: online',
+		'vm: a · online',
+		'vm: b · online'
 	]);
 });

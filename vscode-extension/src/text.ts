@@ -39,6 +39,24 @@ function detail(id: string, label: string, description: string, icon: string): L
 	return { id, label, description, icon, children: [] };
 }
 
+/** The lines of nodes, by name. Those that share a hostname also show their ids. */
+export function nodeLines(nodes: Iterable<Node>): Line[] {
+	const sorted = [...nodes].sort((a, b) =>
+		`${a.hostname} ${a.id}`.localeCompare(`${b.hostname} ${b.id}`, undefined, { numeric: true })
+	);
+	const times = new Map<string, number>();
+	for (const { hostname = '' } of sorted) {
+		times.set(hostname, (times.get(hostname) ?? 0) + 1);
+	}
+	return sorted.map((node) => {
+		const line = nodeLine(node);
+		if ((times.get(node.hostname ?? '') ?? 0) > 1) {
+			line.description = `${node.id} · ${line.description}`;
+		}
+		return line;
+	});
+}
+
 export function nodeLine(node: Node): Line {
 	const { capabilities, usage } = node;
 	const id = `node/${node.id}`;
