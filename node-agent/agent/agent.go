@@ -103,7 +103,8 @@ func (a *Agent) runOnce(ctx context.Context, nodeID, instanceID string) (again b
 			}
 		}()
 	}
-	conn, err := grpc.NewClient("dns:///"+a.address, a.dialOptions(nodeID, instanceID)...)
+	// The dialer resolves the name: localhost is two addresses, and it tries both.
+	conn, err := grpc.NewClient("passthrough:///"+a.address, a.dialOptions(nodeID, instanceID)...)
 	if err != nil {
 		return false, fmt.Errorf("connect to %s (--orchestrator): %w", a.address, err)
 	}
