@@ -60,7 +60,7 @@ func (p *Probe) Detect(ctx context.Context) (*orchionv1.Capabilities, error) {
 	capabilities := &orchionv1.Capabilities{
 		Os:   runtime.GOOS,
 		Arch: runtime.GOARCH,
-		Cpu:  &orchionv1.Cpu{LogicalCores: int32(runtime.NumCPU())}, //nolint:gosec // G115: a count of cores
+		Cpu:  &orchionv1.Cpu{LogicalCores: int32(runtime.NumCPU())},
 	}
 	var problems []error
 	try := func(what string, err error) bool {
@@ -80,12 +80,12 @@ func (p *Probe) Detect(ctx context.Context) (*orchionv1.Capabilities, error) {
 		capabilities.Cpu.Model = cpuModel(cpus[0])
 	}
 	if logical, err := cpu.CountsWithContext(ctx, true); try("logical cores", err) && logical > 0 {
-		capabilities.Cpu.LogicalCores = int32(logical) //nolint:gosec // G115: a count of cores
+		capabilities.Cpu.LogicalCores = int32(logical)
 	}
 	// Some virtual machines and ARM boards do not tell cores from threads.
 	capabilities.Cpu.PhysicalCores = capabilities.GetCpu().GetLogicalCores()
 	if physical, err := cpu.CountsWithContext(ctx, false); err == nil && physical > 0 {
-		capabilities.Cpu.PhysicalCores = int32(physical) //nolint:gosec // G115: a count of cores
+		capabilities.Cpu.PhysicalCores = int32(physical)
 	}
 	memory, err := mem.VirtualMemoryWithContext(ctx)
 	if try("memory", err) {
@@ -178,5 +178,5 @@ func cpuModel(info cpu.InfoStat) string {
 // clampBytes turns a size into the signed form of the wire.
 func clampBytes(n uint64) int64 {
 	const most = 1<<63 - 1
-	return int64(min(n, most)) //nolint:gosec // G115: bounded in this line
+	return int64(min(n, most))
 }

@@ -20,12 +20,14 @@ func measureIdle(ctx context.Context, s settings, dir string) error {
 		"--orchestrator", orchestrator.grpc, "--data-dir", filepath.Join(dir, "agent"), "--log-level", "error", "--adopt", "none")}
 	agent.cmd.Stderr = os.Stderr
 	floor := &process{cmd: exec.CommandContext(ctx, filepath.Join(dir, "floor"))}
-	for _, p := range []*process{agent, floor} {
-		if err := p.cmd.Start(); err != nil {
-			return err
-		}
-		defer p.stop()
+	if err := agent.cmd.Start(); err != nil {
+		return err
 	}
+	defer agent.stop()
+	if err := floor.cmd.Start(); err != nil {
+		return err
+	}
+	defer floor.stop()
 	// Past starting up, registering and the first beats.
 	if err := wait(ctx, 10*time.Second); err != nil {
 		return err

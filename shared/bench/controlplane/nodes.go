@@ -24,12 +24,18 @@ func measureNodes(ctx context.Context, s settings, dir string) error {
 		return err
 	}
 	defer p.stop()
-	conns := make([]*grpc.ClientConn, connections)
-	for i := range conns {
-		if conns[i], err = dial(p.grpc); err != nil {
+	var conns []*grpc.ClientConn
+	defer func() {
+		for _, conn := range conns {
+			_ = conn.Close() // nothing is left to be lost
+		}
+	}()
+	for range connections {
+		conn, err := dial(p.grpc)
+		if err != nil {
 			return err
 		}
-		defer func() { _ = conns[i].Close() }() // nothing is left to be lost
+		conns = append(conns, conn)
 	}
 	// Everything is in place before the first node counts.
 	if _, err := rate(ctx, s, conns, time.Second, healthCheck); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,15 +28,20 @@ type client struct {
 }
 
 func newClient(base string) *client {
-	// No timeout for the whole request: logs and chats are streams. Reaching
-	// the orchestrator and its first answer are bounded below.
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.ResponseHeaderTimeout = 0
+	// No timeout for the whole request: logs and chats are streams.
+	transport := &http.Transport{
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+	}
 	return &client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Transport: transport}}
 }
 
-// requestTimeout bounds a call that is answered whole.
-const requestTimeout = 30 * time.Second
+const (
+	// dialTimeout bounds reaching the orchestrator.
+	dialTimeout = 10 * time.Second
+	// requestTimeout bounds a call that is answered whole.
+	requestTimeout = 30 * time.Second
+)
 
 // apiError is an error that the orchestrator answered.
 type apiError struct {

@@ -30,10 +30,10 @@ const (
 	exitUnreachable = 4
 )
 
-// jobEnded carries a job's exit code to the end of the program.
-type jobEnded struct{ code int }
+// jobEndedError carries a job's exit code to the end of the program.
+type jobEndedError struct{ code int }
 
-func (e jobEnded) Error() string { return fmt.Sprintf("the job ended with exit code %d", e.code) }
+func (e jobEndedError) Error() string { return fmt.Sprintf("the job ended with exit code %d", e.code) }
 
 // usageError is a mistake on the command line.
 type usageError struct{ error }
@@ -45,7 +45,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // exitCode says an error on stderr and answers the exit status for it.
 func exitCode(err error) int {
 	var (
-		ended       jobEnded
+		ended       jobEndedError
 		usage       usageError
 		api         *apiError
 		unreachable *unreachableError

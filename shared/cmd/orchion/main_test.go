@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -74,16 +77,17 @@ type scripted struct {
 }
 
 func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body := new(strings.Builder)
-	_, _ = fmt.Fprintf(body, "%s %s", r.Method, r.URL.RequestURI())
-	buffer := make([]byte, 64<<10)
-	n, _ := r.Body.Read(buffer)
-	if n > 0 {
+	asked := new(bytes.Buffer)
+	_, _ = fmt.Fprintf(asked, "%s %s", r.Method, r.URL.RequestURI())
+	if body, err := io.ReadAll(r.Body); err == nil && len(body) > 0 {
+		asked.WriteByte(' ')
 		// protojson varies its white space on purpose.
-		_, _ = fmt.Fprintf(body, " %s", strings.ReplaceAll(strings.ReplaceAll(string(buffer[:n]), `": `, `":`), `, "`, `,"`))
+		if err := json.Compact(asked, body); err != nil {
+			asked.WriteString(err.Error())
+		}
 	}
 	s.mu.Lock()
-	s.asked = append(s.asked, body.String())
+	s.asked = append(s.asked, asked.String())
 	key := r.Method + " " + r.URL.Path
 	answers := s.routes[key]
 	if len(answers) > 1 {

@@ -78,7 +78,7 @@ func printable(s string) string {
 // isTerminal says whether a person watches.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // G115: a file descriptor
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // age says how long ago something was.

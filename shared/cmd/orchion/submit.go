@@ -218,9 +218,9 @@ func (c *cli) follow(cmd *cobra.Command, id string) error {
 	}
 	_, _ = fmt.Fprintf(errOut, "job %s %s: %s\n", id, jobState(j), printable(j.GetReason())) // the exit code says it too
 	if code := j.GetResult().GetExitCode(); code != 0 {
-		return jobEnded{int(code)}
+		return jobEndedError{int(code)}
 	}
-	return jobEnded{exitFailed}
+	return jobEndedError{exitFailed}
 }
 
 // sayWhyItWaits prints each new reason of a job that does not run yet.
