@@ -181,6 +181,11 @@ func (d *Dispatcher) commitStart(a *attempt) {
 		if a.status != nil && a.status.State == job.AttemptRunning {
 			a.status = nil
 		}
+		if a.job.CancelRequested && !j.CancelRequested {
+			// The store took the request after the start, and its answer was
+			// heard before.
+			j.CancelRequested, j.CancelReason, j.Reason = true, a.job.CancelReason, a.job.Reason
+		}
 		a.job = *j
 		d.stats.started.Add(1)
 		d.tell(a)

@@ -424,6 +424,53 @@ func TestCancelDuringTheClaim(t *testing.T) {
 	})
 }
 
+// TestCancelDuringTheStart cancels a job whose start the store has taken while
+// the dispatcher does not know yet.
+func TestCancelDuringTheStart(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.node("a", 2)
+		gate := make(chan struct{})
+		r.store.start.Store(&gate)
+		j := r.submit("job")
+		ref := a.assigned()
+		a.says(ref, job.AttemptRunning, "")
+		if got, err := r.d.Cancel(t.Context(), j.ID, ""); err != nil || !got.CancelRequested {
+			t.Fatalf("Cancel = %+v, %v", got, err)
+		}
+		r.takeEvents()
+		close(gate)
+		if diff := cmp.Diff([]string{"job running: being cancelled"}, r.takeEvents()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		// The stream may have broken before the node heard of it.
+		a.disconnect()
+		a.connect(AttemptStatus{Ref: ref, State: job.AttemptRunning})
+		want := []Message{CancelAttempt{Ref: ref, Grace: 10 * time.Second, Reason: "cancelled"}}
+		if diff := cmp.Diff(want, a.received()); diff != "" {
+			t.Errorf("messages after connecting (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestNodeForgetsDuringTheStart has a node come back without an attempt whose
+// start is still on its way into the store: it must not run twice.
+func TestNodeForgetsDuringTheStart(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.node("a", 2)
+		gate := make(chan struct{})
+		r.store.start.Store(&gate)
+		j := r.submit("job")
+		ref := a.assigned()
+		a.says(ref, job.AttemptRunning, "")
+		a.disconnect()
+		if set := a.connect(); len(set) != 0 {
+			t.Errorf("full set = %v, want nothing", set)
+		}
+		close(gate)
+		r.want(j.ID, "assigned [a lost a assigned]")
+	})
+}
+
 func TestSubmitErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -75,6 +75,16 @@ func (h *Hub) Len() int {
 	return len(h.sessions)
 }
 
+// Disconnect ends a node's stream for a reason, if it has one.
+func (h *Hub) Disconnect(nodeID string, reason error) {
+	h.mu.Lock()
+	s := h.sessions[nodeID]
+	h.mu.Unlock()
+	if s != nil {
+		s.Close(reason)
+	}
+}
+
 // AssignReplica sends a replica to its node; it makes the hub a model.Link.
 func (h *Hub) AssignReplica(nodeID string, a model.Assignment) bool {
 	return h.Send(nodeID, ReplicaAssignment(a))

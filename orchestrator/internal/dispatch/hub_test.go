@@ -66,6 +66,7 @@ func TestSessionEnds(t *testing.T) {
 			h.Attach("a")
 			s.Close(cause) // late: the first reason stays, and the new stream too
 		}, "this stream was replaced by a newer one of the same node", true},
+		{"disconnected", func(h *Hub, _ *Session) { h.Disconnect("b", nil); h.Disconnect("a", cause); h.Disconnect("a", nil) }, "because", false},
 		{"shutdown", func(h *Hub, _ *Session) { h.Close(); h.Close() }, "the orchestrator is shutting down", false},
 		{"too slow", func(h *Hub, _ *Session) {
 			for range maxOutbox - 1 { // the full set waits too

@@ -51,7 +51,7 @@ func (d *Dispatcher) connected(nodeID string, hello []AttemptStatus) []JobAssign
 			continue
 		case !said[a.ref] && a.status != nil && a.status.State.Ended():
 			continue // it ended, and the node has forgotten it
-		case !said[a.ref] && a.job.State == job.Running:
+		case !said[a.ref] && (a.job.State == job.Running || a.status != nil):
 			// It ran there once. Giving it to the node again would run it twice
 			// under one number.
 			d.lose(a, "the node came back without it")

@@ -243,6 +243,8 @@ type faultyStore struct {
 	lose atomic.Pointer[chan struct{}]
 	// missed holds up the answer of completions.
 	missed atomic.Pointer[chan struct{}]
+	// start holds up the answer of starts.
+	start atomic.Pointer[chan struct{}]
 }
 
 func (s *faultyStore) fail() error {
@@ -264,6 +266,12 @@ func (s *faultyStore) ClaimJob(ctx context.Context, id, nodeID string, now time.
 	}
 	j, err := s.Store.ClaimJob(ctx, id, nodeID, now)
 	await(&s.hold)
+	return j, err
+}
+
+func (s *faultyStore) StartAttempt(ctx context.Context, ref job.Ref, at time.Time) (job.Job, error) {
+	j, err := s.Store.StartAttempt(ctx, ref, at)
+	await(&s.start)
 	return j, err
 }
 
