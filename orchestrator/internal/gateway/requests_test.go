@@ -209,14 +209,7 @@ func TestJobsCallOnlyWhatTheyDeclared(t *testing.T) {
 			}
 			return allowed, running
 		},
-		Dial: func(context.Context, string, tunnel.Target) (net.Conn, error) {
-			near, far := net.Pipe()
-			go func() {
-				io.WriteString(far, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-				io.Copy(io.Discard, far)
-			}()
-			return near, nil
-		},
+		Dial: rawEngine(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
 	})
 	t.Cleanup(g.Close)
 	r := &rig{gateway: g}

@@ -96,9 +96,12 @@ func rawEngine(t *testing.T, answer string) func(context.Context, string, tunnel
 		near, far := net.Pipe()
 		go func() {
 			defer far.Close()
-			if _, err := http.ReadRequest(bufio.NewReader(far)); err == nil {
-				io.WriteString(far, answer)
+			req, err := http.ReadRequest(bufio.NewReader(far))
+			if err != nil {
+				return
 			}
+			io.Copy(io.Discard, req.Body)
+			io.WriteString(far, answer)
 		}()
 		return near, nil
 	}

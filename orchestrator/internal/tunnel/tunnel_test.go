@@ -365,9 +365,10 @@ func serveCalls(t *testing.T, r *rig, handler http.HandlerFunc) {
 
 func TestCallsReachTheGateway(t *testing.T) {
 	r := newRig(t, Config{})
-	gone := make(chan struct{})
+	begun, gone := make(chan struct{}), make(chan struct{})
 	serveCalls(t, r, func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/wait" {
+			close(begun)
 			<-req.Context().Done()
 			close(gone)
 			return
@@ -390,6 +391,7 @@ func TestCallsReachTheGateway(t *testing.T) {
 
 	// A job that leaves cancels its request.
 	io.WriteString(conn, "GET /wait HTTP/1.1\r\nHost: gateway\r\n\r\n")
+	<-begun
 	conn.Close()
 	<-gone
 }
