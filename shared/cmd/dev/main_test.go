@@ -210,3 +210,10 @@ func TestClean(t *testing.T) {
 	}
 	check([]string{".orchion"}, []string{"dashboard/src/app.html"})
 }
+
+func TestNodeIDsOfTwoRunsDiffer(t *testing.T) {
+	one, again, other, second := nodeID("/a/.orchion", 1), nodeID("/a/.orchion", 1), nodeID("/b/.orchion", 1), nodeID("/a/.orchion", 2)
+	if one != again || one == other || one == second {
+		t.Errorf("ids are %s and %s of one run, %s of another, %s of its second node", one, again, other, second)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,9 +150,9 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	for n := range o.nodes {
-		id := "node-" + strconv.Itoa(n+1)
+		id := nodeID(o.dataDir, n+1)
 		err := s.start(ctx, id, s.env, func(ctx context.Context) (bool, error) { return s.registered(ctx, id) },
-			"--orchestrator", "localhost:"+strconv.Itoa(o.port), "--node-id", id, "--data-dir", filepath.Join(o.dataDir, id))
+			"--orchestrator", "localhost:"+strconv.Itoa(o.port), "--node-id", id, "--data-dir", filepath.Join(o.dataDir, "node-"+strconv.Itoa(n+1)))
 		if err != nil {
 			return err
 		}
@@ -171,6 +172,14 @@ func (s *session) run(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	})
+}
+
+// nodeID names the n-th node agent of a data folder: always the same, and apart
+// from those of another checkout's run on the same container engine, where a
+// node knows its containers by its id.
+func nodeID(dataDir string, n int) string {
+	sum := sha256.Sum256([]byte(dataDir))
+	return fmt.Sprintf("node-%d-%x", n, sum[:2])
 }
 
 // start starts a part and waits until it is ready.

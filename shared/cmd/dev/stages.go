@@ -20,7 +20,7 @@ const chromium = "/usr/bin/chromium"
 // stages lists the checks of this checkout, cheap ones and those that overlap
 // with preparations first.
 func (t *testRun) stages() []stage.Stage {
-	all := []stage.Stage{
+	return []stage.Stage{
 		{Name: "format", About: "gofmt, prettier, buf format", Run: t.withNPM(func(ctx context.Context) error {
 			return format(ctx, t.repo, true)
 		})},
@@ -49,17 +49,10 @@ func (t *testRun) stages() []stage.Stage {
 		{Name: "cross", About: "linux, darwin, windows on amd64, arm64", Run: func(ctx context.Context) error {
 			return crossBuild(ctx, t.repo)
 		}},
+		{Name: "e2e", About: "the real programs, end to end", Run: t.withNPM(t.endToEnd)},
+		{Name: "browser", About: "the dashboard in Chromium", Run: t.withBrowser("test:browser", "dashboard")},
+		{Name: "vscode", About: "the extension in a real VS Code", Run: t.withBrowser("test", "vscode-extension")},
 	}
-	if t.hasGoTests("shared/e2e") {
-		all = append(all, stage.Stage{Name: "e2e", About: "the real programs, end to end", Run: t.endToEnd})
-	}
-	if t.repo.Has("dashboard", "svelte.config.js") {
-		all = append(all, stage.Stage{Name: "browser", About: "the dashboard in Chromium", Run: t.withBrowser("test:browser", "dashboard")})
-	}
-	if t.repo.Has("vscode-extension", "package.json") {
-		all = append(all, stage.Stage{Name: "vscode", About: "the extension in a real VS Code", Run: t.withBrowser("test", "vscode-extension")})
-	}
-	return all
 }
 
 func (t *testRun) withNPM(do func(context.Context) error) func(context.Context) error {
@@ -170,6 +163,11 @@ func (t *testRun) endToEnd(ctx context.Context) error {
 		}
 	}
 	engines := t.realEngines(ctx)
+	if _, err := os.Stat(chromium); err != nil {
+		engines.missing = append(engines.missing, "no "+chromium+" to look through")
+	} else {
+		engines.vars = append(engines.vars, "ORCHION_TEST_BROWSER=1")
+	}
 	// One after the other: they use fixed names on the engines.
 	return t.goTest(ctx, engines, "-count=1", "-p=1", "-timeout=30m", "./shared/e2e/...")
 }
@@ -214,13 +212,4 @@ func (t *testRun) goTest(ctx context.Context, engines testEngines, args ...strin
 		return stage.Partial("not available: %s", strings.Join(engines.missing, "; "))
 	}
 	return nil
-}
-
-func (t *testRun) hasGoTests(folder string) bool {
-	for _, pattern := range []string{"*_test.go", "*/*_test.go"} {
-		if found, err := filepath.Glob(t.repo.Path(folder, pattern)); err == nil && len(found) > 0 {
-			return true
-		}
-	}
-	return false
 }
