@@ -286,16 +286,16 @@ func TestTwoAgentsTwoModelsTwentyJobs(t *testing.T) {
 // browse looks at the cluster through the dashboard in Chromium and the tree
 // views in VS Code, where they can be had.
 func (c *cluster) browse(t *testing.T, names ...string) {
-	for _, workspace := range []string{"dashboard", "vscode-extension"} {
+	for workspace, script := range map[string]string{"dashboard": "test:browser", "vscode-extension": "test"} {
 		t.Run(workspace, func(t *testing.T) {
 			if os.Getenv("ORCHION_TEST_BROWSER") == "" {
 				t.Skip("needs Chromium and npm install: set ORCHION_TEST_BROWSER=1")
 			}
-			cmd := exec.CommandContext(t.Context(), "npm", "run", "test:real", "-w", workspace)
+			cmd := exec.CommandContext(t.Context(), "npm", "run", script, "-w", workspace)
 			cmd.Dir = built.root
 			cmd.Env = append(os.Environ(), "ORCHION_E2E_URL="+c.url, "ORCHION_E2E_EXPECT="+strings.Join(names, ","))
 			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("npm run test:real -w %s: %v\n%s", workspace, err, out)
+				t.Errorf("npm run %s -w %s: %v\n%s", script, workspace, err, out)
 			}
 		})
 	}
