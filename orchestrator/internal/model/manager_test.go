@@ -321,6 +321,26 @@ func TestNodeLeaves(t *testing.T) {
 	})
 }
 
+func TestNodeStopsAReplicaByItself(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.node("a")
+		r.create("d")
+		id := r.on("d", "a").ID
+		r.says("a", model.ReplicaStatus{ReplicaID: id, State: model.Ready})
+		r.want("d", "ready: a ready")
+		r.says("a", model.ReplicaStatus{ReplicaID: id, State: model.Stopping})
+		if p := r.on("d", "a"); p.State != model.Stopping || p.Reason != "its node stops it" {
+			t.Errorf("the replica is %s: %s", p.State, p.Reason)
+		}
+		if routes := r.m.Routes("qwen3:0.6b"); len(routes) != 0 {
+			t.Errorf("requests still go to it: %v", routes)
+		}
+		// It was only restarted there.
+		r.says("a", model.ReplicaStatus{ReplicaID: id, State: model.Ready})
+		r.want("d", "ready: a ready")
+	})
+}
+
 func TestDrainingMovesReplicas(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.node("a")

@@ -119,6 +119,12 @@ func (m *Manager) observe(nodeID string, status ReplicaStatus) {
 
 // progressed takes over the state of a replica that has not failed.
 func (m *Manager) progressed(r *replica, status ReplicaStatus) {
+	if status.State == Stopping {
+		// By itself, as when its node agent is being stopped: it serves no
+		// more, and what the node does next decides the rest.
+		m.set(r, Stopping, "its node stops it")
+		return
+	}
 	if status.State < Pending || status.State > Ready {
 		m.cfg.Logger.Warn("node said a state that replicas do not have", "replica", r.ID, "node", r.NodeID, "state", int(status.State))
 		return
