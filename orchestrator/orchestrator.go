@@ -22,6 +22,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/api"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
+	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/gateway"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
@@ -193,6 +194,9 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 
 // nodeChanged tells everyone who has to do with nodes.
 func (p *plane) nodeChanged(prev, next *node.Node) {
+	if reason := streamEnds(prev, next); reason != nil {
+		p.hub.Disconnect(prev.ID, reason)
+	}
 	p.dispatcher.NodeChanged(prev, next)
 	p.models.NodeChanged(prev, next)
 	if next == nil {
@@ -200,6 +204,22 @@ func (p *plane) nodeChanged(prev, next *node.Node) {
 		return
 	}
 	p.bus.Publish(events.Event{Type: events.Updated, Node: next})
+}
+
+// streamEnds says whether a change ends the node's assignment stream, and why.
+// A node that was gone has to say anew what it holds, and does so only when it
+// connects; one whose id was taken over must not get what is another's.
+func streamEnds(prev, next *node.Node) error {
+	switch {
+	case prev == nil || !prev.State.Active():
+		return nil
+	case next == nil || !next.State.Active():
+		return fault.New(fault.NotFound, "node %q is offline: it left or its heartbeats stopped; register it again", prev.ID)
+	case prev.InstanceID != "" && next.InstanceID != "" && prev.InstanceID != next.InstanceID:
+		return fault.New(fault.Superseded, "node id %q was taken over by another node agent on host %q (%s)",
+			next.ID, next.Hostname, next.Address)
+	}
+	return nil
 }
 
 // start loads what is stored. Nothing is served before it is all there.

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
@@ -200,6 +201,67 @@ func TestRestartKeepsNodesAndJobs(t *testing.T) {
 	kept, err := jobs.GetJob(ctx, &orchionv1.GetJobRequest{Id: job.GetId()})
 	if err != nil || kept.GetState() != orchionv1.JobState_JOB_STATE_QUEUED || kept.GetName() != "later" {
 		t.Errorf("the job is %v, %v", kept, err)
+	}
+}
+
+// TestStreamEndsWithTheMembership holds that a node says anew what it holds
+// when it was taken for gone, or its id for another's: on the stream that it
+// had, nobody would ask it.
+func TestStreamEndsWithTheMembership(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.HeartbeatTimeout = time.Second
+	o := run(t, cfg)
+	nodes := orchionv1.NewOrchestratorClient(o.conn)
+	register := func(id, instance string) {
+		t.Helper()
+		if _, err := nodes.RegisterNode(t.Context(), &orchionv1.RegisterNodeRequest{
+			Node: &orchionv1.Node{Id: id, Hostname: "one"}, InstanceId: instance,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	connect := func(id, instance string) orchionv1.NodeSession_ConnectClient {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		t.Cleanup(cancel)
+		ctx = metadata.AppendToOutgoingContext(ctx, "orchion-node-id", id, "orchion-instance-id", instance)
+		stream, err := orchionv1.NewNodeSessionClient(o.conn).Connect(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hello := &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_Hello{Hello: &orchionv1.Hello{}}}
+		if err := stream.Send(hello); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		return stream
+	}
+	for name, tc := range map[string]struct {
+		then func(id string)
+		code codes.Code
+		text string
+	}{
+		"silent": {func(string) {}, codes.NotFound, "is offline: it left or its heartbeats stopped; register it again"},
+		"left": {func(id string) {
+			if _, err := nodes.DeregisterNode(t.Context(), &orchionv1.DeregisterNodeRequest{NodeId: id}); err != nil {
+				t.Fatal(err)
+			}
+		}, codes.NotFound, "is offline"},
+		"taken over": {func(id string) { register(id, "second") }, codes.Aborted, "was taken over by another node agent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := strings.ReplaceAll(name, " ", "-")
+			register(id, "first")
+			stream := connect(id, "first")
+			register(id, "first") // again, as when its labels change
+			tc.then(id)
+			_, err := stream.Recv()
+			if st := status.Convert(err); st.Code() != tc.code || !strings.Contains(st.Message(), tc.text) {
+				t.Errorf("the stream ended with %v, want %v with %q", err, tc.code, tc.text)
+			}
+		})
 	}
 }
 
