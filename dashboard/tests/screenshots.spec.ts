@@ -1,6 +1,6 @@
 // Pictures of the pages in the states worth looking at, for people; written to tests/screenshots.
 import type { Page } from '@playwright/test';
-import { job, largeCluster } from './fixture/objects';
+import { job, largeCluster, node } from './fixture/objects';
 import { expect, test } from './fixture/test';
 
 const SIZES = {
@@ -85,6 +85,13 @@ test('empty pages', async ({ page, orchestrator }) => {
 		await expect(page.getByRole('heading', { level: 2 })).toBeVisible();
 		await shot(page, `empty-${name}`);
 	}
+});
+
+test('one node', async ({ page, orchestrator }) => {
+	orchestrator.load({ nodes: [node(3)], jobs: [], deployments: [] });
+	await page.goto('/');
+	await expect(page.getByRole('meter', { name: 'draco-3' })).toBeVisible();
+	await shot(page, 'one-node');
 });
 
 test('a thousand', async ({ page, orchestrator }) => {
