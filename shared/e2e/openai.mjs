@@ -24,7 +24,10 @@ for await (const chunk of stream) {
 console.log(`stream: ${text}`);
 
 try {
-	await client.chat.completions.create({ model: 'nope', messages: [{ role: 'user', content: 'hello' }] });
+	await client.chat.completions.create({
+		model: 'nope',
+		messages: [{ role: 'user', content: 'hello' }]
+	});
 } catch (error) {
 	console.log(`unknown: ${error.status} ${error.code}`);
 }
