@@ -150,13 +150,15 @@ func checkLabels(field string, labels map[string]string) error {
 	return nil
 }
 
-// clip keeps error messages short whatever was sent.
+// clip keeps error messages short and readable whatever was sent.
 func clip(text string) string {
 	const most = 80
-	if len(text) <= most {
-		return text
+	ellipsis := ""
+	if len(text) > most {
+		text, ellipsis = text[:most], "…"
 	}
-	return text[:most] + "…"
+	// What is not UTF-8 could not be answered.
+	return strings.ToValidUTF8(text, "\ufffd") + ellipsis
 }
 
 func checkSelector(field, text string) (label.Selector, error) {

@@ -36,6 +36,8 @@ func (s *Server) newHTTP(connection *inProcess, logs *logReader) (http.Handler, 
 	mux.Handle("GET /api/jobs/{id}/logs", s.counted("api_logs", &logStream{cfg: s.cfg, logs: logs, until: s.untilClosing, report: s.statusOf}))
 	mux.HandleFunc("GET /api/openapi.json", serveOpenAPI)
 	mux.Handle("/v1/", s.counted("gateway", s.cfg.Gateway))
+	// Clients of Ollama would otherwise be answered with the dashboard's page.
+	mux.HandleFunc("/ollama/", serveNoOllama)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writePlain(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{Registry: s.cfg.Metrics}))
@@ -64,6 +66,10 @@ func writePlain(w http.ResponseWriter, httpStatus int, text string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(httpStatus)
 	_, _ = w.Write([]byte(text))
+}
+
+func serveNoOllama(w http.ResponseWriter, _ *http.Request) {
+	writeError(w, status.Error(codes.Unimplemented, "Ollama's own API is not served yet; use the OpenAI-compatible one under /v1/"))
 }
 
 func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {

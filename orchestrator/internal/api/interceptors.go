@@ -15,9 +15,12 @@ import (
 )
 
 const (
-	// maxMessage bounds one gRPC message in either direction, and the body of
-	// a REST request.
+	// maxMessage bounds one gRPC message that comes in, and the body of a REST
+	// request.
 	maxMessage = 4 << 20
+	// maxAnswer bounds one gRPC message that goes out. Node agents take as much:
+	// the full set has all that a node holds in it.
+	maxAnswer = 16 << 20
 	// maxMetadata bounds the headers of one call.
 	maxMetadata = 16 << 10
 	// maxStreams bounds the concurrent calls of one connection. Node agents
@@ -39,7 +42,7 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.ChainUnaryInterceptor(s.unary),
 		grpc.ChainStreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxAnswer),
 		grpc.MaxHeaderListSize(maxMetadata),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(connectTimeout),

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -17,6 +18,14 @@ type jobs struct {
 	cfg  *Config
 	logs *logReader
 }
+
+const (
+	// listChunk is how many jobs are read from the store at once.
+	listChunk = 100
+	// maxListBytes is about how large a page becomes: it has to fit into a
+	// message, of which gRPC's clients take 4 MiB, whatever is in the jobs.
+	maxListBytes = 3 << 20
+)
 
 func checkJobID(field, id string) error {
 	if id == "" {
@@ -58,22 +67,38 @@ func (s *jobs) ListJobs(ctx context.Context, req *orchionv1.ListJobsRequest) (*o
 	if err != nil {
 		return nil, err
 	}
-	filter := store.JobFilter{NodeID: req.GetNodeId(), Labels: selector, Limit: limit, After: req.GetPageToken()}
+	filter := store.JobFilter{NodeID: req.GetNodeId(), Labels: selector, After: req.GetPageToken()}
 	if !all {
 		for _, v := range values {
 			filter.States = append(filter.States, job.State(v))
 		}
 	}
-	page, err := s.cfg.JobStore.ListJobs(ctx, filter)
-	if err != nil {
-		return nil, err
+	return s.page(ctx, filter, limit)
+}
+
+// page reads a page of jobs chunk by chunk, until it is full or large.
+func (s *jobs) page(ctx context.Context, filter store.JobFilter, limit int) (*orchionv1.ListJobsResponse, error) {
+	out := &orchionv1.ListJobsResponse{}
+	for size := 0; ; {
+		filter.Limit = min(limit-len(out.Jobs), listChunk)
+		chunk, err := s.cfg.JobStore.ListJobs(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		s.cfg.Jobs.Annotate(ctx, chunk.Jobs)
+		for i := range chunk.Jobs {
+			j := jobToProto(&chunk.Jobs[i])
+			if size += proto.Size(j); size > maxListBytes && len(out.Jobs) > 0 {
+				return out, nil
+			}
+			out.Jobs = append(out.Jobs, j)
+			out.NextPageToken = store.CursorOf(chunk.Jobs[i]).Token()
+		}
+		if out.NextPageToken = chunk.Next; chunk.Next == "" || len(out.Jobs) == limit {
+			return out, nil
+		}
+		filter.After = chunk.Next
 	}
-	s.cfg.Jobs.Annotate(ctx, page.Jobs)
-	out := &orchionv1.ListJobsResponse{NextPageToken: page.Next}
-	for i := range page.Jobs {
-		out.Jobs = append(out.Jobs, jobToProto(&page.Jobs[i]))
-	}
-	return out, nil
 }
 
 func (s *jobs) GetJob(ctx context.Context, req *orchionv1.GetJobRequest) (*orchionv1.Job, error) {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/codes"
+
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
 const goodJob = `{"name":"hello","labels":{"team":"a"},"spec":{"container":{"image":"alpine"}}}`
@@ -167,6 +169,36 @@ func TestJobsOverREST(t *testing.T) {
 		wantError(t, http.StatusBadRequest, codes.InvalidArgument, "reason: has 1025 bytes")
 }
 
+// TestPagesFitIntoAMessage lists jobs that are together larger than what a
+// gRPC client takes in one message.
+func TestPagesFitIntoAMessage(t *testing.T) {
+	h := newHarness(t, settings{})
+	const count = 2*listChunk + 1
+	large := strings.Repeat("x", maxMessage/count)
+	for range count {
+		h.submit(t, `{"spec":{"container":{"image":"alpine","args":["`+large+`"]}}}`)
+	}
+	seen := make(map[string]bool)
+	pages := 0
+	for token := ""; pages == 0 || token != ""; pages++ {
+		page, err := h.jobs.ListJobs(t.Context(), &orchionv1.ListJobsRequest{PageSize: maxPageSize, PageToken: token})
+		if err != nil {
+			t.Fatalf("page %d: %v", pages, err)
+		}
+		for _, j := range page.GetJobs() {
+			seen[j.GetId()] = true
+		}
+		token = page.GetNextPageToken()
+	}
+	if len(seen) != count || pages != 2 {
+		t.Errorf("%d of %d jobs in %d pages, want 2 pages", len(seen), count, pages)
+	}
+	page, err := h.jobs.ListJobs(t.Context(), &orchionv1.ListJobsRequest{PageSize: listChunk + 1})
+	if err != nil || len(page.GetJobs()) != listChunk+1 || page.GetNextPageToken() == "" {
+		t.Errorf("a page of %d holds %d, %v", listChunk+1, len(page.GetJobs()), err)
+	}
+}
+
 func TestDeploymentsOverREST(t *testing.T) {
 	h := newHarness(t, settings{})
 	create := func(body string) answer { return h.call(t, http.MethodPost, "/api/deployments", body) }
@@ -180,6 +212,7 @@ func TestDeploymentsOverREST(t *testing.T) {
 		"name":         {`{"name":"A_B","spec":{"model":"m","engine":"ENGINE_VLLM"}}`, `name: is "A_B"`},
 		"image":        {`{"spec":{"model":"m","engine":"ENGINE_VLLM","image":"A B"}}`, "spec.image: is"},
 		"constraint":   {`{"spec":{"model":"m","engine":"ENGINE_VLLM","constraints":["x"]}}`, "spec.constraints[0]: "},
+		"nameless":     {`{"spec":{"model":"模型","engine":"ENGINE_VLLM"}}`, "name: is empty, and none can be made from the model's; give one of a-z 0-9 -"},
 		"external arg": {`{"spec":{"model":"m","engine":"ENGINE_EXTERNAL","args":["x"]}}`, "spec.args: "},
 	} {
 		t.Run(name, func(t *testing.T) {

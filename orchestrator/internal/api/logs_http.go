@@ -32,6 +32,10 @@ func (h *logStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
+	if r.Method == http.MethodHead {
+		// Whether there is a log, and of which kind: a little of it tells.
+		query.follow, query.position, query.tail = false, "", 1
+	}
 	ctx, cancel := h.until(r.Context())
 	defer cancel()
 	out := newLogWriter(w, r)

@@ -49,7 +49,19 @@ func newREST(connection *inProcess) (http.Handler, error) {
 			return nil, fmt.Errorf("register REST handlers: %w", err)
 		}
 	}
-	return joinRepeated("label", mux), nil
+	return headAsGet(joinRepeated("label", mux)), nil
+}
+
+// headAsGet answers HEAD as it would GET: net/http leaves the body out.
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			get := *r
+			get.Method = http.MethodGet
+			r = &get
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // encodeJSON writes a message as everywhere over HTTP: fields with their zero
@@ -111,12 +123,19 @@ func (m *restMarshaler) NewDecoder(r io.Reader) runtime.Decoder {
 // jsonErrorPosition is how protojson says where an error is.
 var jsonErrorPosition = regexp.MustCompile(`^(syntax error )?\(line (\d+):(\d+)\): (.*)$`)
 
+// unexpectedNumber is how protojson says that a number stands where something
+// else does.
+var unexpectedNumber = regexp.MustCompile(`^unexpected token [-+.0-9]`)
+
 func bodyError(err error) error {
 	// protojson deliberately varies a space in its messages.
 	text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
 	text = strings.TrimPrefix(text, "proto: ")
 	if m := jsonErrorPosition.FindStringSubmatch(text); m != nil {
 		text = fmt.Sprintf("%s%s (line %s, column %s)", m[1], m[4], m[2], m[3])
+		if unexpectedNumber.MatchString(m[4]) {
+			text += `; durations and texts stand in quotes, such as "5s"`
+		}
 	}
 	return errors.New("body: " + text)
 }
@@ -190,7 +209,7 @@ func knownParameters(known map[string][]string) runtime.Middleware {
 			pattern, _ := runtime.HTTPPattern(r.Context())
 			template := strings.ReplaceAll(pattern.String(), "=*}", "}")
 			if names, ok := known[r.Method+" "+template]; ok {
-				if err := checkParameters(r.URL.Query(), names); err != nil {
+				if err := errors.Join(checkParameters(r.URL.Query(), names), checkNumber(r.URL.Query(), "pageSize")); err != nil {
 					writeError(w, err)
 					return
 				}
@@ -209,6 +228,16 @@ func checkParameters(query url.Values, names []string) error {
 				return fault.BadField(clip(given), "is not a query parameter here; there are none")
 			}
 			return fault.BadField(clip(given), "is not a query parameter here; there are %s", strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+// checkNumber says whether a parameter, if it is given, is a number.
+func checkNumber(query url.Values, name string) error {
+	for _, given := range []string{name, snakeCase(name)} {
+		if _, err := numberFromQuery(query, given); err != nil {
+			return fault.BadField(name, "is %q; it must be a whole number", clip(query.Get(given)))
 		}
 	}
 	return nil

@@ -28,10 +28,15 @@ func TestRESTRefusesWhatItDoesNotKnow(t *testing.T) {
 		"trailing":             {"POST", "/api/jobs", `{} {}`, invalid, codes.InvalidArgument, "body: syntax error"},
 		"wrong type":           {"POST", "/api/jobs", `{"spec":{"priority":"high"}}`, invalid, codes.InvalidArgument, "body: invalid value for int32 field priority"},
 		"bad enum":             {"POST", "/api/deployments", `{"spec":{"model":"m","engine":"ENGINE_MAGIC"}}`, invalid, codes.InvalidArgument, "engine"},
+		"duration as a number": {"POST", "/api/jobs", `{"spec":{"timeout":30}}`, invalid, codes.InvalidArgument, `unexpected token 30 (line 1, column 20); durations and texts stand in quotes, such as "5s"`},
 		"bad duration":         {"POST", "/api/jobs", `{"spec":{"timeout":"soon"}}`, invalid, codes.InvalidArgument, "body: "},
 		"empty body":           {"POST", "/api/jobs", ``, invalid, codes.InvalidArgument, "spec: must hold either container or chat"},
 		"body too large":       {"POST", "/api/jobs", `{"name":"` + strings.Repeat("x", maxMessage) + `"}`, http.StatusRequestEntityTooLarge, codes.ResourceExhausted, "at most 4194304 are allowed"},
 		"unknown path":         {"GET", "/api/machines", "", http.StatusNotFound, codes.NotFound, "there is no /api/machines; /api/openapi.json lists what there is"},
+		"path of odd bytes":    {"GET", "/api/%ff", "", http.StatusNotFound, codes.NotFound, "there is no /api/\ufffd; "},
+		"odd parameter":        {"GET", "/api/nodes?%ff=1", "", invalid, codes.InvalidArgument, "\ufffd: is not a query parameter here"},
+		"another API":          {"POST", "/ollama/api/chat", "{}", http.StatusNotImplemented, codes.Unimplemented, "Ollama's own API is not served yet; use the OpenAI-compatible one under /v1/"},
+		"another API's list":   {"GET", "/ollama/api/tags", "", http.StatusNotImplemented, codes.Unimplemented, "not served yet"},
 		"unknown verb":         {"POST", "/api/nodes/n1:explode", "", http.StatusMethodNotAllowed, codes.Unimplemented, "POST does not go with /api/nodes/n1:explode"},
 		"wrong method":         {"PUT", "/api/nodes", "", http.StatusMethodNotAllowed, codes.Unimplemented, "PUT does not go with /api/nodes"},
 		"method override":      {"POST", "/api/nodes", "", http.StatusMethodNotAllowed, codes.Unimplemented, "POST does not go with"},
@@ -40,7 +45,8 @@ func TestRESTRefusesWhatItDoesNotKnow(t *testing.T) {
 		"parameter on delete":  {"DELETE", "/api/nodes/n1?force=true", "", invalid, codes.InvalidArgument, "force: is not a query parameter"},
 		"page size":            {"GET", "/api/nodes?pageSize=1001", "", invalid, codes.InvalidArgument, "pageSize: is 1001; it must be between 1 and 1000"},
 		"page size negative":   {"GET", "/api/nodes?pageSize=-1", "", invalid, codes.InvalidArgument, "pageSize: is -1"},
-		"page size text":       {"GET", "/api/nodes?pageSize=x", "", invalid, codes.InvalidArgument, "page_size"},
+		"page size text":       {"GET", "/api/nodes?pageSize=x", "", invalid, codes.InvalidArgument, `pageSize: is "x"; it must be a whole number`},
+		"page size overflow":   {"GET", "/api/jobs?page_size=2147483648", "", invalid, codes.InvalidArgument, `pageSize: is "2147483648"; it must be a whole number`},
 		"page token":           {"GET", "/api/nodes?pageToken=%21", "", invalid, codes.InvalidArgument, "pageToken: is not a token"},
 		"job page token":       {"GET", "/api/jobs?pageToken=abc", "", invalid, codes.InvalidArgument, "pageToken: is not a token"},
 		"state":                {"GET", "/api/nodes?state=asleep", "", invalid, codes.InvalidArgument, `state: is "asleep"; allowed are NODE_STATE_ONLINE, NODE_STATE_DRAINING, NODE_STATE_OFFLINE, all`},
@@ -68,6 +74,32 @@ func TestRESTRefusesWhatItDoesNotKnow(t *testing.T) {
 			}
 			h.call(t, tc.method, tc.path, tc.body, headers...).wantError(t, tc.status, tc.code, tc.want)
 		})
+	}
+}
+
+// TestHeadIsGetWithoutABody holds that HEAD is answered at once also where GET
+// would go on for ever.
+func TestHeadIsGetWithoutABody(t *testing.T) {
+	h := newHarness(t, settings{})
+	h.register(t, worker("n1"), "")
+	id := h.submit(t, goodJob)
+	for path, want := range map[string]int{
+		"/api/nodes":                            http.StatusOK,
+		"/api/nodes/n1":                         http.StatusOK,
+		"/api/nodes/n2":                         http.StatusNotFound,
+		"/api/jobs?state=bogus":                 http.StatusBadRequest,
+		"/api/jobs/" + id:                       http.StatusOK,
+		"/api/events":                           http.StatusOK,
+		"/api/jobs/" + id + "/logs?follow=true": http.StatusOK,
+		"/api/jobs/0190/logs?follow=true":       http.StatusNotFound,
+		"/api/openapi.json":                     http.StatusOK,
+	} {
+		if a := h.call(t, http.MethodHead, path, ""); a.status != want || len(a.body) > 0 {
+			t.Errorf("HEAD %s answers %d %q, want %d", path, a.status, a.body, want)
+		}
+		if got := h.bus.Subscribers(); got != 0 {
+			t.Fatalf("HEAD %s leaves %d subscribers", path, got)
+		}
 	}
 }
 

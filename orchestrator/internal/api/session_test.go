@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -320,6 +321,33 @@ func TestNewerStreamReplacesOlder(t *testing.T) {
 	h.submit(t, goodJob)
 	if got := second.receive().GetAssignJob(); got == nil {
 		t.Error("the newer stream gets no work")
+	}
+}
+
+// TestLargeAssignmentSet has a node connect that holds more than fits into the
+// messages that clients send.
+func TestLargeAssignmentSet(t *testing.T) {
+	h := newHarness(t, settings{})
+	first := h.connect(t, "n1")
+	const jobs = 16
+	large := strings.Repeat("x", 200<<10)
+	for range jobs {
+		h.submit(t, `{"spec":{"container":{"image":"alpine","command":["`+large+`"],"args":["`+large+`"]}}}`)
+	}
+	for range jobs {
+		first.receive()
+	}
+	stream, err := first.sessions.Connect(first.ctx, grpc.MaxCallRecvMsgSize(16<<20)) // as node agents do
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_Hello{Hello: &orchionv1.Hello{}}}
+	if err := stream.Send(hello); err != nil {
+		t.Fatal(err)
+	}
+	m, err := stream.Recv()
+	if err != nil || len(m.GetAssignments().GetJobs()) != jobs {
+		t.Errorf("the full set has %d jobs, %v; want %d", len(m.GetAssignments().GetJobs()), err, jobs)
 	}
 }
 

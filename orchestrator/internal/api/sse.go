@@ -108,6 +108,10 @@ func (h *eventStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, fault.BadField("lastEventId", "has %d characters; at most %d are allowed", len(after), maxEventID))
 		return
 	}
+	if r.Method == http.MethodHead {
+		streamHeaders(w, "text/event-stream")
+		return
+	}
 	ctx, cancel := h.until(r.Context())
 	defer cancel()
 	subscription := h.cfg.Events.Subscribe(after)

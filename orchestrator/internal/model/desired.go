@@ -23,6 +23,9 @@ func (m *Manager) Create(ctx context.Context, wanted Deployment) (Deployment, er
 	if wanted.Name == "" {
 		wanted.Name = NameOf(wanted.Spec.Model)
 	}
+	if wanted.Name == "" && wanted.Spec.Model != "" {
+		return Deployment{}, fault.BadField("name", "is empty, and none can be made from the model's; give one of a-z 0-9 -")
+	}
 	if !validName(wanted.Name) {
 		return Deployment{}, fault.BadField("name",
 			"%q is not 1 to %d lower-case letters, digits and hyphens, beginning with a letter or digit", wanted.Name, MaxNameLength)

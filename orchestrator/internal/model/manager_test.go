@@ -97,7 +97,7 @@ func TestCreateErrors(t *testing.T) {
 			want             string
 		}{
 			{"name", "Big", func(*model.Spec) {}, fault.Invalid, `name: "Big" is not 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit`},
-			{"no name to be made", "", func(s *model.Spec) { s.Model = "::" }, fault.Invalid, `name: "" is not 1 to 63`},
+			{"no name to be made", "", func(s *model.Spec) { s.Model = "::" }, fault.Invalid, "name: is empty, and none can be made from the model's"},
 			{"model", "x", func(s *model.Spec) { s.Model = "" }, fault.Invalid, "spec.model: is empty; name a model as its engine does"},
 			{"engine", "x", func(s *model.Spec) { s.Engine = 9 }, fault.Invalid, "spec.engine: is not an engine; use ollama, vllm or external"},
 			{"replicas", "x", func(s *model.Spec) { s.Replicas = 65 }, fault.Invalid, "spec.replicas: is 65; 0 to 64 are allowed"},
