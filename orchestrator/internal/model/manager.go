@@ -110,7 +110,7 @@ type Manager struct {
 	startedAt   time.Time
 	deployments map[string]*deployment
 	replicas    map[string]*replica
-	seen        map[string]bool       // nodes that were active since Start
+	seen        map[string]bool       // nodes that were active within StartGrace
 	adopted     map[string]*node.Node // active nodes with engines of their own
 	changes     *scheduler.Changes
 	gained      map[string]struct{} // scratch space for changes

@@ -228,6 +228,38 @@ func TestStoppingIsNotWaitedForForEver(t *testing.T) {
 	})
 }
 
+// TestForgettingWaitsForTheStore has the store fail while replicas are to be
+// forgotten: it is asked again now and then, and not without a pause.
+func TestForgettingWaitsForTheStore(t *testing.T) {
+	for name, gone := range map[string]func(*rig){
+		"its node does not say that it is gone": func(*rig) { time.Sleep(2 * time.Minute) },
+		"its node is gone":                      func(r *rig) { r.offline("a") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.node("a")
+				r.create("d")
+				if err := r.m.Delete(t.Context(), "d"); err != nil {
+					t.Fatal(err)
+				}
+				r.store.failing.Store(true)
+				gone(r)
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				if tries := r.store.deletes.Load(); tries < 5 || tries > 25 {
+					t.Errorf("the store was asked %d times in ten seconds", tries)
+				}
+				r.store.failing.Store(false)
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if got := r.m.List(); len(got) != 0 {
+					t.Errorf("still there: %+v", got)
+				}
+			})
+		})
+	}
+}
+
 func TestMemoryIsShared(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.node("a")

@@ -38,7 +38,9 @@ func (m *Manager) nodeChanged(prev, next *node.Node) {
 		}
 		return
 	}
-	m.seen[next.ID] = true
+	if time.Since(m.startedAt) < m.cfg.StartGrace { // later nobody asks
+		m.seen[next.ID] = true
+	}
 	if _, had := m.adopted[next.ID]; had || len(next.Capabilities.Engines) > 0 {
 		m.rerouted = true
 	}

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -184,9 +183,12 @@ func (m *Manager) clearStopped(d *deployment, now time.Time, wake *wakeup) {
 			m.forget(r, "its node is gone")
 		case !now.Before(r.stopBy):
 			m.forget(r, "its node did not say in time that it is gone")
+		default:
+			wake.at(r.stopBy)
+			continue
 		}
-		if m.replicas[r.ID] == r {
-			wake.at(cmp.Or(r.stopBy, now.Add(storeRetry)))
+		if m.replicas[r.ID] == r { // the store failed
+			wake.at(now.Add(storeRetry))
 		}
 	}
 }

@@ -267,6 +267,7 @@ func (r *rig) routes(name string) string {
 type faultyStore struct {
 	*memory.Store
 	failing atomic.Bool
+	deletes atomic.Int64 // of replicas, asked for while failing
 }
 
 func (s *faultyStore) fail() error {
@@ -290,8 +291,14 @@ func (s *faultyStore) PutReplica(ctx context.Context, p model.Replica) error {
 	return s.Store.PutReplica(ctx, p)
 }
 
+// maxFailedDeletes ends a storm of tries, in which a bubble's time stands still.
+const maxFailedDeletes = 1000
+
 func (s *faultyStore) DeleteReplica(ctx context.Context, id string) error {
 	if err := s.fail(); err != nil {
+		if s.deletes.Add(1) == maxFailedDeletes {
+			s.failing.Store(false)
+		}
 		return err
 	}
 	return s.Store.DeleteReplica(ctx, id)
