@@ -100,7 +100,7 @@ func (m *thisMachine) hasRuntime(ctx context.Context) bool {
 
 func closeAll(drivers []*docker.Driver) {
 	for _, d := range drivers {
-		d.Close() //nolint:errcheck // only idle connections
+		d.Close()
 	}
 }
 

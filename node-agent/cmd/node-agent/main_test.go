@@ -39,7 +39,7 @@ func TestIsUsage(t *testing.T) {
 		{"unknown flag", []string{"--port", "1"}, "unknown flag: --port"},
 		{"bad value", []string{"--max-jobs", "-1"}, "--max-jobs is -1; it must be between 0 and 10000"},
 		{"an argument", []string{"capabilities", "all"}, `node-agent capabilities takes no arguments, but was given "all"`},
-		{"unknown command", []string{"capabilites"}, `node-agent takes no arguments, but was given "capabilites"`},
+		{"unknown command", []string{"join"}, `node-agent takes no arguments, but was given "join"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := newCommand(func(name string) (string, bool) {

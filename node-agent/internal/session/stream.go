@@ -105,11 +105,11 @@ func (s *Stream) Run(ctx context.Context, w Worker) error {
 		s.setLeaseTTL(ttl)
 		began := time.Now()
 		err = s.connect(ctx, w)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if superseded(err) {
+		switch {
+		case superseded(err):
 			return ErrSuperseded
+		case ctx.Err() != nil:
+			return ignoreEnd(ctx, err)
 		}
 		s.ended(err)
 		if time.Since(began) >= settled {

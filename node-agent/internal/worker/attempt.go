@@ -13,15 +13,15 @@ import (
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
-// stopRequest is the cause of a work context that ended: why the job is to be stopped, and
+// stopError is the cause of a work context that ended because the job is to be stopped:
 // what is then said of it.
-type stopRequest struct {
+type stopError struct {
 	state  orchionv1.AttemptState
 	reason string // empty: the orchestrator knows it
 	grace  time.Duration
 }
 
-func (s *stopRequest) Error() string { return "the job is to be stopped: " + s.reason }
+func (s *stopError) Error() string { return "the job is to be stopped: " + s.reason }
 
 // outcome is how an attempt ended.
 type outcome struct {
@@ -166,7 +166,7 @@ func (a *attempt) release(cause error) bool {
 }
 
 // halt asks for the job to be stopped; the first request counts.
-func (a *attempt) halt(request *stopRequest) { a.endWork(request) }
+func (a *attempt) halt(request *stopError) { a.endWork(request) }
 
 func (a *attempt) acknowledge() {
 	a.mu.Lock()
@@ -225,7 +225,7 @@ func (a *attempt) running(startedAt time.Time) {
 	a.started = true
 	if limit := a.assignment.GetSpec().GetTimeout().AsDuration(); limit > 0 {
 		a.timeout = time.AfterFunc(time.Until(startedAt.Add(limit)), func() {
-			a.halt(&stopRequest{
+			a.halt(&stopError{
 				state:  orchionv1.AttemptState_ATTEMPT_STATE_FAILED,
 				reason: fmt.Sprintf("timed out after %s", limit),
 				grace:  a.w.cfg.StopGrace,

@@ -256,7 +256,7 @@ func (a *attempt) awaitExit() (driver.Exit, error) {
 	if err == nil || a.work.Err() == nil {
 		return exit, err
 	}
-	var request *stopRequest
+	var request *stopError
 	if !errors.As(context.Cause(a.work), &request) {
 		return driver.Exit{}, err
 	}
@@ -310,7 +310,7 @@ func (a *attempt) cleanUpWithin(ctx context.Context, what string, f func(context
 		if err == nil || ctx.Err() != nil || driver.CodeOf(err) == driver.CodeNotFound {
 			return
 		}
-		a.w.cfg.Logger.Warn("cannot "+what, "job", a.key.jobID, "attempt", a.key.attempt, "error", err)
+		a.w.cfg.Logger.Warn("cleaning up after an attempt failed", "action", what, "job", a.key.jobID, "attempt", a.key.attempt, "error", err)
 		if !temporary(err) || !pause(ctx, wait) {
 			return
 		}

@@ -137,7 +137,7 @@ func TestTakesOverAfterARestart(t *testing.T) {
 				b.assign(job)
 				b.live(5 * time.Second)
 				began := b.far.last("a").GetStartedAt().AsTime()
-				b.Worker.Stop()
+				b.Stop()
 				time.Sleep(c.away)
 				b.far.attempts = nil
 				b.restart()

@@ -66,10 +66,12 @@ func (l *logPush) read(ctx context.Context, emit func(session.Line) error) error
 
 func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) error) error {
 	engine, id := l.a.w.cfg.Driver, l.containerID
-	l.tail = tail{}
 	position := int64(0)
 	pass := func(follow bool) error {
 		return engine.Logs(ctx, id, driver.LogOptions{Follow: follow, Skip: position}, func(e driver.LogEntry) error {
+			if position == 0 {
+				l.tail = tail{} // of an earlier reading
+			}
 			position = e.Index
 			if e.Stream == driver.Stdout {
 				l.tail.add(e.Text, e.Partial)

@@ -12,7 +12,7 @@ import (
 
 // asStopped gives the outcome of a job that was asked to stop; false when it was not.
 func (a *attempt) asStopped() (outcome, bool) {
-	var request *stopRequest
+	var request *stopError
 	if !errors.As(context.Cause(a.work), &request) {
 		return outcome{}, false
 	}

@@ -371,7 +371,7 @@ func (w *Worker) CancelAttempt(c *orchionv1.CancelAttempt) {
 		grace = max(c.GetGrace().AsDuration(), 0)
 	}
 	// The orchestrator knows why. What it is told is how the job took it.
-	a.halt(&stopRequest{state: orchionv1.AttemptState_ATTEMPT_STATE_CANCELLED, grace: grace})
+	a.halt(&stopError{state: orchionv1.AttemptState_ATTEMPT_STATE_CANCELLED, grace: grace})
 }
 
 // LeasesRenewed implements [session.Worker].

@@ -125,6 +125,13 @@ func programs() map[string]fake.Program {
 			fmt.Fprintln(p.Stdout(), "end")
 			return code
 		},
+		"/printenv": func(p *fake.Process) int {
+			for _, name := range p.Args() {
+				fmt.Fprintf(p.Stdout(), "%s=%s\n", name, p.Getenv(name))
+			}
+			fmt.Fprintf(p.Stdout(), "network=%s\n", p.Spec().Network)
+			return 0
+		},
 		"/stubborn": func(p *fake.Process) int { <-p.Context().Done(); return 0 },
 		"/greedy":   func(p *fake.Process) int { p.Allocate(1 << 30); <-p.Context().Done(); return 0 },
 	}
@@ -135,6 +142,7 @@ func newBed(t *testing.T, change func(*Config)) *bed {
 	engine := fake.New(fake.Options{Programs: programs()})
 	engine.AddImage("work:1", fake.Image{Entrypoint: []string{"/work"}})
 	engine.AddImage("stubborn:1", fake.Image{Entrypoint: []string{"/stubborn"}})
+	engine.AddImage("printenv:1", fake.Image{Entrypoint: []string{"/printenv"}})
 	engine.AddImage("greedy:1", fake.Image{Entrypoint: []string{"/greedy"}})
 	b := &bed{t: t, engine: engine, far: &orchestrator{logs: map[string][]session.Line{}}}
 	b.cfg = Config{NodeID: "node-1", Driver: engine, Report: b.far, Logs: b.far, MaxContainers: 8, Logger: slog.New(slog.DiscardHandler)}
@@ -149,17 +157,17 @@ func newBed(t *testing.T, change func(*Config)) *bed {
 func (b *bed) restart() {
 	b.t.Helper()
 	if b.Worker != nil {
-		b.Worker.Stop()
+		b.Stop()
 	}
 	b.Worker = New(b.cfg)
-	if err := b.Worker.Start(b.t.Context()); err != nil {
+	if err := b.Start(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
 func (b *bed) close() {
-	b.Worker.Stop()
-	b.Worker.Stop() // may be called twice
+	b.Stop()
+	b.Stop() // may be called twice
 	if err := b.engine.Close(); err != nil {
 		b.t.Error(err)
 	}
