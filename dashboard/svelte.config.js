@@ -23,6 +23,9 @@ const config = {
 				'form-action': ['none']
 			}
 		},
+		// One script: a chunk that is fetched later may be cut off, as when a container on this very
+		// machine adds a network interface and the browser drops what is under way.
+		output: { bundleStrategy: 'single' },
 		version: { pollInterval: 0 }
 	}
 };

@@ -3,6 +3,7 @@ import { MAX_PAGE_SIZE, OrchionApi } from '../api/client';
 import { isAbort, messageOf } from '../api/error';
 import { ServerClock } from './clock';
 import { applyEvents, Changes, emptyCluster, mergeJobs, replaceAll, type Cluster } from './cluster';
+import { nodeNames } from '../nodes/view';
 import { EventStream, type Connection } from './stream';
 
 /** Jobs that are read at first; more come page by page. */
@@ -36,6 +37,7 @@ export class Live {
 	/** There were more jobs under way than one page takes, so their count is a lower bound. */
 	moreActiveJobs = $state(false);
 
+	private readonly names = $derived(nodeNames(this.cluster.nodes.values()));
 	private readonly stream: EventStream;
 	private readonly clock = new ServerClock();
 	private readonly changes = new Changes();
@@ -57,6 +59,11 @@ export class Live {
 			onReset: () => void this.list(),
 			onEvent: (event) => this.receive(event)
 		});
+	}
+
+	/** What people call a node; its id when it is not known. */
+	nodeName(id: string | undefined): string {
+		return this.names.get(id ?? '') ?? id ?? '';
 	}
 
 	start(): void {

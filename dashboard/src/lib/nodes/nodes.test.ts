@@ -1,7 +1,7 @@
 import type { Node } from '@orchion/api';
 import { expect, it } from 'vitest';
 import { fleetTotals } from './totals';
-import { gpuLoads, matchesNode, sortNodes } from './view';
+import { gpuLoads, matchesNode, nodeNames, sortNodes } from './view';
 
 const node = (id: string, change: Partial<Node> = {}): Node => ({
 	id,
@@ -68,4 +68,19 @@ it('sorts names with numbers as people do, and loads with those gone last', () =
 	expect(sortNodes(nodes, 'name').map(({ id }) => id)).toEqual(['n1', 'n2', 'n10']);
 	expect(sortNodes(nodes, 'cpu').map(({ id }) => id)).toEqual(['n2', 'n10', 'n1']);
 	expect(sortNodes(nodes, 'state').map(({ id }) => id)).toEqual(['n2', 'n10', 'n1']);
+});
+
+it('nodes that share a hostname are told apart by their ids', () => {
+	const names = nodeNames([
+		node('a', { hostname: 'vm' }),
+		node('b', { hostname: 'vm' }),
+		node('c', { hostname: 'attic' }),
+		node('d', { hostname: '' })
+	]);
+	expect([...names]).toEqual([
+		['a', 'vm · a'],
+		['b', 'vm · b'],
+		['c', 'attic'],
+		['d', 'd']
+	]);
 });

@@ -14,6 +14,20 @@ export function nodeName(node: Node): string {
 	return node.hostname || node.id || '';
 }
 
+/** What people call each node, by id: where several share a hostname, with the id beside it. */
+export function nodeNames(nodes: Iterable<Node>): Map<string, string> {
+	const all = [...nodes];
+	const times = new Map<string, number>();
+	for (const node of all) times.set(nodeName(node), (times.get(nodeName(node)) ?? 0) + 1);
+	return new Map(
+		all.map((node) => {
+			const name = nodeName(node);
+			const shared = (times.get(name) ?? 0) > 1 && name !== node.id;
+			return [node.id ?? '', shared ? `${name} · ${node.id}` : name];
+		})
+	);
+}
+
 export function memoryPercent(node: Node): number | undefined {
 	const total = toNumber(node.capabilities?.memory?.totalBytes);
 	return total > 0 && node.usage ? percentOf(node.usage.memoryUsedBytes, total) : undefined;
