@@ -260,6 +260,26 @@ func TestForgettingWaitsForTheStore(t *testing.T) {
 	}
 }
 
+// TestRemovingIsTriedAgain has the store fail when a replica becomes too much,
+// and nothing else happen that would have the manager look again.
+func TestRemovingIsTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.node("a")
+		r.create("d")
+		r.ready("d", "a")
+		r.node("b")
+		r.offline("a")
+		r.want("d", "pending: a pending, b pending")
+		r.store.failing.Store(true)
+		r.ready("d", "b")
+		r.want("d", "ready: a pending, b ready")
+		time.Sleep(time.Minute)
+		r.store.failing.Store(false)
+		time.Sleep(2 * time.Second)
+		r.want("d", "ready: b ready")
+	})
+}
+
 func TestMemoryIsShared(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.node("a")

@@ -98,6 +98,7 @@ func (m *Manager) remove(d *deployment, r *replica, now time.Time) bool {
 	going.Remove = true
 	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutReplica(ctx, going) }); err != nil {
 		m.cfg.Logger.Error("replica could not be removed", "replica", r.ID, "error", err)
+		m.unremoved = true
 		return false
 	}
 	r.Remove = true

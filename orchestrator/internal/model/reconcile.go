@@ -98,6 +98,10 @@ func (m *Manager) reconcile(now time.Time) (next time.Time) {
 	} else if m.rescan || wake.unplaced {
 		wake.at(m.scanned.Add(scanPause))
 	}
+	if m.unremoved {
+		m.unremoved = false
+		wake.at(now.Add(storeRetry))
+	}
 	if grace := m.startedAt.Add(m.cfg.StartGrace); now.Before(grace) && len(m.replicas) > 0 {
 		wake.at(grace)
 	}
@@ -207,7 +211,6 @@ func (m *Manager) retryFailed(d *deployment, now time.Time, wake *wakeup) {
 			continue
 		}
 		if !m.remove(d, r, now) {
-			wake.at(now.Add(storeRetry))
 			continue
 		}
 		next := m.add(d)
