@@ -11,8 +11,13 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/store"
 )
 
-// maxLive bounds liveJobs.
-const maxLive = 8192
+const (
+	// maxLive bounds how many liveJobs are kept.
+	maxLive = 8192
+	// maxLiveBytes is the size of a spec from which on its job is read again
+	// rather than kept.
+	maxLiveBytes = 16 << 10
+)
 
 const (
 	// insertJob takes the values of insertion.
@@ -28,12 +33,12 @@ const (
 
 // liveJobs are jobs that have not ended, as the open transaction sees them. The
 // writer is the only one that changes jobs, so what it wrote last need not be
-// read again for the next transition. Ended jobs and, past maxLive, any are
-// left out; a rollback empties it.
+// read again for the next transition. Ended jobs, those with much in them and,
+// past maxLive, any are left out; a rollback empties it.
 type liveJobs map[string]record
 
 func (l liveJobs) keep(r record) {
-	if r.job.State.Ended() {
+	if r.job.State.Ended() || isLarge(&r.job.Spec) {
 		delete(l, r.job.ID)
 		return
 	}
@@ -44,6 +49,28 @@ func (l liveJobs) keep(r record) {
 		}
 	}
 	l[r.job.ID] = r
+}
+
+// isLarge says whether so much is in a spec that thousands of them should not
+// be kept in memory.
+func isLarge(s *job.Spec) bool {
+	size := 0
+	if c := s.Container; c != nil {
+		for _, list := range [][]string{c.Command, c.Args, c.Models} {
+			for _, text := range list {
+				size += len(text)
+			}
+		}
+		for name, value := range c.Env {
+			size += len(name) + len(value)
+		}
+	}
+	if c := s.Chat; c != nil {
+		for _, m := range c.Messages {
+			size += len(m.Content)
+		}
+	}
+	return size >= maxLiveBytes
 }
 
 // load reads a job for changing it.

@@ -287,6 +287,19 @@ func TestForgottenLiveJobs(t *testing.T) {
 	if len(live) != maxLive {
 		t.Errorf("%d live jobs are remembered, want %d", len(live), maxLive)
 	}
+	// Large ones would make so many a lot of memory.
+	half := strings.Repeat("x", maxLiveBytes/2)
+	for name, spec := range map[string]job.Spec{
+		"arguments": {Container: &job.Container{Image: "x", Command: []string{half}, Args: []string{half}}},
+		"env":       {Container: &job.Container{Image: "x", Env: map[string]string{"A": half, "B": half}}},
+		"chat":      {Chat: &job.Chat{Messages: []job.Message{{Content: half}, {Content: half}}}},
+	} {
+		fresh := liveJobs{}
+		fresh.keep(record{job: job.Job{ID: name, State: job.Queued, Spec: spec}})
+		if len(fresh) != 0 {
+			t.Errorf("a job with large %s is remembered", name)
+		}
+	}
 	live.keep(record{job: job.Job{ID: fmt.Sprint(maxLive + 9), State: job.Failed}})
 	if len(live) != maxLive-1 {
 		t.Errorf("an ended job is remembered")
