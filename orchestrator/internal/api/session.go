@@ -47,6 +47,11 @@ func (s *sessions) Connect(stream connectStream) error {
 			s.cfg.Tunnels.SessionLost(nodeID)
 		}
 	}()
+	// A node that went offline, or was taken over, before its stream was
+	// attached was not disconnected with that.
+	if _, err := s.cfg.sendingNode(ctx); err != nil {
+		return err
+	}
 	set, err := s.adopt(ctx, nodeID, held)
 	if err != nil {
 		return err
