@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/node"
@@ -123,8 +124,16 @@ func hasRuntime(w *Work, c *Candidate) bool {
 }
 
 func servesModel(w *Work, c *Candidate) bool {
-	return w.AdoptedModel == "" || slices.ContainsFunc(c.Node.Capabilities.Engines, func(e node.LocalEngine) bool {
-		return slices.Contains(e.Models, w.AdoptedModel)
+	if w.AdoptedModel == "" {
+		return true
+	}
+	// Ollama lists the tag that a name without one implies.
+	tagged := w.AdoptedModel
+	if !strings.Contains(tagged, ":") {
+		tagged += ":latest"
+	}
+	return slices.ContainsFunc(c.Node.Capabilities.Engines, func(e node.LocalEngine) bool {
+		return slices.Contains(e.Models, w.AdoptedModel) || slices.Contains(e.Models, tagged)
 	})
 }
 

@@ -51,6 +51,9 @@ func TestExplainReasons(t *testing.T) {
 		{name: "avoided", work: Work{Avoid: map[string]string{"ws-1": "already runs a replica"}}, candidate: connected(workstation()),
 			want: []string{"already runs a replica"}},
 		{name: "model adopted", work: Work{AdoptedModel: "qwen3:0.6b"}, candidate: connected(workstation())},
+		{name: "model adopted under its implied tag", work: Work{AdoptedModel: "gemma"}, candidate: with(func(c *Candidate) {
+			c.Node.Capabilities.Engines = []node.LocalEngine{{Name: "ollama", Endpoint: "http://127.0.0.1:11434", Models: []string{"gemma:latest"}}}
+		})},
 		{name: "model not adopted", work: Work{AdoptedModel: "llama"}, candidate: connected(workstation()),
 			want: []string{"none of its running engines lists the model llama; they are ollama at http://127.0.0.1:11434"}},
 		{name: "no engine", work: Work{AdoptedModel: "llama"}, candidate: with(func(c *Candidate) { c.Node.Capabilities.Engines = nil }),
