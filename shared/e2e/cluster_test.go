@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -105,15 +106,21 @@ func (c *cluster) addAgent(name string, e *engine.Engine, flags ...string) *agen
 	a := &agentProgram{id: id, engine: e}
 	env := []string{"DOCKER_HOST=" + e.Host}
 	args := append([]string{
-		"--orchestrator", c.grpc, "--node-id", id, "--data-dir", filepath.Join(c.dir, name), "--heartbeat-interval", "1s", "--adopt", "none",
+		"--orchestrator", c.grpc, "--node-id", id, "--data-dir", filepath.Join(c.dir, name), "--heartbeat-interval", "1s",
 	}, flags...)
+	if !slices.Contains(flags, "--adopt") {
+		args = append(args, "--adopt", "none")
+	}
 	a.start = func() *program { return start(c.t, "node-agent", env, args...) }
 	a.program = a.start()
 	c.agents[name] = a
 	c.t.Cleanup(func() {
 		a.stop()
-		if err := e.RemoveContainers(context.Background(), "orchion.node="+id); err != nil {
-			c.t.Errorf("cleaning up: %v", err)
+		// The jobs first: they live in the network of their forwarders.
+		for _, label := range []string{"orchion.node=", "orchion.link.node="} {
+			if err := e.RemoveContainers(context.Background(), label+id); err != nil {
+				c.t.Errorf("cleaning up: %v", err)
+			}
 		}
 	})
 	c.eventually("node "+id+" is online with a runtime", func() error {
