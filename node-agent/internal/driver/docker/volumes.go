@@ -52,8 +52,26 @@ func (d *Driver) ListVolumes(ctx context.Context, labels map[string]string) ([]d
 	}
 	list := make([]driver.Volume, 0, len(found.Volumes))
 	for _, v := range found.Volumes {
+		// Podman 4 answers the volumes that have any of the labels, not all.
+		if !hasLabels(v.Labels, labels) {
+			continue
+		}
 		list = append(list, driver.Volume{Name: v.Name, Labels: v.Labels})
 	}
 	slices.SortFunc(list, func(a, b driver.Volume) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// hasLabels says whether a thing is ours and carries all the labels wanted, as labelFilter
+// asks the engine.
+func hasLabels(have, want map[string]string) bool {
+	if have[driver.LabelManaged] != "true" {
+		return false
+	}
+	for key, value := range want {
+		if got, ok := have[key]; !ok || value != "" && got != value {
+			return false
+		}
+	}
+	return true
 }

@@ -20,6 +20,16 @@ func (s *suite) testVolumes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Another's volume, which shares one label of the two that are asked for.
+	stranger := s.name("stranger")
+	if err := s.Driver.CreateVolume(ctx, stranger, map[string]string{testLabel: "other-" + s.run, "orchion.kind": "models"}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Driver.RemoveVolume(ctx, stranger); err != nil {
+			t.Errorf("RemoveVolume: %v", err)
+		}
+	}()
 	list, err := s.Driver.ListVolumes(ctx, map[string]string{testLabel: s.run, "orchion.kind": "models"})
 	if err != nil || len(list) != 1 || list[0].Name != name || list[0].Labels[driver.LabelManaged] != "true" {
 		t.Errorf("ListVolumes = %v, %v", list, err)
