@@ -2,13 +2,12 @@ package orchestrator
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
+	"github.com/orchion/orchion/shared/settings"
 	"github.com/orchion/orchion/shared/version"
 )
 
@@ -20,36 +19,8 @@ const SettingsFile = "orchestrator.yaml"
 // the orchestrator that runs.
 const runFile = "orchestrator.json"
 
-// DefaultDataDir is the folder for data of this user's orchestrator:
-// $XDG_DATA_HOME/orchion/orchestrator (by default below ~/.local/share) on
-// Linux and other Unix systems, ~/Library/Application Support/... on macOS,
-// %LocalAppData%\... on Windows.
-func DefaultDataDir() (string, error) {
-	base, err := dataHome()
-	if err != nil {
-		return "", fmt.Errorf("find the folder for user data; name one with --data-dir: %w", err)
-	}
-	return filepath.Join(base, "orchion", "orchestrator"), nil
-}
-
-func dataHome() (string, error) {
-	switch runtime.GOOS {
-	case "windows":
-		if dir := os.Getenv("LocalAppData"); dir != "" {
-			return dir, nil
-		}
-		return "", errors.New("the variable LocalAppData is not set")
-	case "darwin":
-		home, err := os.UserHomeDir()
-		return filepath.Join(home, "Library", "Application Support"), err
-	default:
-		if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-			return dir, nil
-		}
-		home, err := os.UserHomeDir()
-		return filepath.Join(home, ".local", "share"), err
-	}
-}
+// DefaultDataDir is the usual data directory; see settings.DefaultDataDir.
+func DefaultDataDir() (string, error) { return settings.DefaultDataDir("orchestrator") }
 
 // running is the content of runFile.
 type running struct {

@@ -1,21 +1,20 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/orchion/orchion/shared/settings"
 )
 
 // SettingsFile is the name of the settings file that is looked for in the data directory.
@@ -199,35 +198,8 @@ func orchestratorAddress(address string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// DefaultDataDir is the folder for data of this user's node agent:
-// $XDG_DATA_HOME/orchion/node-agent (by default below ~/.local/share) on Linux and other
-// Unix systems, ~/Library/Application Support/... on macOS, %LocalAppData%\... on Windows.
-func DefaultDataDir() (string, error) {
-	base, err := dataHome()
-	if err != nil {
-		return "", fmt.Errorf("find the folder for user data; name one with --data-dir: %w", err)
-	}
-	return filepath.Join(base, "orchion", "node-agent"), nil
-}
-
-func dataHome() (string, error) {
-	switch runtime.GOOS {
-	case "windows":
-		if dir := os.Getenv("LocalAppData"); dir != "" {
-			return dir, nil
-		}
-		return "", errors.New("the variable LocalAppData is not set")
-	case "darwin":
-		home, err := os.UserHomeDir()
-		return filepath.Join(home, "Library", "Application Support"), err
-	default:
-		if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-			return dir, nil
-		}
-		home, err := os.UserHomeDir()
-		return filepath.Join(home, ".local", "share"), err
-	}
-}
+// DefaultDataDir is the usual data directory; see settings.DefaultDataDir.
+func DefaultDataDir() (string, error) { return settings.DefaultDataDir("node-agent") }
 
 // hostname is the machine's name, in the characters that are allowed in one.
 func hostname() string {
