@@ -223,7 +223,8 @@ func (a *attempt) preparing(format string, args ...any) {
 func (a *attempt) running(startedAt time.Time) {
 	a.mu.Lock()
 	a.started = true
-	if limit := a.assignment.GetSpec().GetTimeout().AsDuration(); limit > 0 {
+	// A container that was found ended was in time, however late it is now.
+	if limit := a.assignment.GetSpec().GetTimeout().AsDuration(); limit > 0 && !a.ended {
 		a.timeout = time.AfterFunc(time.Until(startedAt.Add(limit)), func() {
 			a.halt(&stopError{
 				state:  orchionv1.AttemptState_ATTEMPT_STATE_FAILED,

@@ -31,12 +31,17 @@ func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
 	defer release()
 	startedAt := a.startedAt().AsTime()
 	if a.adopted {
-		err = a.relink(spec.GetContainer())
-	} else {
-		startedAt, err = a.startContainer(spec)
-	}
-	if err != nil {
+		a.relink(spec.GetContainer())
+	} else if startedAt, err = a.startContainer(spec); err != nil {
+		if a.containerID != "" && a.hold.Err() == nil {
+			// The engine may have started it all the same, and the lease of an attempt that
+			// has ended stops nothing.
+			a.removeContainer(0)
+		}
 		return a.notStarted(err)
+	}
+	if a.hold.Err() != nil {
+		return outcome{}
 	}
 	a.running(startedAt)
 
@@ -227,18 +232,17 @@ func (a *attempt) openLink(container *orchionv1.ContainerSpec) error {
 
 // relink takes over the link of a container that runs already. Without one the job goes
 // on: its calls fail, and it may have made all of them.
-func (a *attempt) relink(container *orchionv1.ContainerSpec) error {
+func (a *attempt) relink(container *orchionv1.ContainerSpec) {
 	a.mu.Lock()
 	ended := a.ended
 	a.mu.Unlock()
 	if ended {
-		return nil
+		return
 	}
-	if err := a.openLink(container); err != nil {
+	if err := a.openLink(container); err != nil && a.work.Err() == nil {
 		a.w.cfg.Logger.Warn("a job that goes on after a restart of the agent has lost its way to the gateway",
 			"job", a.key.jobID, "attempt", a.key.attempt, "error", err)
 	}
-	return a.work.Err()
 }
 
 // closeLink removes the link, if there is one.
