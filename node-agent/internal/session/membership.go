@@ -18,6 +18,9 @@ import (
 const (
 	// callTimeout bounds one registration or heartbeat.
 	callTimeout = 10 * time.Second
+	// usageTimeout bounds measuring the utilisation before a heartbeat: with a wedged driver
+	// the meters of GPUs hang, and the heart must beat without them.
+	usageTimeout = 2 * time.Second
 	// retryLimit is the longest pause between tries to reach the orchestrator.
 	retryLimit = 3 * time.Second
 	// Bounds on the period that the orchestrator dictates, against one that is broken.
@@ -239,10 +242,13 @@ func (m *Membership) sleep(ctx context.Context, d time.Duration) (again bool, er
 }
 
 func (m *Membership) beatOnce(ctx context.Context) (time.Duration, error) {
+	measuring, measured := context.WithTimeout(ctx, usageTimeout)
+	usage := m.cfg.Usage(measuring)
+	measured()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	answer, err := m.cfg.Client.Heartbeat(ctx, &orchionv1.HeartbeatRequest{
-		NodeId: m.cfg.NodeID, InstanceId: m.cfg.InstanceID, Usage: m.cfg.Usage(ctx),
+		NodeId: m.cfg.NodeID, InstanceId: m.cfg.InstanceID, Usage: usage,
 	})
 	if err != nil {
 		return 0, err

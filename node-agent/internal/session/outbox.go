@@ -32,6 +32,8 @@ type outbox struct {
 	refused  []*orchionv1.TunnelRefused
 	engines  *orchionv1.EnginesChanged
 	renew    bool
+	// lastEngines is what was said of the engines last, whether or not it arrived.
+	lastEngines *orchionv1.EnginesChanged
 }
 
 func newOutbox() *outbox {
@@ -41,14 +43,19 @@ func newOutbox() *outbox {
 }
 
 // reset forgets all but the engines: a new stream begins with a hello that says where
-// everything else stands. Engines that were found while the node was being registered are
-// neither in that registration nor in the hello.
+// everything else stands. Engines are not in the hello, and those said last may have been
+// lost with the stream, which need not cost the node its registration.
 func (o *outbox) reset() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.attempts = map[attemptKey]*orchionv1.AttemptStatus{}
 	o.replicas = map[string]*orchionv1.ReplicaStatus{}
 	o.refused, o.renew = nil, false
+	o.engines = o.lastEngines
+	again := o.engines != nil
+	o.mu.Unlock()
+	if again {
+		o.add(func() {})
+	}
 }
 
 func (o *outbox) add(change func()) {
@@ -70,7 +77,7 @@ func (o *outbox) putReplica(s *orchionv1.ReplicaStatus) {
 }
 
 func (o *outbox) putEngines(e *orchionv1.EnginesChanged) {
-	o.add(func() { o.engines = e })
+	o.add(func() { o.engines, o.lastEngines = e, e })
 }
 
 func (o *outbox) putRefusal(r *orchionv1.TunnelRefused) {

@@ -210,6 +210,27 @@ func TestBeatsAtTheDictatedPeriod(t *testing.T) {
 	})
 }
 
+// A meter that hangs, as nvidia-smi does with a wedged driver, must not cost the node its
+// heartbeat.
+func TestBeatsWithAMeterThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far := fakeorchestrator.New()
+		far.Start()
+		b := newBench(t, far)
+		defer b.close()
+		b.membership.cfg.Usage = func(ctx context.Context) *orchionv1.NodeUsage {
+			<-ctx.Done()
+			return &orchionv1.NodeUsage{RunningJobs: 3}
+		}
+		b.run()
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if got := b.count("Heartbeat"); got < 5 {
+			t.Errorf("%d heartbeats in 30 s, want at least 5", got)
+		}
+	})
+}
+
 func TestRegistersAgainWhenUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		far := fakeorchestrator.New()
@@ -390,6 +411,34 @@ func TestStatusesAreCoalescedAndSaidAgain(t *testing.T) {
 		s = <-far.Streams
 		if got := s.Hello.GetAttempts()[0].GetState(); got != orchionv1.AttemptState_ATTEMPT_STATE_SUCCEEDED {
 			t.Errorf("the new stream says %v, want what was not acknowledged", got)
+		}
+	})
+}
+
+// What was said of the engines on a stream that breaks may not have arrived, and the node
+// does not register again for a broken stream.
+func TestEnginesAreSaidAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far := fakeorchestrator.New()
+		far.Start()
+		b := newBench(t, far)
+		defer b.close()
+		b.run()
+		s := <-far.Streams
+		s.Say(set())
+		b.stream.ReportEngines([]*orchionv1.LocalEngine{{Name: "ollama"}})
+		<-s.Said
+		s.End(status.Error(codes.Unavailable, "the connection was lost"))
+		s = <-far.Streams
+		s.Say(set())
+		synctest.Wait()
+		select {
+		case m := <-s.Said:
+			if got := m.GetEnginesChanged().GetEngines(); len(got) != 1 || got[0].GetName() != "ollama" {
+				t.Errorf("said %v, want the engines", m)
+			}
+		default:
+			t.Error("the new stream does not say the engines")
 		}
 	})
 }

@@ -82,8 +82,8 @@ func (s *Stream) ReportAttempt(st *orchionv1.AttemptStatus) { s.out.putAttempt(s
 // ReportReplica says where a replica stands, soon. The worker must hold the same already.
 func (s *Stream) ReportReplica(st *orchionv1.ReplicaStatus) { s.out.putReplica(st) }
 
-// ReportEngines says which engines the node adopts now. It is not repeated on the next
-// stream: a registration carries the engines.
+// ReportEngines says which engines the node adopts now, and says it again on the next
+// stream: it may have been lost with this one.
 func (s *Stream) ReportEngines(engines []*orchionv1.LocalEngine) {
 	s.out.putEngines(&orchionv1.EnginesChanged{Engines: engines})
 }
