@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
+	"github.com/orchion/orchion/node-agent/internal/session"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
@@ -103,6 +105,53 @@ func TestFailedStartLeavesNothingRunning(t *testing.T) {
 		}
 		for _, c := range b.containers() {
 			t.Errorf("container %s is %s before the acknowledgement, want none", c.Name, c.State)
+		}
+	})
+}
+
+// damagedLogs reads the first line of a log and fails at the next.
+type damagedLogs struct{ driver.Driver }
+
+func (d damagedLogs) Logs(ctx context.Context, id string, opts driver.LogOptions, handle func(driver.LogEntry) error) error {
+	damaged := errors.New("the engine failed while reading the output: invalid character")
+	return d.Driver.Logs(ctx, id, opts, func(e driver.LogEntry) error {
+		if e.Index > 1 {
+			return damaged
+		}
+		return handle(e)
+	})
+}
+
+// pushAgain pushes as session.Logs does: again after each failure.
+type pushAgain struct{ *orchestrator }
+
+func (p pushAgain) Push(ctx context.Context, ref *orchionv1.AttemptRef, source session.LogSource) error {
+	for {
+		if err := p.orchestrator.Push(ctx, ref, source); err == nil || !pause(ctx, time.Second) {
+			return err
+		}
+	}
+}
+
+// A log that the engine cannot read ends; the job must not go on for ever for it.
+func TestDamagedLogDoesNotKeepTheJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, nil)
+		defer b.close()
+		b.cfg.Driver, b.cfg.Logs = damagedLogs{b.engine}, pushAgain{b.far}
+		b.restart()
+		b.assign(container("a", "work:1", "30", "0"))
+		b.live(25 * time.Second)
+		if got := b.far.states("a"); got != "ASSIGNED RUNNING" {
+			t.Errorf("states while it runs = %s", got)
+		}
+		b.live(time.Minute)
+		end := b.far.last("a")
+		if end.GetState() != orchionv1.AttemptState_ATTEMPT_STATE_SUCCEEDED || end.GetOutput() != "begin a 1" {
+			t.Errorf("end = %v, want a success with the output that could be read", end)
+		}
+		if lines := b.far.logs["a"]; !slices.ContainsFunc(lines, func(l session.Line) bool { return l.Text == "begin a 1" }) {
+			t.Errorf("log = %v, want what could be read", lines)
 		}
 	})
 }

@@ -9,6 +9,10 @@ import (
 	"github.com/orchion/orchion/node-agent/internal/session"
 )
 
+// maxUnreadable is how many readings of an ended container's log the engine may refuse in a
+// row, for another reason than being out of reach, before what was read is all there is.
+const maxUnreadable = 10
+
 // maxOutput is how much of the end of a container's standard output becomes the output of
 // its job, in bytes.
 const maxOutput = 4 << 10
@@ -19,8 +23,9 @@ type logPush struct {
 	containerID string
 	done        chan struct{} // closed when the push has returned
 	// Owned by the push until done is closed.
-	tail  tail
-	whole bool // the log was read to its end
+	tail   tail
+	whole  bool // the log was read to its end
+	failed int  // readings in a row that the engine refused
 }
 
 // pushLog begins to push the log of the attempt's container. It ends with the hold at the
@@ -60,8 +65,27 @@ func (l *logPush) read(ctx context.Context, emit func(session.Line) error) error
 		// Somebody removed the container: there will never be more of its log.
 		err = nil
 	}
+	if err != nil && ctx.Err() == nil && l.unreadable(ctx, err) {
+		l.a.w.cfg.Logger.Error("giving up on the rest of an attempt's log, which the container engine cannot read",
+			"job", l.a.key.jobID, "attempt", l.a.key.attempt, "error", err)
+		err = nil
+	}
 	l.whole = err == nil
 	return err
+}
+
+// unreadable says whether the log will never be read any further, such as a damaged file of
+// an engine that was killed: the attempt would otherwise never end.
+func (l *logPush) unreadable(ctx context.Context, err error) bool {
+	if temporary(err) {
+		return false
+	}
+	c, inspectErr := l.a.w.cfg.Driver.Inspect(ctx, l.containerID)
+	if inspectErr != nil || c.State == driver.StateRunning {
+		return false
+	}
+	l.failed++
+	return l.failed >= maxUnreadable
 }
 
 func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) error) error {
