@@ -135,7 +135,7 @@ func (d *Driver) Wait(ctx context.Context, id string) (driver.Exit, error) {
 	}
 	ended, err := d.inspect(ctx, op, id)
 	switch {
-	case driver.CodeOf(err) == driver.CodeNotFound:
+	case driver.CodeOf(err) == driver.CodeNotFound && exit.Error == "":
 		return exit, nil // removed in the meantime; the code is known
 	case err != nil:
 		return driver.Exit{}, err
