@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -121,16 +123,8 @@ func (d *Driver) Wait(ctx context.Context, id string) (driver.Exit, error) {
 			Err: errors.New("the container was never started"), Hint: "start it first",
 		}
 	}
-	// No race with the context here: its end makes the request fail, through failed.
-	results, failed := d.cli.ContainerWait(ctx, c.ID, container.WaitConditionNotRunning)
-	var exit driver.Exit
-	select {
-	case result := <-results:
-		exit.Code = int(result.StatusCode)
-		if result.Error != nil {
-			exit.Error = result.Error.Message
-		}
-	case err := <-failed:
+	exit, err := d.waitOrLook(ctx, c.ID)
+	if err != nil {
 		return driver.Exit{}, d.fail(ctx, op, id, err)
 	}
 	ended, err := d.inspect(ctx, op, id)
@@ -142,6 +136,37 @@ func (d *Driver) Wait(ctx context.Context, id string) (driver.Exit, error) {
 	}
 	ended.Exit.Code = exit.Code
 	return ended.Exit, nil
+}
+
+// waitOrLook waits until the engine says that the container has ended, or a look shows it.
+func (d *Driver) waitOrLook(ctx context.Context, id string) (driver.Exit, error) {
+	asking, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel(nil)
+	var found driver.Exit
+	wg.Go(func() {
+		d.watchEnd(asking, id, new(atomic.Int64), func(exit driver.Exit) {
+			found = exit
+			cancel(errEnded)
+		})
+	})
+	// No race with the context here: its end makes the request fail, through failed.
+	results, failed := d.cli.ContainerWait(asking, id, container.WaitConditionNotRunning)
+	select {
+	case result := <-results:
+		exit := driver.Exit{Code: int(result.StatusCode)}
+		if result.Error != nil {
+			exit.Error = result.Error.Message
+		}
+		return exit, nil
+	case err := <-failed:
+		if errors.Is(context.Cause(asking), errEnded) {
+			wg.Wait()
+			return found, nil
+		}
+		return driver.Exit{}, err
+	}
 }
 
 // Stop implements driver.Containers.

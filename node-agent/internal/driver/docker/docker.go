@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/system"
@@ -30,6 +31,8 @@ type Driver struct {
 	name     string // driver.NameDocker or driver.NamePodman
 	version  string
 	endpoint string
+	// firstLook is the constant, but for tests.
+	firstLook time.Duration
 
 	mu sync.Mutex // guards noInit
 	// noInit is set once the engine was found to lack the program that "init" runs.
@@ -45,7 +48,7 @@ func Open(ctx context.Context, endpoint string) (*Driver, error) {
 }
 
 func open(ctx context.Context, endpoint string, opts ...client.Opt) (*Driver, error) {
-	d := &Driver{name: "container engine", endpoint: endpoint}
+	d := &Driver{name: "container engine", endpoint: endpoint, firstLook: firstLook}
 	if err := checkEndpoint(endpoint); err != nil {
 		return nil, &driver.Error{Code: driver.CodeInvalid, Op: "connect to container engine", Err: err}
 	}

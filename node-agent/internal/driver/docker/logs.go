@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -19,12 +21,23 @@ func (d *Driver) Logs(ctx context.Context, id string, opts driver.LogOptions, ha
 		return err
 	}
 	// A reader that stops early must end the request, too.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	body, err := d.cli.ContainerLogs(ctx, id, container.LogsOptions{
+	reading, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel(nil)
+	var moved atomic.Int64
+	if opts.Follow {
+		wg.Go(func() {
+			d.watchEnd(reading, id, &moved, func(driver.Exit) { cancel(errEnded) })
+		})
+	}
+	body, err := d.cli.ContainerLogs(reading, id, container.LogsOptions{
 		ShowStdout: true, ShowStderr: true, Follow: opts.Follow, Timestamps: true,
 	})
 	if err != nil {
+		if errors.Is(context.Cause(reading), errEnded) {
+			return nil
+		}
 		return d.fail(ctx, op, id, err)
 	}
 	defer body.Close()
@@ -36,8 +49,12 @@ func (d *Driver) Logs(ctx context.Context, id string, opts driver.LogOptions, ha
 			return nil
 		}
 		if err != nil {
+			if errors.Is(context.Cause(reading), errEnded) {
+				return nil
+			}
 			return d.fail(ctx, op, id, err)
 		}
+		moved.Add(1)
 		if entry.Index <= opts.Skip {
 			continue
 		}
