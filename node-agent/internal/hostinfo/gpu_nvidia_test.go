@@ -10,9 +10,10 @@ import (
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
-// The values in these tables are what the named drivers printed on real
-// machines, as their owners reported them in public; the columns are in the
-// order in which nvidiaDetectColumns asks for them.
+// Names, sizes and driver versions are those that owners of such machines have
+// reported in public, put into the order in which nvidiaDetectColumns asks for
+// them; ids such as GPU-a stand in where a report had none, and so does the
+// size of the GeForce 410M. They are not recordings of our own.
 func TestParseNVIDIAGpus(t *testing.T) {
 	for name, test := range map[string]struct {
 		out  string
