@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -122,7 +120,7 @@ func (p *program) agent(cmd *cobra.Command) (*agent.Agent, error) {
 		return nil, err
 	}
 	p.cfg.Runtime = p.flags.runtime.value
-	p.cfg.Logger = newLogger(cmd.ErrOrStderr(), p.flags.logLevel.value, p.flags.logFormat.value)
+	p.cfg.Logger = settings.NewLogger(cmd.ErrOrStderr(), p.flags.logLevel.value, p.flags.logFormat.value)
 	a, err := agent.New(p.cfg)
 	if err != nil {
 		return nil, usageError{err}
@@ -155,18 +153,6 @@ func (p *program) loadSettings(cmd *cobra.Command) error {
 		return usageError{err}
 	}
 	return nil
-}
-
-func newLogger(w io.Writer, level, format string) *slog.Logger {
-	options := &slog.HandlerOptions{}
-	var at slog.Level
-	if err := at.UnmarshalText([]byte(level)); err == nil {
-		options.Level = at
-	}
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }
 
 func shownDataDir() string {

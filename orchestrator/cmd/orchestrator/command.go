@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"log/slog"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -124,24 +123,12 @@ func loadSettings(cmd *cobra.Command, cfg *orchestrator.Config, f *flags, lookup
 }
 
 func serve(ctx context.Context, cfg orchestrator.Config, f *flags, stderr io.Writer) error {
-	cfg.Logger = newLogger(stderr, f.logLevel.value, f.logFormat.value)
+	cfg.Logger = settings.NewLogger(stderr, f.logLevel.value, f.logFormat.value)
 	o, err := orchestrator.New(cfg)
 	if err != nil {
 		return usageError{err}
 	}
 	return o.Run(ctx)
-}
-
-func newLogger(w io.Writer, level, format string) *slog.Logger {
-	options := &slog.HandlerOptions{}
-	var at slog.Level
-	if err := at.UnmarshalText([]byte(level)); err == nil {
-		options.Level = at
-	}
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }
 
 func shownDataDir() string {
