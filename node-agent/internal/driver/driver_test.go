@@ -47,7 +47,7 @@ func TestValidate(t *testing.T) {
 		{"mount kind", func(s *ContainerSpec) { s.Mounts = []Mount{{Kind: "nfs", Source: "a", Target: "/a"}} }, `mounts: kind "nfs"`},
 		{"mount target", func(s *ContainerSpec) { s.Mounts = []Mount{{Kind: MountVolume, Source: "a", Target: "a"}} }, `mounts: target "a"`},
 		{"volume", func(s *ContainerSpec) { s.Mounts = []Mount{{Kind: MountVolume, Source: "/etc", Target: "/a"}} }, `mounts: "/etc" is not a name`},
-		{"network", func(s *ContainerSpec) { s.Network = "host" }, `network: "host" is not one of bridge, none, container:ID`},
+		{"network", func(s *ContainerSpec) { s.Network = "host" }, `network: "host" is not one of none, container:ID`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			spec := good()

@@ -13,10 +13,12 @@ type Profile int
 // The profiles.
 const (
 	// ProfileJob is the zero value, for code we know nothing about: no capabilities, no way
-	// to gain privileges, a limit on processes, an init process where the engine has one.
+	// to gain privileges, a limit on processes, an init process where the engine has one, a
+	// network of jobs alone.
 	ProfileJob Profile = iota
 	// ProfileEngine is for inference engines, which we choose: the engine's default
 	// capabilities and a higher limit on processes, and still no way to gain privileges.
+	// Its network is out of the jobs' reach: they get to models through the gateway.
 	ProfileEngine
 )
 
@@ -46,7 +48,8 @@ type ContainerSpec struct {
 	GPUs      GPURequest
 	Ports     []Port
 	Mounts    []Mount
-	// Network is NetworkBridge when empty.
+	// Network is, when empty, that of the profile: a bridge towards the outside by NAT, from
+	// which the other profile's containers cannot be reached.
 	Network NetworkMode
 	Profile Profile
 
@@ -116,11 +119,8 @@ type Mount struct {
 // NetworkMode says what network a container sees.
 type NetworkMode string
 
-// The network modes; see also NetworkOf.
-const (
-	NetworkBridge NetworkMode = "bridge" // the engine's network, towards the outside by NAT
-	NetworkNone   NetworkMode = "none"   // loopback only
-)
+// NetworkNone is loopback only; see also NetworkOf.
+const NetworkNone NetworkMode = "none"
 
 const networkContainerPrefix = "container:"
 
@@ -289,8 +289,8 @@ func (s *ContainerSpec) validatePorts() error {
 		}
 		seen[p.Container] = true
 	}
-	if len(s.Ports) > 0 && s.Network != "" && s.Network != NetworkBridge {
-		return fmt.Errorf("ports: cannot be published on network %q, only on %q", s.Network, NetworkBridge)
+	if len(s.Ports) > 0 && s.Network != "" {
+		return fmt.Errorf("ports: cannot be published on network %q, only on the profile's own", s.Network)
 	}
 	return nil
 }
@@ -320,11 +320,11 @@ func (s *ContainerSpec) validateMounts() error {
 }
 
 func (s *ContainerSpec) validateNetwork() error {
-	if s.Network == "" || s.Network == NetworkBridge || s.Network == NetworkNone {
+	if s.Network == "" || s.Network == NetworkNone {
 		return nil
 	}
 	if id, ok := s.Network.Container(); ok && nameRE.MatchString(id) {
 		return nil
 	}
-	return fmt.Errorf("network: %q is not one of %s, %s, container:ID", s.Network, NetworkBridge, NetworkNone)
+	return fmt.Errorf("network: %q is not one of %s, container:ID", s.Network, NetworkNone)
 }

@@ -89,8 +89,8 @@ func newBench(t *testing.T, d driver.Driver, gateway http.Handler) *bench {
 	return b
 }
 
-// start starts a container that runs the test's job program; empty network: one
-// of its own.
+// start starts a container that runs the test's job program; empty network: that
+// of jobs.
 func (b *bench) start(t *testing.T, network driver.NetworkMode, args ...string) string {
 	t.Helper()
 	image, err := b.links.image.ensure(t.Context())
@@ -226,7 +226,7 @@ func TestOnlyTheJobReachesTheGateway(t *testing.T) {
 		}
 		outside := net.JoinHostPort(address, fmt.Sprint(jobPort))
 		control := net.JoinHostPort(address, fmt.Sprint(controlPort))
-		b.wait(t, b.start(t, driver.NetworkBridge, "refused", "127.0.0.1:11435", outside))
+		b.wait(t, b.start(t, "", "refused", "127.0.0.1:11435", outside))
 		// From the host, too, nothing but the control port answers, and that is
 		// dumb without the token.
 		for _, addr := range []string{outside, "127.0.0.1:11435"} {
@@ -235,7 +235,7 @@ func TestOnlyTheJobReachesTheGateway(t *testing.T) {
 				t.Errorf("the host reaches %s", addr)
 			}
 		}
-		b.wait(t, b.start(t, driver.NetworkBridge, "unwelcome", control))
+		b.wait(t, b.start(t, "", "unwelcome", control))
 		b.wait(t, b.start(t, link.Network(), "unwelcome", "127.0.0.1:11436"))
 		if err := link.Close(t.Context()); err != nil {
 			t.Fatal(err)

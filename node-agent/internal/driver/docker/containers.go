@@ -43,7 +43,11 @@ func (d *Driver) Create(ctx context.Context, spec driver.ContainerSpec) (string,
 			}
 		}
 	}
-	config, host := d.configs(spec, ref)
+	network, err := d.networkMode(ctx, spec)
+	if err != nil {
+		return "", err
+	}
+	config, host := d.configs(spec, ref, network)
 	id, err := d.create(ctx, spec.Name, config, host)
 	if err != nil && host.Init != nil && lacksInit(err) {
 		d.mu.Lock()
@@ -87,6 +91,9 @@ func lacksInit(err error) bool {
 func (d *Driver) Start(ctx context.Context, id string) error {
 	const op = "start container"
 	if err := d.checkID(op, id); err != nil {
+		return err
+	}
+	if err := d.checkIsolation(ctx); err != nil {
 		return err
 	}
 	if err := d.cli.ContainerStart(ctx, id, container.StartOptions{}); err != nil {

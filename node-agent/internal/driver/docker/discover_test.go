@@ -100,6 +100,8 @@ func TestDiscover(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	engineAt(t, filepath.Join(dir, "docker.sock"), "Engine", "20.10.24")
 	engineAt(t, filepath.Join(dir, "podman/podman.sock"), "Podman Engine", "4.3.1")
+	old := filepath.Join(dir, "old/podman.sock")
+	engineAt(t, old, "Podman Engine", "3.4.4")
 
 	getenv := func(name string) string {
 		if name == "XDG_RUNTIME_DIR" {
@@ -119,6 +121,12 @@ func TestDiscover(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"podman 4.3.1", "docker 20.10.24"}, got); diff != "" {
 		t.Errorf("found (-want +got):\n%s", diff)
+	}
+
+	found = Discover(t.Context(), Where{Endpoints: []string{"unix://" + old}})
+	if len(found.Drivers) != 0 || len(found.Problems) != 1 || driver.CodeOf(found.Problems[0]) != driver.CodeUnsupported ||
+		!strings.Contains(found.Problems[0].Error(), "install Podman 4.0") {
+		t.Errorf("an old Podman: %v, %v", found.Drivers, found.Problems)
 	}
 }
 

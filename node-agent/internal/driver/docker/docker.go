@@ -6,10 +6,8 @@ package docker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -63,6 +61,14 @@ func open(ctx context.Context, endpoint string, opts ...client.Opt) (*Driver, er
 		return nil, errors.Join(d.fail(ctx, "connect", endpoint, err), cli.Close())
 	}
 	d.name, d.version = identify(version)
+	if d.podman() && !versionAtLeast(d.version, podmanMajor, 0) {
+		err := &driver.Error{
+			Code: driver.CodeUnsupported, Engine: d.name, Op: "connect", Subject: endpoint,
+			Err:  fmt.Errorf("version %s cannot keep the networks of jobs and models apart", d.version),
+			Hint: fmt.Sprintf("install Podman %d.0 or newer, or use Docker", podmanMajor),
+		}
+		return nil, errors.Join(err, cli.Close())
+	}
 	if !d.podman() {
 		sys, err := cli.Info(ctx)
 		if err != nil {
@@ -136,25 +142,13 @@ func (d *Driver) Info(ctx context.Context) (driver.Info, error) {
 
 // podmanRootless reads a field that Podman adds to Docker's info.
 func (d *Driver) podmanRootless(ctx context.Context) (bool, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://podman/v"+d.cli.ClientVersion()+"/info", http.NoBody)
-	if err != nil {
-		return false, err
-	}
-	if strings.HasPrefix(d.endpoint, "tcp://") {
-		req.URL.Host = strings.TrimPrefix(d.endpoint, "tcp://")
-	}
-	resp, err := d.cli.HTTPClient().Do(req)
-	if err != nil {
-		return false, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("info: status %s", resp.Status)
-	}
-	var body struct{ Rootless bool }
-	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&body)
-	return body.Rootless, err
+	var info struct{ Rootless bool }
+	err := d.callPodman(ctx, http.MethodGet, "/v"+d.cli.ClientVersion()+"/info", nil, &info)
+	return info.Rootless, err
 }
+
+// podmanMajor is the oldest version of Podman that is driven.
+const podmanMajor = 4
 
 // podmanGPUMajor and podmanGPUMinor are the first version of Podman whose Docker API
 // passes CDI devices on (pkg/api/handlers/compat/containers_create.go, since v5.4).

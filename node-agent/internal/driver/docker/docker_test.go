@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
 	"go.uber.org/goleak"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
@@ -53,6 +55,21 @@ func testReal(t *testing.T, variable, name string) {
 	t.Logf("%s %s, API %s, rootless: %v", info.Name, info.Version, info.APIVersion, info.Rootless)
 	drivertest.Run(t, drivertest.Target{
 		Driver: d, Real: true, Registry: drivertest.LoopbackRegistry,
+		Disturb:   func(t *testing.T) { listNetworks(t, d.Endpoint()) },
 		MissesOOM: info.Name == driver.NamePodman && strings.HasPrefix(info.Version, "4."),
 	})
+}
+
+// listNetworks asks as any other client of Docker's API would, which makes Podman 4.3
+// forget what its networks are.
+func listNetworks(t *testing.T, endpoint string) {
+	cli, err := client.NewClientWithOpts(client.WithHost(endpoint), client.WithAPIVersionNegotiation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	list, err := cli.NetworkList(t.Context(), network.ListOptions{})
+	if err != nil || len(list) == 0 {
+		t.Fatalf("networks %v, %v", list, err)
+	}
 }

@@ -14,7 +14,7 @@ import (
 
 // configs translates a valid spec into the engine's terms. ref is the image by the name
 // under which the engine has it.
-func (d *Driver) configs(spec driver.ContainerSpec, ref string) (*container.Config, *container.HostConfig) {
+func (d *Driver) configs(spec driver.ContainerSpec, ref string, network container.NetworkMode) (*container.Config, *container.HostConfig) {
 	config := &container.Config{
 		Image:        ref,
 		Entrypoint:   spec.Command,
@@ -31,7 +31,7 @@ func (d *Driver) configs(spec driver.ContainerSpec, ref string) (*container.Conf
 		ExposedPorts: nat.PortSet{},
 	}
 	host := &container.HostConfig{
-		NetworkMode:   container.NetworkMode(spec.Network),
+		NetworkMode:   network,
 		PortBindings:  nat.PortMap{},
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 		// Whatever the machine's default is, we must be able to read the log back.
@@ -39,9 +39,6 @@ func (d *Driver) configs(spec driver.ContainerSpec, ref string) (*container.Conf
 		SecurityOpt: []string{"no-new-privileges"},
 		ShmSize:     spec.Resources.ShmBytes,
 		Resources:   resources(spec),
-	}
-	if spec.Network == "" {
-		host.NetworkMode = container.NetworkMode(driver.NetworkBridge)
 	}
 	if spec.Profile == driver.ProfileJob {
 		host.CapDrop = []string{"ALL"}

@@ -22,7 +22,7 @@ func TestHostConfigIsHardened(t *testing.T) {
 	spec := driver.JobSpec("a")
 	spec.Ports = []driver.Port{{Container: 80}, {Container: 81, Host: 8081}}
 	spec.Resources = driver.Resources{CPUMillis: 1500, MemoryBytes: 64 << 20}
-	_, host := d.configs(spec, "docker.io/library/a:latest")
+	_, host := d.configs(spec, "docker.io/library/a:latest", "orchion-jobs")
 	if host.Privileged || len(host.CapAdd) > 0 || len(host.Binds) > 0 || len(host.Mounts) > 0 {
 		t.Errorf("not shut in: %+v", host)
 	}

@@ -37,6 +37,8 @@ type Target struct {
 	Real bool
 	// MissesOOM says that the engine does not report containers killed for their memory.
 	MissesOOM bool
+	// Disturb, when not nil, does what other programs may do to the engine's networks.
+	Disturb func(t *testing.T)
 	// Registry makes a reference to an image that the target can pull and does not have: it
 	// puts one of size bytes into a registry, whose answer stops half way until resume is
 	// called.
@@ -81,6 +83,7 @@ func Run(t *testing.T, target Target) {
 	if target.Real {
 		t.Run("Isolation", s.testIsolation)
 		t.Run("Networks", s.testNetworks)
+		t.Run("NetworksApart", s.testNetworksApart)
 		t.Run("VolumeContent", s.testVolumeContent)
 	}
 }

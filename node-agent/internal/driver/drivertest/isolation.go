@@ -1,7 +1,9 @@
 package drivertest
 
 import (
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,4 +47,50 @@ func (s *suite) testNetworks(t *testing.T) {
 	if got := s.output(t, client); got != "shared\n" {
 		t.Errorf("answer over the shared network: %q", got)
 	}
+}
+
+// testNetworksApart looks for ways from a job's container to that of an inference engine
+// and to the host's loopback.
+func (s *suite) testNetworksApart(t *testing.T) {
+	server := s.spec("address", "serve", "8081", "model")
+	server.Profile = driver.ProfileEngine
+	server.Ports = []driver.Port{{Container: 8081}}
+	if s.Disturb != nil {
+		s.Disturb(t)
+	}
+	id := s.start(t, server)
+	s.waitForLog(t, id, "serving")
+	address := s.log(t, id, driver.LogOptions{})[0].Text
+	inspected, err := s.Driver.Inspect(testContext(t), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	published, ok := inspected.HostPort(8081)
+	if !ok {
+		t.Fatalf("ports %v", inspected.Ports)
+	}
+
+	// It does answer there.
+	inside := s.spec("get", "http://"+net.JoinHostPort(address, "8081")+"/")
+	inside.Network = driver.NetworkOf(id)
+	if got := s.output(t, inside); got != "model\n" {
+		t.Errorf("answer within the container's own network: %q", got)
+	}
+	own := strings.TrimSpace(s.output(t, s.spec("address")))
+	s.output(t, s.spec(
+		"unreachable", net.JoinHostPort(address, "8081"),
+		"unreachable", net.JoinHostPort(gateway(t, address), strconv.Itoa(int(published))),
+		"unreachable", net.JoinHostPort(gateway(t, own), strconv.Itoa(int(published))),
+	))
+}
+
+// gateway guesses the host's address on a container's network: the engines take the first.
+func gateway(t *testing.T, address string) string {
+	t.Helper()
+	ip := net.ParseIP(address).To4()
+	if ip == nil {
+		t.Fatalf("%q is not an IPv4 address", address)
+	}
+	ip[3] = 1
+	return ip.String()
 }

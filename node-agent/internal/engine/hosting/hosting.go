@@ -47,6 +47,10 @@ type Running struct {
 	Endpoint string // http://127.0.0.1:PORT
 }
 
+// specVersion changes with what a driver makes of a spec, so that containers made by an
+// older node agent are replaced. 2: engines have a network of their own.
+const specVersion = "2\n"
+
 const stopGrace = 10 * time.Second
 
 // PullImage makes image available, reporting progress as PULLING up to the given percent.
@@ -202,7 +206,7 @@ func (h *Host) completeLocked(c Container) (driver.ContainerSpec, error) {
 	if err != nil {
 		return spec, fmt.Errorf("digest of container %s: %w", spec.Name, err)
 	}
-	labels[engine.LabelSpec] = digest(string(data))
+	labels[engine.LabelSpec] = digest(specVersion + string(data))
 	return spec, nil
 }
 

@@ -8,6 +8,7 @@ package program
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -69,6 +70,9 @@ type run struct {
 	exited     bool
 	code       int
 }
+
+// reachTimeout is how long "unreachable" tries: what is dropped on the way never answers.
+const reachTimeout = 2 * time.Second
 
 type step struct {
 	args int
@@ -160,6 +164,18 @@ var steps = map[string]step{
 		fmt.Fprintln(r.Stdout(), strings.Join(names, " "))
 		return err
 	}},
+	// address: write the IPv4 address beside loopback.
+	"address": {0, func(r *run, _ []string) error { return r.address() }},
+	// unreachable HOST:PORT: fail when there is a way.
+	"unreachable": {1, func(r *run, a []string) error {
+		limit, cancel := context.WithTimeout(r.Context(), reachTimeout)
+		defer cancel()
+		conn, err := new(net.Dialer).DialContext(limit, "tcp", a[0])
+		if err != nil {
+			return nil
+		}
+		return firstOf(conn.Close(), fmt.Errorf("%s is reachable", a[0]))
+	}},
 }
 
 // pause waits for done, a SIGTERM or the end.
@@ -217,6 +233,17 @@ func (r *run) get(url string) error {
 	body, err := io.ReadAll(resp.Body)
 	fmt.Fprintf(r.Stdout(), "%s\n", body)
 	return err
+}
+
+func (r *run) address() error {
+	addrs, err := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if ip, ok := a.(*net.IPNet); ok && !ip.IP.IsLoopback() && ip.IP.To4() != nil {
+			_, err := fmt.Fprintln(r.Stdout(), ip.IP)
+			return err
+		}
+	}
+	return firstOf(err, errors.New("no address beside loopback"))
 }
 
 func (r *run) status(field string) error {
