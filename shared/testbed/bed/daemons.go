@@ -19,12 +19,14 @@ func dockerCommand(b Bed) (*exec.Cmd, error) {
 }
 
 // containersConf has Podman run where crun refuses the control groups (version 1
-// beside 2) and where raising limits is not allowed.
+// beside 2) and where raising limits is not allowed. Its networks are its own.
 const containersConf = `[containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
+[network]
+network_config_dir = %q
 `
 
 func registriesConf() string {
@@ -40,7 +42,7 @@ func registriesConf() string {
 func podmanCommand(b Bed) (*exec.Cmd, error) {
 	containers := filepath.Join(b.Dir, "containers.conf")
 	registries := filepath.Join(b.Dir, "registries.conf")
-	for path, text := range map[string]string{containers: containersConf, registries: registriesConf()} {
+	for path, text := range map[string]string{containers: fmt.Sprintf(containersConf, filepath.Join(b.Dir, "podman-networks")), registries: registriesConf()} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return nil, err
 		}
@@ -49,6 +51,7 @@ func podmanCommand(b Bed) (*exec.Cmd, error) {
 		"--root", filepath.Join(b.Dir, "podman"),
 		"--runroot", filepath.Join(b.Dir, "podman-run"),
 		"system", "service", "--time=0", "unix://"+b.socket(podman()))
+	cmd.Dir = b.Dir // its monitors leave files in the folder they are started in
 	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+containers, "CONTAINERS_REGISTRIES_CONF="+registries)
 	return cmd, nil
 }
