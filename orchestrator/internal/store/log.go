@@ -15,12 +15,15 @@ const MaxLogRead = 10_000
 
 // LogStore keeps the logs of attempts beside the database. Errors are
 // *fault.Error: Invalid (a field named), Superseded (another writer opened the
-// log), Precondition (the log is complete), Unavailable (closed, disk full).
+// log), Precondition (the log is complete, over or removed), Unavailable
+// (closed, disk full).
 // Methods are safe for concurrent use.
 type LogStore interface {
 	// Open prepares an attempt's log for appending and answers how many
 	// entries of each stream it holds. An earlier writer of the same attempt
-	// is cut off: its appends answer Superseded.
+	// is cut off: its appends answer Superseded. The logs of the job's earlier
+	// attempts are over from then on and take nothing more (Precondition), so
+	// that who has read them to the end and goes on to this one misses nothing.
 	Open(ctx context.Context, ref job.Ref) (LogWriter, error)
 	// Read answers entries of a job in the order in which they were stored,
 	// from the position on. Position is opaque; "" is the beginning. attempt 0
@@ -35,6 +38,9 @@ type LogStore interface {
 	// is completed after the call. It may be closed without cause: look, and
 	// ask for the next one before looking.
 	Changed(jobID string) <-chan struct{}
+	// DeleteJob removes the logs of all attempts of a job for good; a job
+	// without one is no error. Who still writes is cut off with Precondition.
+	DeleteJob(ctx context.Context, jobID string) error
 	// Close makes everything durable and wakes up everyone who waits.
 	Close() error
 }

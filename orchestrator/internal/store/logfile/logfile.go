@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,8 +54,8 @@ type Store struct {
 
 	mu     sync.Mutex // guards what follows
 	closed bool
-	// logs are those with a writer.
-	logs map[job.Ref]*attemptLog
+	// logs are those with a writer, by job and attempt.
+	logs map[string]map[int]*attemptLog
 	// waited are the channels to close when a job's log changes.
 	waited map[string]chan struct{}
 	calls  sync.WaitGroup // under way; none begins once closed is set
@@ -80,7 +81,7 @@ func Open(cfg Config) (*Store, error) {
 		dir:      cfg.Dir,
 		maxBytes: cfg.MaxBytes,
 		files:    make(chan struct{}, cfg.MaxOpenFiles),
-		logs:     map[job.Ref]*attemptLog{},
+		logs:     map[string]map[int]*attemptLog{},
 		waited:   map[string]chan struct{}{},
 	}
 	s.shut = sync.OnceValue(s.close)
@@ -116,8 +117,10 @@ func (s *Store) close() error {
 	s.logs = nil
 	s.mu.Unlock()
 	var errs []error
-	for _, l := range logs {
-		errs = append(errs, l.sync())
+	for _, attempts := range logs {
+		for _, l := range attempts {
+			errs = append(errs, l.sync())
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -175,14 +178,31 @@ func (s *Store) Open(ctx context.Context, ref job.Ref) (store.LogWriter, error) 
 	defer s.end()
 
 	s.mu.Lock()
-	l, ok := s.logs[ref]
+	attempts := s.logs[ref.JobID]
+	if attempts == nil {
+		attempts = map[int]*attemptLog{}
+		s.logs[ref.JobID] = attempts
+	}
+	l, ok := attempts[ref.Attempt]
 	if !ok {
 		l = newAttemptLog(s, ref)
-		s.logs[ref] = l
+		attempts[ref.Attempt] = l
 	}
 	l.writers++
+	var earlier []*attemptLog
+	for number, other := range attempts {
+		if number < ref.Attempt {
+			earlier = append(earlier, other)
+		}
+		if number > ref.Attempt {
+			l.newer.Store(true)
+		}
+	}
 	s.mu.Unlock()
 
+	for _, other := range earlier {
+		other.finish()
+	}
 	w := &writer{log: l}
 	if err := l.take(w); err != nil {
 		s.release(l)
@@ -191,13 +211,43 @@ func (s *Store) Open(ctx context.Context, ref job.Ref) (store.LogWriter, error) 
 	return w, nil
 }
 
+// DeleteJob removes the logs of a job.
+func (s *Store) DeleteJob(ctx context.Context, jobID string) error {
+	if err := checkJobID(jobID); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return store.Abandoned(err)
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.end()
+	s.mu.Lock()
+	open := slices.Collect(maps.Values(s.logs[jobID]))
+	s.mu.Unlock()
+	for _, l := range open {
+		l.remove()
+	}
+	if err := os.RemoveAll(s.folder(jobID)); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the logs of job %s could not be removed", jobID)
+	}
+	s.wake(jobID)
+	return nil
+}
+
 // release counts a writer out.
 func (s *Store) release(l *attemptLog) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.writers--
-	if l.writers == 0 && s.logs[l.ref] == l {
-		delete(s.logs, l.ref)
+	attempts := s.logs[l.ref.JobID]
+	if l.writers > 0 || attempts[l.ref.Attempt] != l {
+		return
+	}
+	delete(attempts, l.ref.Attempt)
+	if len(attempts) == 0 {
+		delete(s.logs, l.ref.JobID)
 	}
 }
 
@@ -206,7 +256,7 @@ func (s *Store) release(l *attemptLog) {
 func (s *Store) written(ref job.Ref) (size int64, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l, ok := s.logs[ref]; ok {
+	if l, ok := s.logs[ref.JobID][ref.Attempt]; ok {
 		size = l.size.Load()
 		return size, size >= 0
 	}

@@ -67,8 +67,9 @@ func (s *Store) reads(ctx context.Context, jobID string, attempt, limit int, lim
 }
 
 // Read answers entries of a job from a position on. Once a newer attempt has a
-// log, and everything of the older one was read, it is the newer one's turn:
-// what a node that was given up sends after that is only seen by reading anew.
+// log, and everything of the older one was read, it is the newer one's turn.
+// That the newer one is there is seen before the older one is read: by then the
+// older one is over (see Open), so nothing of it can come late.
 func (s *Store) Read(ctx context.Context, jobID string, attempt int, position string, limit int) (entries []job.LogEntry, next string, err error) {
 	if err := s.begin(); err != nil {
 		return nil, "", err

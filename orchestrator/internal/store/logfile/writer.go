@@ -26,6 +26,9 @@ type attemptLog struct {
 	// size is how long the file is without what may have been cut off; -1
 	// until it was looked at.
 	size atomic.Int64
+	// newer is set once a newer attempt of the job has its log open: this one
+	// is over. Set with mu held, so that no append is under way then.
+	newer atomic.Bool
 
 	mu sync.Mutex // guards what follows, and writing the file
 	// current is the only writer that may append.
@@ -33,6 +36,7 @@ type attemptLog struct {
 	held     held
 	limited  bool // a limit record is in the file
 	complete bool
+	removed  bool // with its job
 	unsynced bool // something may not have reached the disk
 	// torn is true while something may stand behind size.
 	torn bool
@@ -52,6 +56,21 @@ func newAttemptLog(s *Store, ref job.Ref) *attemptLog {
 	l := &attemptLog{store: s, ref: ref}
 	l.size.Store(-1)
 	return l
+}
+
+// finish says that a newer attempt has begun, after the append under way.
+func (l *attemptLog) finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.newer.Store(true)
+}
+
+// remove says that the job's logs are being removed.
+func (l *attemptLog) remove() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.removed = true
+	l.size.Store(0)
 }
 
 // take makes w the one that may append, having looked at the file first.
@@ -234,6 +253,12 @@ func (w *writer) do(f func(*attemptLog) error) error {
 	defer l.mu.Unlock()
 	if l.current != w {
 		return fault.New(fault.Superseded, "the log of %s was taken over by a newer connection", l.ref)
+	}
+	switch {
+	case l.removed:
+		return fault.New(fault.Precondition, "the log of %s was removed with its job", l.ref)
+	case l.newer.Load() && !l.complete:
+		return fault.New(fault.Precondition, "the log of %s is over: a newer attempt of the job has begun", l.ref)
 	}
 	if err := f(l); err != nil {
 		return err

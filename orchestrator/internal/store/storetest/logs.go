@@ -39,6 +39,8 @@ func RunLogs(t *testing.T, im LogImplementation) {
 		{"changed", testLogChanged},
 		{"follow", testLogFollow},
 		{"refusals", testLogRefusals},
+		{"late lines", testLogLate},
+		{"delete", testLogDelete},
 		{"reopen", testLogReopen},
 		{"close", testLogClose},
 	} {
@@ -391,6 +393,72 @@ func testLogRefusals(t *testing.T, im LogImplementation) {
 	wantFault(t, err, fault.Invalid, "attempt: is -1; attempts count from 1, and 0 means all")
 }
 
+// testLogLate has a node that was given up go on sending while the next attempt
+// runs: either a follower sees what it sends, or it is refused.
+func testLogLate(t *testing.T, im LogImplementation) {
+	s := openLogs(t, im)
+	first := openLog(t, s, "j1", 1)
+	ok(t, first.Append(lines(job.Stdout, 1, 1, "a")))
+	var refused error
+	var group sync.WaitGroup
+	accepted := int64(1)
+	group.Go(func() {
+		for refused == nil {
+			if refused = first.Append(lines(job.Stdout, 1, accepted+1, "late")); refused == nil {
+				accepted++
+			}
+		}
+	})
+	second := openLog(t, s, "j1", 2)
+	ok(t, second.Append(lines(job.Stdout, 2, 1, "b")))
+	group.Wait()
+	const message = "the log of attempt 1 of job j1 is over: a newer attempt of the job has begun"
+	wantFault(t, refused, fault.Precondition, message)
+	wantFault(t, first.Complete(), fault.Precondition, message)
+	var got int64
+	for _, e := range readAll(t, s, "j1", 0, "", 7) {
+		if e.Attempt == 1 {
+			got++
+		}
+	}
+	if got != accepted {
+		t.Errorf("%d entries of the first attempt are stored, %d were acknowledged", got, accepted)
+	}
+	again := openLog(t, s, "j1", 1)
+	wantHeld(t, again, accepted, 0)
+	wantFault(t, again.Append(lines(job.Stdout, 1, accepted+1, "later")), fault.Precondition, message)
+	ok(t, second.Append(lines(job.Stdout, 2, 2, "c")))
+}
+
+func testLogDelete(t *testing.T, im LogImplementation) {
+	s := openLogs(t, im)
+	ok(t, s.DeleteJob(t.Context(), "j1")) // has none
+	for _, id := range []string{"j1", "j2"} {
+		for attempt := 1; attempt <= 2; attempt++ {
+			w := openLog(t, s, id, attempt)
+			ok(t, w.Append(lines(job.Stdout, attempt, 1, "a", "b")))
+		}
+	}
+	writing := openLog(t, s, "j1", 2)
+	changed := s.Changed("j1")
+	ok(t, s.DeleteJob(t.Context(), "j1"))
+	select {
+	case <-changed:
+	default:
+		t.Error("who follows the log is not woken up")
+	}
+	wantFault(t, writing.Append(lines(job.Stdout, 2, 3, "c")), fault.Precondition, "the log of attempt 2 of job j1 was removed with its job")
+	same(t, "removed", nil, readAll(t, s, "j1", 0, "", 10))
+	same(t, "another job", 4, len(readAll(t, s, "j2", 0, "", 10)))
+	ok(t, s.DeleteJob(t.Context(), "j1"))
+	wantFault(t, s.DeleteJob(t.Context(), "../j2"), fault.Invalid, `jobId: "../j2" is not the id of a job`)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.DeleteJob(ctx, "j2"); !errors.Is(err, context.Canceled) {
+		t.Errorf("deleting when the caller is gone: %v", err)
+	}
+}
+
 func testLogReopen(t *testing.T, im LogImplementation) {
 	s := im.Open(t)
 	w, err := s.Open(t.Context(), job.Ref{JobID: "j1", Attempt: 1})
@@ -432,6 +500,7 @@ func testLogClose(t *testing.T, im LogImplementation) {
 	wantFault(t, err, fault.Unavailable, message)
 	_, err = s.Tail(t.Context(), "j1", 0, 1)
 	wantFault(t, err, fault.Unavailable, message)
+	wantFault(t, s.DeleteJob(t.Context(), "j1"), fault.Unavailable, message)
 	ok(t, w.Close())
 	ok(t, s.Close())
 }
