@@ -41,6 +41,7 @@ func newCollector(d *dispatch.Dispatcher, db *sqlite.Store) *collector {
 	counter("attempts_started_total", "Attempts that began to run.", func(s dispatch.Stats) uint64 { return s.Started })
 	counter("attempts_completed_total", "Attempts that ended and were accepted.", func(s dispatch.Stats) uint64 { return s.Completed })
 	counter("attempts_lost_total", "Attempts lost with their node.", func(s dispatch.Stats) uint64 { return s.Lost })
+	counter("attempts_evicted_total", "Attempts whose nodes were asked to end them so that their jobs run elsewhere.", func(s dispatch.Stats) uint64 { return s.Evicted })
 	counter("leases_expired_total", "Leases that ran out.", func(s dispatch.Stats) uint64 { return s.Expired })
 	counter("leases_renewed_total", "Leases renewed.", func(s dispatch.Stats) uint64 { return s.Renewed })
 	add("store_changes_total", "Changes that the store made durable.", prometheus.CounterValue,

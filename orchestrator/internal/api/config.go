@@ -42,6 +42,8 @@ type Jobs interface {
 	HoldsAttempt(nodeID string, ref job.Ref) bool
 	// NodeLeft says that a node left on purpose, having stopped what it ran.
 	NodeLeft(nodeID string)
+	// JobsOn answers how many jobs a node holds.
+	JobsOn(nodeID string) int
 }
 
 // JobReader is the store as the API reads it.

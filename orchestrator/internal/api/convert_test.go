@@ -37,7 +37,7 @@ func TestNumbersOfStates(t *testing.T) {
 	if got, want := len(job.States()), len(orchionv1.JobState_name)-1; got != want {
 		t.Errorf("%d states of jobs, %d on the wire", got, want)
 	}
-	for s := job.AttemptAssigned; s <= job.AttemptLost; s++ {
+	for s := job.AttemptAssigned; s <= job.AttemptEvicted; s++ {
 		same("attempt", s.String(), attemptStateToProto(s).String())
 	}
 	for s := model.Pending; s <= model.Stopping; s++ {
@@ -50,6 +50,13 @@ func TestNumbersOfStates(t *testing.T) {
 		same("node", s.String(), nodeStateToProto(s).String())
 		if back := nodeStateFromProto(nodeStateToProto(s)); back != s {
 			t.Errorf("%v comes back as %v", s, back)
+		}
+	}
+	for mode, want := range map[node.DrainMode]orchionv1.DrainMode{
+		node.DrainFinish: orchionv1.DrainMode_DRAIN_MODE_FINISH, node.DrainMove: orchionv1.DrainMode_DRAIN_MODE_MOVE,
+	} {
+		if orchionv1.DrainMode(mode) != want {
+			t.Errorf("drain mode %d is %v", mode, orchionv1.DrainMode(mode))
 		}
 	}
 	for e := model.Ollama; e <= model.External; e++ {

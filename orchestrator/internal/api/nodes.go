@@ -33,7 +33,7 @@ func (s *nodes) RegisterNode(ctx context.Context, req *orchionv1.RegisterNodeReq
 	}
 	return &orchionv1.RegisterNodeResponse{
 		NodeId:            n.ID,
-		Node:              nodeToProto(n),
+		Node:              s.cfg.nodeToProto(n),
 		HeartbeatInterval: durationpb.New(next),
 		LeaseTtl:          durationpb.New(s.cfg.LeaseTTL),
 	}, nil
@@ -96,7 +96,7 @@ func (s *nodes) ListNodes(_ context.Context, req *orchionv1.ListNodesRequest) (*
 	page := s.cfg.Nodes.List(filter)
 	out := &orchionv1.ListNodesResponse{TotalSize: int32(page.Total)}
 	for _, n := range page.Nodes {
-		out.Nodes = append(out.Nodes, nodeToProto(n))
+		out.Nodes = append(out.Nodes, s.cfg.nodeToProto(n))
 	}
 	if page.Next != "" {
 		out.NextPageToken = pageToken(page.Next)
@@ -112,7 +112,7 @@ func (s *nodes) GetNode(_ context.Context, req *orchionv1.GetNodeRequest) (*orch
 	if !ok {
 		return nil, fault.New(fault.NotFound, "node %q is not known", req.GetId())
 	}
-	return nodeToProto(n), nil
+	return s.cfg.nodeToProto(n), nil
 }
 
 func (s *nodes) UpdateNode(ctx context.Context, req *orchionv1.UpdateNodeRequest) (*orchionv1.Node, error) {
@@ -126,26 +126,7 @@ func (s *nodes) UpdateNode(ctx context.Context, req *orchionv1.UpdateNodeRequest
 	if err != nil {
 		return nil, err
 	}
-	return nodeToProto(n), nil
-}
-
-func (s *nodes) DrainNode(ctx context.Context, req *orchionv1.DrainNodeRequest) (*orchionv1.Node, error) {
-	return s.setDrain(ctx, req.GetId(), true)
-}
-
-func (s *nodes) UndrainNode(ctx context.Context, req *orchionv1.UndrainNodeRequest) (*orchionv1.Node, error) {
-	return s.setDrain(ctx, req.GetId(), false)
-}
-
-func (s *nodes) setDrain(ctx context.Context, id string, drain bool) (*orchionv1.Node, error) {
-	if err := checkID("id", id); err != nil {
-		return nil, err
-	}
-	n, err := s.cfg.Nodes.SetDrain(ctx, id, drain)
-	if err != nil {
-		return nil, err
-	}
-	return nodeToProto(n), nil
+	return s.cfg.nodeToProto(n), nil
 }
 
 func (s *nodes) DeleteNode(ctx context.Context, req *orchionv1.DeleteNodeRequest) (*emptypb.Empty, error) {

@@ -226,7 +226,7 @@ func usageFromProto(field string, u *orchionv1.NodeUsage) (node.Usage, error) {
 	return usage, nil
 }
 
-func nodeToProto(n *node.Node) *orchionv1.Node {
+func (c *Config) nodeToProto(n *node.Node) *orchionv1.Node {
 	return &orchionv1.Node{
 		Id:              n.ID,
 		Hostname:        n.Hostname,
@@ -238,6 +238,8 @@ func nodeToProto(n *node.Node) *orchionv1.Node {
 		Usage:           usageToProto(&n.Usage),
 		RegisteredAt:    timeToProto(n.RegisteredAt),
 		LastHeartbeatAt: timeToProto(n.LastSeenAt),
+		Cordoned:        n.Cordoned,
+		Drain:           c.drainToProto(n),
 	}
 }
 

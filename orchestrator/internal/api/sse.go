@@ -134,7 +134,7 @@ func (h *eventStream) copyEvents(ctx context.Context, out *sse, subscription *ev
 		case err != nil:
 			return err
 		default:
-			if err := out.message(e.ID, eventName(&e), eventToProto(&e)); err != nil {
+			if err := out.message(e.ID, eventName(&e), h.cfg.eventToProto(&e)); err != nil {
 				return err
 			}
 		}

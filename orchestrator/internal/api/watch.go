@@ -32,17 +32,17 @@ func (s *watch) WatchEvents(req *orchionv1.WatchEventsRequest, stream grpc.Serve
 		if err != nil {
 			return err
 		}
-		if err := stream.Send(eventToProto(&e)); err != nil {
+		if err := stream.Send(s.cfg.eventToProto(&e)); err != nil {
 			return err
 		}
 	}
 }
 
-func eventToProto(e *events.Event) *orchionv1.Event {
+func (c *Config) eventToProto(e *events.Event) *orchionv1.Event {
 	out := &orchionv1.Event{Id: e.ID, Type: orchionv1.EventType(e.Type), Time: timeToProto(e.Time)}
 	switch {
 	case e.Node != nil:
-		out.Object = &orchionv1.Event_Node{Node: nodeToProto(e.Node)}
+		out.Object = &orchionv1.Event_Node{Node: c.nodeToProto(e.Node)}
 	case e.Job != nil:
 		out.Object = &orchionv1.Event_Job{Job: jobToProto(e.Job)}
 	case e.Deployment != nil:

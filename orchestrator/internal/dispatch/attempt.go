@@ -14,7 +14,7 @@ import (
 const maxStoreRetry = 30 * time.Second
 
 // attempt is an attempt that a node holds. At most one store operation for it
-// is under way; what is to be done after it waits in status and lost.
+// is under way; what is to be done after it waits in status, evict and lost.
 type attempt struct {
 	ref    job.Ref
 	nodeID string
@@ -24,7 +24,10 @@ type attempt struct {
 	// status is the newest that the node said and the store does not know.
 	status *AttemptStatus
 	// lost says why the attempt is to be lost; empty: it is not.
-	lost     string
+	lost string
+	// evict says why the attempt is to be evicted and the store does not know
+	// yet; empty: it is not.
+	evict    string
 	failures int // of the store, in a row
 	// recheck: the job was queued again before the end of this attempt was
 	// heard of here; the store knows what is to become of it.
@@ -140,7 +143,7 @@ func (d *Dispatcher) refuse(nodeID string, status AttemptStatus) {
 
 // note shows what a node is doing for an attempt that does not run yet.
 func (d *Dispatcher) note(a *attempt, reason string) {
-	if reason == "" || a.job.State != job.Assigned || a.job.CancelRequested || a.job.Reason == reason {
+	if reason == "" || a.job.State != job.Assigned || a.stopping() || a.job.Reason == reason {
 		return
 	}
 	a.job.Reason = reason
@@ -153,6 +156,8 @@ func (d *Dispatcher) advance(a *attempt) {
 	case a.busy || a.gone:
 	case a.lost != "":
 		d.commitLoss(a)
+	case a.status == nil && a.evict != "":
+		d.commitEviction(a)
 	case a.status == nil:
 	case a.status.State.Ended() && (a.job.State == job.Running || a.status.StartedAt.IsZero()):
 		d.commitEnd(a, *a.status)
@@ -181,12 +186,7 @@ func (d *Dispatcher) commitStart(a *attempt) {
 		if a.status != nil && a.status.State == job.AttemptRunning {
 			a.status = nil
 		}
-		if a.job.CancelRequested && !j.CancelRequested {
-			// The store took the request after the start, and its answer was
-			// heard before.
-			j.CancelRequested, j.CancelReason, j.Reason = true, a.job.CancelReason, a.job.Reason
-		}
-		a.job = *j
+		a.takeOver(j)
 		d.stats.started.Add(1)
 		d.tell(a)
 	})
@@ -271,10 +271,29 @@ func (d *Dispatcher) assignment(a *attempt) JobAssignment {
 	return JobAssignment{Ref: a.ref, Name: a.job.Name, Spec: a.job.Spec, LeaseTTL: d.cfg.LeaseTTL}
 }
 
-// sendCancel tells an attempt's node that its job is not wanted any more.
+// takeOver makes j, as the store answered it, the attempt's job.
+func (a *attempt) takeOver(j *job.Job) {
+	if a.job.CancelRequested && !j.CancelRequested {
+		// The store was asked to cancel after what it answered with j, and its
+		// answer to that was heard before.
+		j.CancelRequested, j.CancelReason, j.Reason = true, a.job.CancelReason, a.job.Reason
+	}
+	a.job = *j
+}
+
+// stopping says whether the attempt's node was asked to end it.
+func (a *attempt) stopping() bool {
+	current, _ := a.job.Current()
+	return a.job.CancelRequested || current.EvictReason != ""
+}
+
+// sendCancel tells an attempt's node to end it: its job is not wanted any more,
+// or to run elsewhere.
 func (d *Dispatcher) sendCancel(a *attempt) {
 	reason := "cancelled"
-	if a.job.CancelReason != "" {
+	if current, _ := a.job.Current(); !a.job.CancelRequested {
+		reason = "evicted: " + current.EvictReason
+	} else if a.job.CancelReason != "" {
 		reason += ": " + a.job.CancelReason
 	}
 	d.cfg.Hub.Send(a.nodeID, CancelAttempt{Ref: a.ref, Grace: d.cfg.CancelGrace, Reason: reason})

@@ -24,6 +24,7 @@ type Store interface {
 	CompleteAttempt(ctx context.Context, ref job.Ref, end job.End) (job.Job, error)
 	LoseAttempt(ctx context.Context, ref job.Ref, reason string, now time.Time) (job.Job, error)
 	CancelJob(ctx context.Context, id, reason string, now time.Time) (job.Job, error)
+	EvictAttempt(ctx context.Context, ref job.Ref, reason string) (job.Job, error)
 	RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error)
 }
 
@@ -106,6 +107,7 @@ type Dispatcher struct {
 	active  map[string]*attempt            // by job
 	byNode  map[string]map[string]*attempt // by node, then job
 	leases  leases
+	drains  drains
 	claims  int // under way
 	changes *scheduler.Changes
 	dirty   map[string]struct{} // nodes that gained room since classes were blocked
@@ -125,6 +127,7 @@ func New(cfg Config) (*Dispatcher, error) {
 		queue:   newQueue(),
 		active:  make(map[string]*attempt),
 		byNode:  make(map[string]map[string]*attempt),
+		drains:  drains{nodes: make(map[string]*draining)},
 		changes: cfg.Cluster.Watch(),
 		dirty:   make(map[string]struct{}),
 	}
@@ -205,12 +208,14 @@ func (d *Dispatcher) run() {
 		}
 		now := time.Now()
 		d.expire(now)
+		d.drainDue(now)
 		next := d.queue.wake(now)
 		d.changes.Take(d.dirty)
 		d.place(now)
-		if a := d.leases.first; a != nil && (next.IsZero() || a.deadline.Before(next)) {
-			next = a.deadline
+		if a := d.leases.first; a != nil {
+			next = earlier(next, a.deadline)
 		}
+		next = earlier(next, d.drains.due)
 		if next.IsZero() {
 			timer.Stop()
 		} else {
@@ -218,6 +223,14 @@ func (d *Dispatcher) run() {
 		}
 		d.publishStats()
 	}
+}
+
+// earlier answers the first of two times; a zero one does not come.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // admit takes over a job as the store has it, after a start or a surprise.

@@ -214,13 +214,16 @@ type Stats struct {
 	// Lost are attempts lost for whatever reason, Expired those of them whose
 	// lease ran out.
 	Lost, Expired uint64
-	Renewed       uint64 // leases
+	// Evicted are attempts whose nodes were asked to end them, so that their
+	// jobs run elsewhere.
+	Evicted uint64
+	Renewed uint64 // leases
 }
 
 type counters struct {
 	queued, active                         atomic.Int64
 	submitted, claimed, started, completed atomic.Uint64
-	lost, expired, renewed                 atomic.Uint64
+	lost, expired, evicted, renewed        atomic.Uint64
 }
 
 // Stats answers how much the dispatcher has to do and has done.
@@ -229,7 +232,7 @@ func (d *Dispatcher) Stats() Stats {
 		Queued: d.stats.queued.Load(), Active: d.stats.active.Load(),
 		Submitted: d.stats.submitted.Load(), Claimed: d.stats.claimed.Load(),
 		Started: d.stats.started.Load(), Completed: d.stats.completed.Load(),
-		Lost: d.stats.lost.Load(), Expired: d.stats.expired.Load(), Renewed: d.stats.renewed.Load(),
+		Lost: d.stats.lost.Load(), Expired: d.stats.expired.Load(), Evicted: d.stats.evicted.Load(), Renewed: d.stats.renewed.Load(),
 	}
 }
 

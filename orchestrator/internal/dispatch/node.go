@@ -17,6 +17,7 @@ import (
 // out. It does not block.
 func (d *Dispatcher) NodeChanged(prev, next *node.Node) {
 	d.cfg.Cluster.NodeChanged(prev, next)
+	d.drainChanged(prev, next)
 }
 
 // NodeLeft says that a node left on purpose, having stopped what it ran: its
@@ -59,7 +60,7 @@ func (d *Dispatcher) connected(nodeID string, hello []AttemptStatus) []JobAssign
 		}
 		d.renew(a, now)
 		set = append(set, d.assignment(a))
-		if a.job.CancelRequested {
+		if a.stopping() {
 			d.sendCancel(a)
 		}
 	}
@@ -135,6 +136,9 @@ func (d *Dispatcher) AttemptModels(nodeID string, ref job.Ref) (models []string,
 	}
 	return got.models, got.holds
 }
+
+// JobsOn answers how many jobs a node holds.
+func (d *Dispatcher) JobsOn(nodeID string) int { return d.cfg.Cluster.Held(nodeID).Slots }
 
 // attemptsOf answers a node's attempts, ordered by job.
 func (d *Dispatcher) attemptsOf(nodeID string) []*attempt {

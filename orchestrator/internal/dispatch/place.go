@@ -130,4 +130,5 @@ func (d *Dispatcher) assign(j *job.Job, nodeID string) {
 	if j.CancelRequested {
 		d.sendCancel(a)
 	}
+	d.evictIfDrained(a, time.Now())
 }

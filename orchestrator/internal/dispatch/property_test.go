@@ -35,6 +35,7 @@ func TestDispatcherKeepsItsPromises(t *testing.T) {
 				"connect":    w.connect,
 				"disconnect": w.disconnect,
 				"leave":      w.leave,
+				"drain":      w.drain,
 				"restart":    func(*rapid.T) { w.restart() },
 				"":           func(*rapid.T) { w.check() },
 			})
@@ -219,6 +220,31 @@ func (w *world) leave(t *rapid.T) {
 	w.d.NodeLeft(n.n.ID)
 }
 
+// drain has a node drained in one way or another, or no more.
+func (w *world) drain(t *rapid.T) {
+	n := w.pick(t)
+	var wish *node.Drain
+	switch rapid.IntRange(0, 3).Draw(t, "how") {
+	case 0:
+		wish = &node.Drain{Since: time.Now(), Mode: node.DrainFinish}
+	case 1:
+		deadline := time.Now().Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "deadline")) * time.Second)
+		wish = &node.Drain{Since: time.Now(), Mode: node.DrainFinish, Deadline: deadline}
+	case 2:
+		wish = &node.Drain{Since: time.Now(), Mode: node.DrainMove}
+	}
+	w.drainNode(n, wish)
+}
+
+func (w *world) drainNode(n *worldNode, wish *node.Drain) {
+	prev, next := n.n, *n.n
+	next.Drain = wish
+	n.n = &next
+	if n.online {
+		w.d.NodeChanged(prev, &next)
+	}
+}
+
 // report has a node say something of any attempt that there ever was, its own
 // or not.
 func (w *world) report(t *rapid.T) {
@@ -376,6 +402,9 @@ func (w *world) check() {
 
 // finish has all nodes behave until every job has ended.
 func (w *world) finish() {
+	for _, n := range w.nodes {
+		w.drainNode(n, nil)
+	}
 	for range 200 {
 		ended := true
 		for _, id := range w.jobs {

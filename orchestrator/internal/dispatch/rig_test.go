@@ -284,6 +284,13 @@ func (s *faultyStore) CompleteAttempt(ctx context.Context, ref job.Ref, end job.
 	return j, err
 }
 
+func (s *faultyStore) EvictAttempt(ctx context.Context, ref job.Ref, reason string) (job.Job, error) {
+	if err := s.fail(); err != nil {
+		return job.Job{}, err
+	}
+	return s.Store.EvictAttempt(ctx, ref, reason)
+}
+
 func (s *faultyStore) LoseAttempt(ctx context.Context, ref job.Ref, reason string, now time.Time) (job.Job, error) {
 	await(&s.lose)
 	return s.Store.LoseAttempt(ctx, ref, reason, now)

@@ -33,6 +33,8 @@ const (
 	AttemptCancelled
 	// AttemptLost: the node stopped renewing the lease.
 	AttemptLost
+	// AttemptEvicted: the orchestrator had it stopped, to run the job anew.
+	AttemptEvicted
 )
 
 // Job is a durable unit of work. It may be copied by assignment: transitions
@@ -147,6 +149,10 @@ type Attempt struct {
 	FinishedAt time.Time
 	ExitCode   *int
 	Reason     string
+	// EvictReason says why the node was asked to end the attempt so that the
+	// job runs elsewhere; empty: it was not asked. Such an attempt counts
+	// neither against the retry policy nor against MaxLost.
+	EvictReason string
 }
 
 // Ref names an attempt.

@@ -48,6 +48,7 @@ func TestStateMachine(t *testing.T) {
 			"lose":   func(*rapid.T) { do(job.EventLose, j.Lose(number(), "lease", now)) },
 			"cancel": func(*rapid.T) { _, err := j.Cancel("why", now); do(job.EventCancel, err) },
 			"retry":  func(*rapid.T) { _, err := j.Retry(); do(job.EventRetry, err) },
+			"evict":  func(*rapid.T) { _, err := j.Evict(number(), "drained"); do(job.EventEvict, err) },
 			"": func(t *rapid.T) {
 				now = now.Add(time.Second)
 				checkJob(t, j)
@@ -94,7 +95,10 @@ func checkJob(t *rapid.T, j job.Job) {
 				t.Fatalf("attempt %d has not ended but is not the newest", a.Number)
 			}
 		}
-		if i >= j.ForgivenAttempts {
+		if a.State == job.AttemptEvicted && a.EvictReason == "" {
+			t.Fatalf("attempt %d was evicted without being asked for", a.Number)
+		}
+		if i >= j.ForgivenAttempts && a.EvictReason == "" {
 			switch a.State {
 			case job.AttemptFailed:
 				failed++

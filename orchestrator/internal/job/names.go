@@ -48,13 +48,15 @@ func (s AttemptState) String() string {
 		return "cancelled"
 	case AttemptLost:
 		return "lost"
+	case AttemptEvicted:
+		return "evicted"
 	default:
 		return "attempt state " + strconv.Itoa(int(s))
 	}
 }
 
 // Ended says whether an attempt in this state is over.
-func (s AttemptState) Ended() bool { return s >= AttemptSucceeded && s <= AttemptLost }
+func (s AttemptState) Ended() bool { return s >= AttemptSucceeded && s <= AttemptEvicted }
 
 // String gives the policy's name as people read it.
 func (p PullPolicy) String() string {

@@ -24,6 +24,8 @@ const (
 	EventCancel
 	// EventRetry: somebody wants an ended job once more.
 	EventRetry
+	// EventEvict: the job is to run elsewhere.
+	EventEvict
 )
 
 // String gives the event's name as it stands in the diagram.
@@ -43,6 +45,8 @@ func (e Event) String() string {
 		return "cancel"
 	case EventRetry:
 		return "retry"
+	case EventEvict:
+		return "evict"
 	default:
 		return "event"
 	}
@@ -65,6 +69,8 @@ func (e Event) action() string {
 		return "cancelled"
 	case EventRetry:
 		return "retried"
+	case EventEvict:
+		return "evicted"
 	default:
 		return "changed"
 	}
@@ -89,18 +95,20 @@ func Transitions() []Transition {
 
 		{EventStart, Assigned, Running, ""},
 		{EventCancel, Assigned, Assigned, "the node is asked"},
+		{EventEvict, Assigned, Assigned, "the node is asked"},
 		{EventComplete, Assigned, Succeeded, ""},
 		{EventComplete, Assigned, Failed, "no retry is left"},
-		{EventComplete, Assigned, Queued, "a retry is left"},
+		{EventComplete, Assigned, Queued, "a retry is left, or it was evicted"},
 		{EventComplete, Assigned, Cancelled, "it was cancelled"},
 		{EventLose, Assigned, Queued, ""},
 		{EventLose, Assigned, Failed, "too many attempts were lost"},
 		{EventLose, Assigned, Cancelled, "cancelling was asked for"},
 
 		{EventCancel, Running, Running, "the node is asked"},
+		{EventEvict, Running, Running, "the node is asked"},
 		{EventComplete, Running, Succeeded, ""},
 		{EventComplete, Running, Failed, "no retry is left"},
-		{EventComplete, Running, Queued, "a retry is left"},
+		{EventComplete, Running, Queued, "a retry is left, or it was evicted"},
 		{EventComplete, Running, Cancelled, "it was cancelled"},
 		{EventLose, Running, Queued, ""},
 		{EventLose, Running, Failed, "too many attempts were lost"},
@@ -127,6 +135,8 @@ func allowed(event Event, from, to State) bool {
 		return from.Active() && (to == Queued || to == Failed || to == Cancelled)
 	case EventCancel:
 		return from == Queued && to == Cancelled || from.Active() && to == from
+	case EventEvict:
+		return from.Active() && to == from
 	case EventRetry:
 		return (from == Failed || from == Cancelled) && to == Queued
 	default:

@@ -17,7 +17,7 @@ func TestGuardIsTheTable(t *testing.T) {
 		}
 		table[key] = true
 	}
-	for event := EventSubmit - 1; event <= EventRetry+1; event++ {
+	for event := EventSubmit - 1; event <= EventEvict+1; event++ {
 		for from := State(0); from <= Cancelled+1; from++ {
 			for to := State(0); to <= Cancelled+1; to++ {
 				if got, want := allowed(event, from, to), table[row{event, from, to}]; got != want {
@@ -35,28 +35,30 @@ func TestEnumNames(t *testing.T) {
 		}
 	}
 	for got, want := range map[string]string{
-		Queued.String():            "queued",
-		State(99).String():         "state 99",
-		AttemptLost.String():       "lost",
-		AttemptState(99).String():  "attempt state 99",
-		PullIfNotPresent.String():  "if-not-present",
-		PullPolicy(99).String():    "pull policy 99",
-		Stdout.String():            "stdout",
-		Stderr.String():            "stderr",
-		Stream(99).String():        "stream 99",
-		Ref{"j1", 2}.String():      "attempt 2 of job j1",
-		EventComplete.String():     "complete",
-		AttemptSucceeded.String():  "succeeded",
-		AttemptCancelled.String():  "cancelled",
-		AttemptRunning.String():    "running",
-		AttemptAssigned.String():   "assigned",
-		PullAlways.String():        "always",
-		PullNever.String():         "never",
-		AttemptFailed.String():     "failed",
-		EventSubmit.action():       "submitted",
-		Event(99).String():         "event",
-		AttemptState(0).String():   "attempt state 0",
-		(AttemptLost + 1).String(): "attempt state 7",
+		Queued.String():           "queued",
+		State(99).String():        "state 99",
+		AttemptLost.String():      "lost",
+		AttemptState(99).String(): "attempt state 99",
+		PullIfNotPresent.String(): "if-not-present",
+		PullPolicy(99).String():   "pull policy 99",
+		Stdout.String():           "stdout",
+		Stderr.String():           "stderr",
+		Stream(99).String():       "stream 99",
+		Ref{"j1", 2}.String():     "attempt 2 of job j1",
+		EventComplete.String():    "complete",
+		AttemptSucceeded.String(): "succeeded",
+		AttemptCancelled.String(): "cancelled",
+		AttemptRunning.String():   "running",
+		AttemptAssigned.String():  "assigned",
+		PullAlways.String():       "always",
+		PullNever.String():        "never",
+		AttemptFailed.String():    "failed",
+		EventSubmit.action():      "submitted",
+		Event(99).String():        "event",
+		AttemptState(0).String():  "attempt state 0",
+		AttemptEvicted.String():   "evicted",
+		EventEvict.String():       "evict",
+		EventEvict.action():       "evicted",
 	} {
 		if got != want {
 			t.Errorf("got the name %q, want %q", got, want)

@@ -71,7 +71,7 @@ func (j *Job) Start(attempt int, at time.Time) (changed bool, err error) {
 	current.StartedAt = at
 	j.setCurrent(current)
 	j.StartedAt = at
-	if !j.CancelRequested {
+	if !j.CancelRequested && current.EvictReason == "" {
 		j.Reason = ""
 	}
 	return true, nil
@@ -94,6 +94,8 @@ func (j *Job) Complete(attempt int, end End) error {
 	next := Succeeded
 	switch {
 	case end.State == AttemptSucceeded:
+	case current.EvictReason != "" && !j.CancelRequested:
+		return j.completeEvicted(current, end)
 	case end.State == AttemptCancelled, j.CancelRequested:
 		next = Cancelled
 	case j.failures()+1 < j.Spec.Retry.attempts():
@@ -149,7 +151,7 @@ func (j *Job) Lose(attempt int, reason string, now time.Time) error {
 	switch {
 	case j.CancelRequested:
 		next = Cancelled
-	case lost >= MaxLost:
+	case lost >= MaxLost && current.EvictReason == "":
 		next = Failed
 	}
 	if err := j.move(EventLose, next); err != nil {
@@ -255,11 +257,12 @@ func (j *Job) finish(at time.Time, reason string) {
 // failures counts the attempts that failed by themselves.
 func (j *Job) failures() int { return j.count(AttemptFailed) }
 
-// count counts the attempts in a state that are not forgiven.
+// count counts the attempts in a state that are neither forgiven nor were to
+// be evicted.
 func (j *Job) count(state AttemptState) int {
 	n := 0
 	for _, a := range j.Attempts[j.ForgivenAttempts:] {
-		if a.State == state {
+		if a.State == state && a.EvictReason == "" {
 			n++
 		}
 	}

@@ -398,7 +398,7 @@ func TestDrainingMovesReplicas(t *testing.T) {
 		r.node("a")
 		r.create("d")
 		r.ready("d", "a")
-		r.change("a", func(n *node.Node) { n.State, n.Drain = node.Draining, true })
+		r.change("a", func(n *node.Node) { n.State, n.Drain = node.Draining, &node.Drain{Mode: node.DrainFinish} })
 		r.want("d", "ready: a ready") // it serves on as long as there is no other place
 		r.node("b")
 		time.Sleep(time.Second)

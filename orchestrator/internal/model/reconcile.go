@@ -165,7 +165,7 @@ func (m *Manager) isSteady(nodeID string, now time.Time) bool {
 	if !there {
 		return m.isExpected(nodeID, now)
 	}
-	return n.State == node.Online && !n.Drain
+	return n.State == node.Online && n.Drain == nil
 }
 
 // isExpected says whether a node that is not there is only late after our own

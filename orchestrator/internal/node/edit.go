@@ -8,20 +8,6 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 )
 
-// SetDrain says whether a node takes new work; durable.
-// Errors: NotFound, Unavailable.
-func (r *Registry) SetDrain(ctx context.Context, id string, drain bool) (*Node, error) {
-	return r.edit(ctx, id, func(n *Node) {
-		n.Drain = drain
-		if n.State.Active() {
-			n.State = Online
-			if drain {
-				n.State = Draining
-			}
-		}
-	})
-}
-
 // SetUserLabels replaces the labels that people gave a node; durable.
 // Errors: NotFound, Unavailable.
 func (r *Registry) SetUserLabels(ctx context.Context, id string, labels map[string]string) (*Node, error) {

@@ -43,8 +43,10 @@ type Node struct {
 	AgentLabels map[string]string
 	UserLabels  map[string]string
 	Labels      map[string]string
-	// Draining is wanted by a person and outlives the node's connection.
-	Drain        bool
+	// Cordoned and Drain are wanted by people and outlive the node's
+	// connection. Drain is nil while the node is not drained.
+	Cordoned     bool
+	Drain        *Drain
 	AgentVersion string
 	// Address is where the connection comes from, host without port.
 	Address      string
@@ -62,7 +64,8 @@ type Known struct {
 	Hostname     string
 	AgentLabels  map[string]string
 	UserLabels   map[string]string
-	Drain        bool
+	Cordoned     bool
+	Drain        *Drain
 	AgentVersion string
 	Address      string
 	Capabilities Capabilities

@@ -108,9 +108,9 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 		r.sorted = nil
 	} else {
 		prev = e.node
-		n.UserLabels, n.Drain = prev.UserLabels, prev.Drain
+		n.UserLabels, n.Cordoned, n.Drain = prev.UserLabels, prev.Cordoned, prev.Drain
 	}
-	if n.Drain {
+	if n.Drain != nil {
 		n.State = Draining
 	}
 	n.Labels = mergeLabels(n.AgentLabels, n.UserLabels)
@@ -310,7 +310,7 @@ func mergeLabels(agent, user map[string]string) map[string]string {
 
 // sameKnown says whether two states of a node are stored alike but for times.
 func sameKnown(a, b *Node) bool {
-	return a.Hostname == b.Hostname && a.Drain == b.Drain &&
+	return a.Hostname == b.Hostname && a.Cordoned == b.Cordoned && a.Drain == b.Drain &&
 		a.AgentVersion == b.AgentVersion && a.Address == b.Address &&
 		maps.Equal(a.AgentLabels, b.AgentLabels) && maps.Equal(a.UserLabels, b.UserLabels) &&
 		a.Capabilities.equal(b.Capabilities)

@@ -155,7 +155,7 @@ func TestDrainAndLabelsOutliveRestarts(t *testing.T) {
 	if _, err := first.SetUserLabels(t.Context(), "n", map[string]string{"room": "office"}); err != nil {
 		t.Fatal(err)
 	}
-	n, err := first.SetDrain(t.Context(), "n", true)
+	n, err := first.SetDrain(t.Context(), "n", &Drain{Mode: DrainFinish, Reason: "new disk"})
 	if err != nil || n.State != Draining {
 		t.Fatalf("SetDrain gives %v, %v", n, err)
 	}
@@ -171,7 +171,7 @@ func TestDrainAndLabelsOutliveRestarts(t *testing.T) {
 	if n.State != Draining || n.Labels["room"] != "office" {
 		t.Errorf("after it came back the node is %v with %v", n.State, n.Labels)
 	}
-	if n, err = second.SetDrain(t.Context(), "n", false); err != nil || n.State != Online {
+	if n, err = second.SetDrain(t.Context(), "n", nil); err != nil || n.State != Online {
 		t.Errorf("undrained it is %v, %v", n.State, err)
 	}
 }
@@ -181,9 +181,9 @@ func TestFailedStoreChangesNothing(t *testing.T) {
 	r := start(t, Config{Store: store})
 	register(t, r, Registration{ID: "n"})
 	store.fail(fault.New(fault.Unavailable, "the disk is full"))
-	_, err := r.SetDrain(t.Context(), "n", true)
+	_, err := r.SetDrain(t.Context(), "n", &Drain{Mode: DrainFinish})
 	wantFault(t, err, fault.Unavailable, "the disk is full")
-	if n, _ := r.Get("n"); n.State != Online || n.Drain {
+	if n, _ := r.Get("n"); n.State != Online || n.Drain != nil {
 		t.Errorf("the node is %v although that could not be stored", n.State)
 	}
 	store.fail(nil)
@@ -234,7 +234,7 @@ func TestList(t *testing.T) {
 	if err := r.Deregister(t.Context(), "n4", "", ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.SetDrain(t.Context(), "n1", true); err != nil {
+	if _, err := r.SetDrain(t.Context(), "n1", &Drain{Mode: DrainFinish}); err != nil {
 		t.Fatal(err)
 	}
 	even, _ := label.Parse("even=true")
@@ -278,7 +278,11 @@ func TestConcurrentUse(t *testing.T) {
 				case 0:
 					_, _, _ = r.Register(t.Context(), Registration{ID: id})
 				case 3:
-					_, _ = r.SetDrain(t.Context(), id, i%16 == 3)
+					var drain *Drain
+					if i%16 == 3 {
+						drain = &Drain{Mode: DrainMove}
+					}
+					_, _ = r.SetDrain(t.Context(), id, drain)
 				case 5:
 					_ = r.Deregister(t.Context(), id, "", "")
 				case 6:

@@ -254,7 +254,7 @@ func (r *Registry) touchActive(ctx context.Context) error {
 func (n *Node) known() Known {
 	return Known{
 		ID: n.ID, Hostname: n.Hostname, AgentLabels: n.AgentLabels, UserLabels: n.UserLabels,
-		Drain: n.Drain, AgentVersion: n.AgentVersion, Address: n.Address,
+		Cordoned: n.Cordoned, Drain: n.Drain, AgentVersion: n.AgentVersion, Address: n.Address,
 		Capabilities: n.Capabilities, RegisteredAt: n.RegisteredAt, LastSeenAt: n.LastSeenAt,
 	}
 }
@@ -264,7 +264,7 @@ func (k Known) offline() *Node {
 	return &Node{
 		ID: k.ID, Hostname: k.Hostname, State: Offline,
 		AgentLabels: k.AgentLabels, UserLabels: k.UserLabels, Labels: mergeLabels(k.AgentLabels, k.UserLabels),
-		Drain: k.Drain, AgentVersion: k.AgentVersion, Address: k.Address,
+		Cordoned: k.Cordoned, Drain: k.Drain, AgentVersion: k.AgentVersion, Address: k.Address,
 		Capabilities: k.Capabilities, RegisteredAt: k.RegisteredAt, LastSeenAt: k.LastSeenAt,
 	}
 }

@@ -92,7 +92,7 @@ func passes(w *Work, c *Candidate) bool {
 func filters() []filter {
 	return []filter{
 		{passes: isConnected, why: says("its node agent is registered but not connected")},
-		{passes: isTaking, why: says("is draining: it takes no new work")},
+		{passes: isTaking, why: whyNotTaking},
 		{passes: isNotAvoided, why: func(w *Work, c *Candidate) []string { return []string{w.Avoid[c.Node.ID]} }},
 		{passes: meetsConstraints, why: whyConstraints},
 		{passes: hasRuntime, why: says("has no container runtime: install Podman or Docker on it")},
@@ -109,7 +109,23 @@ func says(reason string) func(*Work, *Candidate) []string {
 
 func isConnected(_ *Work, c *Candidate) bool { return c.Connected }
 
-func isTaking(_ *Work, c *Candidate) bool { return c.Node.State == node.Online && !c.Node.Drain }
+func isTaking(_ *Work, c *Candidate) bool {
+	return c.Node.State == node.Online && c.Node.Drain == nil && !c.Node.Cordoned
+}
+
+func whyNotTaking(_ *Work, c *Candidate) []string {
+	var reasons []string
+	switch d := c.Node.Drain; {
+	case d != nil && d.Reason != "":
+		reasons = append(reasons, "is draining: it takes no new work ("+d.Reason+")")
+	case d != nil || c.Node.State == node.Draining:
+		reasons = append(reasons, "is draining: it takes no new work")
+	}
+	if c.Node.Cordoned {
+		reasons = append(reasons, "is cordoned: it takes no new work until it is uncordoned")
+	}
+	return reasons
+}
 
 func isNotAvoided(w *Work, c *Candidate) bool {
 	if len(w.Avoid) == 0 {

@@ -43,8 +43,15 @@ func TestExplainReasons(t *testing.T) {
 			want: []string{"its node agent is registered but not connected"}},
 		{name: "draining", candidate: with(func(c *Candidate) { c.Node.State = node.Draining }),
 			want: []string{"is draining: it takes no new work"}},
-		{name: "drain wanted", candidate: with(func(c *Candidate) { c.Node.Drain = true }),
+		{name: "drain wanted", candidate: with(func(c *Candidate) { c.Node.Drain = &node.Drain{Mode: node.DrainFinish} }),
 			want: []string{"is draining: it takes no new work"}},
+		{name: "drained for a reason", candidate: with(func(c *Candidate) { c.Node.Drain = &node.Drain{Reason: "new disk"} }),
+			want: []string{"is draining: it takes no new work (new disk)"}},
+		{name: "cordoned", candidate: with(func(c *Candidate) { c.Node.Cordoned = true }),
+			want: []string{"is cordoned: it takes no new work until it is uncordoned"}},
+		{name: "cordoned and drained", candidate: with(func(c *Candidate) {
+			c.Node.Cordoned, c.Node.Drain, c.Node.State = true, &node.Drain{}, node.Draining
+		}), want: []string{"is draining: it takes no new work", "is cordoned: it takes no new work until it is uncordoned"}},
 		{name: "no runtime", work: Work{NeedsRuntime: true}, candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil }),
 			want: []string{"has no container runtime: install Podman or Docker on it"}},
 		{name: "no runtime needed", candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil })},

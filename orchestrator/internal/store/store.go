@@ -64,6 +64,10 @@ type Store interface {
 	// (job.Job.CancelRequested), which then ends with its attempt. A cancelled
 	// or marked job is answered unchanged.
 	CancelJob(ctx context.Context, id, reason string, now time.Time) (job.Job, error)
+	// EvictAttempt marks an active attempt (job.Attempt.EvictReason): its job
+	// is queued again when it ends, unless it succeeds. An attempt that is
+	// marked, or whose job is being cancelled, is answered unchanged.
+	EvictAttempt(ctx context.Context, ref job.Ref, reason string) (job.Job, error)
 	// RetryJob queues a failed or cancelled job again; a queued one is
 	// answered unchanged.
 	RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error)

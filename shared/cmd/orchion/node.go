@@ -17,7 +17,11 @@ import (
 
 func (c *cli) nodeCommand() *cobra.Command {
 	return group("node", "Show and steer the machines", []string{"nodes"},
-		c.nodeList(), c.nodeShow(), c.nodeDrain(true), c.nodeDrain(false), c.nodeLabel(), c.nodeRemove())
+		c.nodeList(), c.nodeShow(), c.nodeDrain(),
+		c.nodeSet("undrain", "Let drained machines take work again", &orchionv1.UndrainNodeRequest{}),
+		c.nodeSet("cordon", "Let machines take no new work; all that is there stays", &orchionv1.CordonNodeRequest{}),
+		c.nodeSet("uncordon", "Let cordoned machines take work again", &orchionv1.UncordonNodeRequest{}),
+		c.nodeLabel(), c.nodeRemove())
 }
 
 func (c *cli) nodeList() *cobra.Command {
@@ -85,7 +89,7 @@ func nodeRow(n *orchionv1.Node) []string {
 		runtimes = append(runtimes, r.GetName())
 	}
 	return []string{
-		n.GetId(), n.GetHostname(), enumText(n.GetState().String(), "NODE_STATE_"),
+		n.GetId(), n.GetHostname(), nodeState(n),
 		strconv.Itoa(int(capabilities.GetCpu().GetLogicalCores())),
 		bytesText(capabilities.GetMemory().GetTotalBytes()),
 		strconv.Itoa(len(capabilities.GetGpus())),
@@ -116,7 +120,7 @@ func nodeFacts(n *orchionv1.Node) [][]string {
 	facts := [][]string{
 		{"id", n.GetId()},
 		{"hostname", n.GetHostname()},
-		{"state", enumText(n.GetState().String(), "NODE_STATE_")},
+		{"state", nodeState(n)},
 		{"address", orDash(n.GetAddress())},
 		{"agent", orDash(n.GetAgentVersion())},
 		{"system", strings.Join([]string{capabilities.GetOs() + "/" + capabilities.GetArch(), capabilities.GetPlatform(), capabilities.GetKernel()}, ", ")},
@@ -124,6 +128,7 @@ func nodeFacts(n *orchionv1.Node) [][]string {
 		{"memory", fmt.Sprintf("%s, %s used", bytesText(capabilities.GetMemory().GetTotalBytes()), bytesText(usage.GetMemoryUsedBytes()))},
 		{"disk", fmt.Sprintf("%s, %s used, at %s", bytesText(capabilities.GetDisk().GetTotalBytes()), bytesText(usage.GetDiskUsedBytes()), capabilities.GetDisk().GetPath())},
 	}
+	facts = append(facts, drainFacts(n.GetDrain())...)
 	for _, gpu := range capabilities.GetGpus() {
 		facts = append(facts, []string{"gpu", fmt.Sprintf("%s, %s, driver %s, %s", gpu.GetModel(), bytesText(gpu.GetMemoryBytes()), orDash(gpu.GetDriverVersion()), gpu.GetUuid())})
 	}
@@ -140,31 +145,6 @@ func nodeFacts(n *orchionv1.Node) [][]string {
 		[]string{"jobs", strconv.Itoa(int(usage.GetRunningJobs()))},
 		[]string{"registered", age(n.GetRegisteredAt()) + " ago"},
 		[]string{"seen", age(n.GetLastHeartbeatAt()) + " ago"})
-}
-
-func (c *cli) nodeDrain(drain bool) *cobra.Command {
-	verb, short := "drain", "Let machines take no new work; what runs there ends by itself"
-	if !drain {
-		verb, short = "undrain", "Let drained machines take work again"
-	}
-	return &cobra.Command{
-		Use:               verb + " ID...",
-		Short:             short,
-		Args:              atLeastOne("ID"),
-		ValidArgsFunction: c.completeNodes,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return each(args, func(id string) error {
-				n := &orchionv1.Node{}
-				if err := c.client().call(cmd.Context(), http.MethodPost, "/api/nodes/"+segment(id)+":"+verb, nil, &orchionv1.DrainNodeRequest{}, n); err != nil {
-					return err
-				}
-				return c.show(cmd.OutOrStdout(), n, func(w io.Writer) error {
-					_, err := fmt.Fprintf(w, "%s is %s\n", n.GetId(), enumText(n.GetState().String(), "NODE_STATE_"))
-					return err
-				})
-			})
-		},
-	}
 }
 
 func (c *cli) nodeLabel() *cobra.Command {

@@ -29,6 +29,7 @@ export function isAttemptEnded(state: AttemptState | undefined): boolean {
 		state === 'ATTEMPT_STATE_SUCCEEDED' ||
 		state === 'ATTEMPT_STATE_FAILED' ||
 		state === 'ATTEMPT_STATE_CANCELLED' ||
-		state === 'ATTEMPT_STATE_LOST'
+		state === 'ATTEMPT_STATE_LOST' ||
+		state === 'ATTEMPT_STATE_EVICTED'
 	);
 }

@@ -58,7 +58,8 @@ const ATTEMPT: Partial<Record<AttemptState, StateLook>> = {
 	ATTEMPT_STATE_SUCCEEDED: { label: 'succeeded', tone: 'ok', icon: 'check' },
 	ATTEMPT_STATE_FAILED: { label: 'failed', tone: 'bad', icon: 'cross' },
 	ATTEMPT_STATE_CANCELLED: { label: 'cancelled', tone: 'off', icon: 'ban' },
-	ATTEMPT_STATE_LOST: { label: 'lost', tone: 'warn', icon: 'unplug' }
+	ATTEMPT_STATE_LOST: { label: 'lost', tone: 'warn', icon: 'unplug' },
+	ATTEMPT_STATE_EVICTED: { label: 'evicted', tone: 'off', icon: 'send' }
 };
 
 const DEPLOYMENT: Partial<Record<DeploymentState, StateLook>> = {

@@ -151,6 +151,14 @@ func (s *Store) CancelJob(ctx context.Context, id, reason string, now time.Time)
 	})
 }
 
+// EvictAttempt marks an attempt that its node is to end.
+func (s *Store) EvictAttempt(ctx context.Context, ref job.Ref, reason string) (job.Job, error) {
+	return s.change(ctx, ref.JobID, func(j *job.Job) error {
+		_, err := j.Evict(ref.Attempt, reason)
+		return err
+	})
+}
+
 // RetryJob queues a failed or cancelled job again.
 func (s *Store) RetryJob(ctx context.Context, id string, _ time.Time) (job.Job, error) {
 	return s.change(ctx, id, func(j *job.Job) error {

@@ -235,6 +235,11 @@ func (s *Store) CancelJob(ctx context.Context, id, reason string, now time.Time)
 	return s.transition(ctx, id, func(j *job.Job) (bool, error) { return j.Cancel(reason, now) })
 }
 
+// EvictAttempt marks an attempt that its node is to end.
+func (s *Store) EvictAttempt(ctx context.Context, ref job.Ref, reason string) (job.Job, error) {
+	return s.transition(ctx, ref.JobID, func(j *job.Job) (bool, error) { return j.Evict(ref.Attempt, reason) })
+}
+
 // RetryJob queues a failed or cancelled job again.
 func (s *Store) RetryJob(ctx context.Context, id string, _ time.Time) (job.Job, error) {
 	return s.transition(ctx, id, func(j *job.Job) (bool, error) { return j.Retry() })

@@ -30,6 +30,7 @@ type attempt struct {
 	FinishedAt int64  `json:"finished,omitempty"`
 	ExitCode   *int   `json:"exit,omitempty"`
 	Reason     string `json:"reason,omitempty"`
+	Evict      string `json:"evict,omitempty"`
 }
 
 // scan reads a row of jobColumns.
@@ -68,7 +69,7 @@ func (r *record) scan(scan func(...any) error) error {
 		j.Attempts = append(j.Attempts, job.Attempt{
 			Number: a.Number, NodeID: a.NodeID, State: job.AttemptState(a.State),
 			AssignedAt: fromNanos(a.AssignedAt), StartedAt: fromNanos(a.StartedAt), FinishedAt: fromNanos(a.FinishedAt),
-			ExitCode: a.ExitCode, Reason: a.Reason,
+			ExitCode: a.ExitCode, Reason: a.Reason, EvictReason: a.Evict,
 		})
 	}
 	return nil
@@ -83,7 +84,7 @@ func changing(j job.Job) ([]any, error) {
 		kept[i] = attempt{
 			Number: a.Number, NodeID: a.NodeID, State: int(a.State),
 			AssignedAt: toNanos(a.AssignedAt), StartedAt: toNanos(a.StartedAt), FinishedAt: toNanos(a.FinishedAt),
-			ExitCode: a.ExitCode, Reason: a.Reason,
+			ExitCode: a.ExitCode, Reason: a.Reason, Evict: a.EvictReason,
 		}
 		nodeID = a.NodeID
 	}

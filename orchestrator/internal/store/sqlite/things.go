@@ -11,6 +11,12 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/store"
 )
 
+// upkeep is how it is kept what people said of the work of a node.
+type upkeep struct {
+	Cordoned bool        `json:"cordoned,omitempty"`
+	Drain    *node.Drain `json:"drain,omitempty"`
+}
+
 // SaveNode inserts or replaces what is known of a node.
 func (s *Store) SaveNode(ctx context.Context, n node.Known) error {
 	if n.ID == "" {
@@ -24,14 +30,18 @@ func (s *Store) SaveNode(ctx context.Context, n node.Known) error {
 	if err != nil {
 		return err
 	}
+	kept, err := toJSON(upkeep{Cordoned: n.Cordoned, Drain: n.Drain})
+	if err != nil {
+		return err
+	}
 	capabilities, err := toJSON(n.Capabilities)
 	if err != nil {
 		return err
 	}
 	return s.change(ctx, oneStatement, func(t *tx) error {
-		if err := t.exec(`REPLACE INTO nodes (id, hostname, agent_labels, user_labels, drain, agent_version, address, capabilities, registered_at, last_seen_at)
+		if err := t.exec(`REPLACE INTO nodes (id, hostname, agent_labels, user_labels, upkeep, agent_version, address, capabilities, registered_at, last_seen_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			n.ID, n.Hostname, agentLabels, userLabels, n.Drain, n.AgentVersion, n.Address, capabilities, toNanos(n.RegisteredAt), toNanos(n.LastSeenAt)); err != nil {
+			n.ID, n.Hostname, agentLabels, userLabels, kept, n.AgentVersion, n.Address, capabilities, toNanos(n.RegisteredAt), toNanos(n.LastSeenAt)); err != nil {
 			return fmt.Errorf("saving node %s: %w", n.ID, err)
 		}
 		return nil
@@ -80,7 +90,7 @@ func (s *Store) remove(ctx context.Context, text, id string, missing func(string
 func (s *Store) ListNodes(ctx context.Context) ([]node.Known, error) {
 	var nodes []node.Known
 	err := s.reading(ctx, func() error {
-		rows, err := s.read.QueryContext(ctx, `SELECT id, hostname, agent_labels, user_labels, drain, agent_version, address, capabilities, registered_at, last_seen_at
+		rows, err := s.read.QueryContext(ctx, `SELECT id, hostname, agent_labels, user_labels, upkeep, agent_version, address, capabilities, registered_at, last_seen_at
 			FROM nodes ORDER BY id`)
 		if err != nil {
 			return fmt.Errorf("listing nodes: %w", err)
@@ -88,9 +98,9 @@ func (s *Store) ListNodes(ctx context.Context) ([]node.Known, error) {
 		defer rows.Close()
 		for rows.Next() {
 			var n node.Known
-			var agentLabels, userLabels, capabilities []byte
+			var agentLabels, userLabels, upkept, capabilities []byte
 			var registered, lastSeen int64
-			if err := rows.Scan(&n.ID, &n.Hostname, &agentLabels, &userLabels, &n.Drain, &n.AgentVersion, &n.Address, &capabilities, &registered, &lastSeen); err != nil {
+			if err := rows.Scan(&n.ID, &n.Hostname, &agentLabels, &userLabels, &upkept, &n.AgentVersion, &n.Address, &capabilities, &registered, &lastSeen); err != nil {
 				return fmt.Errorf("listing nodes: %w", err)
 			}
 			n.RegisteredAt, n.LastSeenAt = fromNanos(registered), fromNanos(lastSeen)
@@ -100,6 +110,11 @@ func (s *Store) ListNodes(ctx context.Context) ([]node.Known, error) {
 			if err := fromJSON(userLabels, &n.UserLabels, "labels of node", n.ID); err != nil {
 				return err
 			}
+			var kept upkeep
+			if err := fromJSON(upkept, &kept, "upkeep of node", n.ID); err != nil {
+				return err
+			}
+			n.Cordoned, n.Drain = kept.Cordoned, kept.Drain
 			if err := fromJSON(capabilities, &n.Capabilities, "capabilities of node", n.ID); err != nil {
 				return err
 			}

@@ -137,7 +137,8 @@ func TestCancelledWhileItRuns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	err := s.change(ctx, oneStatement, func(t *tx) error {
 		cancel()
-		return t.exec("INSERT INTO nodes VALUES ('n1', '', 'null', 'null', 0, '', '', '{}', 0, 0)")
+		return t.exec(`INSERT INTO nodes (id, hostname, agent_labels, user_labels, agent_version, address, capabilities, registered_at, last_seen_at)
+			VALUES ('n1', '', 'null', 'null', '', '', '{}', 0, 0)`)
 	})
 	if err != nil {
 		t.Errorf("a change that was begun answers %v, want its result", err)
@@ -235,7 +236,7 @@ func TestOpenRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(t.Context(), Config{Dir: dir})
-	if fault.CodeOf(err) != fault.Precondition || !strings.Contains(err.Error(), "was written by a newer version of the orchestrator (schema 99; this one knows 1): use that version, or another --data-dir") {
+	if fault.CodeOf(err) != fault.Precondition || !strings.Contains(err.Error(), "was written by a newer version of the orchestrator (schema 99; this one knows ") {
 		t.Errorf("a newer schema: %v", err)
 	}
 	if _, err = Open(t.Context(), Config{}); fault.CodeOf(err) != fault.Invalid || err.Error() != "dataDir: is empty; the store needs a directory" {

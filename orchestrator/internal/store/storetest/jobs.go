@@ -95,8 +95,17 @@ func testLifecycle(t *testing.T, im Implementation) {
 	step("lose", func(j *job.Job) error { return j.Lose(2, "its lease ran out", at(5)) }, got, err)
 	got, err = s.ClaimJob(t.Context(), j.ID, "n1", at(6))
 	step("claim 3", func(j *job.Job) error { return j.Claim("n1", at(6)) }, got, err)
-	got, err = s.CompleteAttempt(t.Context(), job.Ref{JobID: j.ID, Attempt: 3}, done)
-	step("succeed", func(j *job.Job) error { return j.Complete(3, done) }, got, err)
+	third, stopped := job.Ref{JobID: j.ID, Attempt: 3}, job.End{State: job.AttemptCancelled, At: at(7), Reason: "stopped"}
+	got, err = s.EvictAttempt(t.Context(), third, "drained")
+	step("evict", func(j *job.Job) error { _, err := j.Evict(3, "drained"); return err }, got, err)
+	got, err = s.EvictAttempt(t.Context(), third, "drained again")
+	step("evict again", func(*job.Job) error { return nil }, got, err)
+	got, err = s.CompleteAttempt(t.Context(), third, stopped)
+	step("evicted", func(j *job.Job) error { return j.Complete(3, stopped) }, got, err)
+	got, err = s.ClaimJob(t.Context(), j.ID, "n1", at(8))
+	step("claim 4", func(j *job.Job) error { return j.Claim("n1", at(8)) }, got, err)
+	got, err = s.CompleteAttempt(t.Context(), job.Ref{JobID: j.ID, Attempt: 4}, done)
+	step("succeed", func(j *job.Job) error { return j.Complete(4, done) }, got, err)
 }
 
 func testRefusals(t *testing.T, im Implementation) {
@@ -123,6 +132,8 @@ func testRefusals(t *testing.T, im Implementation) {
 	wantFault(t, err, fault.Precondition, "attempt 1 of job job-0001 is not its newest, which is 2; it cannot be completed")
 	_, err = s.LoseAttempt(t.Context(), ref(1), "", epoch)
 	wantFault(t, err, fault.Precondition, "attempt 1 of job job-0001 is not its newest, which is 2; it cannot be lost")
+	_, err = s.EvictAttempt(t.Context(), ref(1), "drained")
+	wantFault(t, err, fault.Precondition, "attempt 1 of job job-0001 is not its newest, which is 2; it cannot be evicted")
 	_, err = s.RetryJob(t.Context(), "job-0001", epoch)
 	wantFault(t, err, fault.Precondition, "job job-0001 is assigned; it cannot be retried")
 
@@ -139,6 +150,9 @@ func testRefusals(t *testing.T, im Implementation) {
 		},
 		"lose": func() (job.Job, error) {
 			return s.LoseAttempt(t.Context(), job.Ref{JobID: "none", Attempt: 1}, "", epoch)
+		},
+		"evict": func() (job.Job, error) {
+			return s.EvictAttempt(t.Context(), job.Ref{JobID: "none", Attempt: 1}, "drained")
 		},
 		"cancel": func() (job.Job, error) { return s.CancelJob(t.Context(), "none", "", epoch) },
 		"retry":  func() (job.Job, error) { return s.RetryJob(t.Context(), "none", epoch) },

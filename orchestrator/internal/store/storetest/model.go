@@ -68,6 +68,10 @@ func testModel(t *testing.T, im Implementation) {
 				ref := ref()
 				both(func(s store.Store) (job.Job, error) { return s.LoseAttempt(ctx, ref, "lease", now) })
 			},
+			"evict": func(*rapid.T) {
+				ref := ref()
+				both(func(s store.Store) (job.Job, error) { return s.EvictAttempt(ctx, ref, "drained") })
+			},
 			"cancel": func(*rapid.T) {
 				id := id()
 				both(func(s store.Store) (job.Job, error) { return s.CancelJob(ctx, id, "why", now) })

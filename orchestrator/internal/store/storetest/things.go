@@ -18,7 +18,11 @@ func fullNode(id string) node.Known {
 	return node.Known{
 		ID: id, Hostname: "host-" + id,
 		AgentLabels: map[string]string{"room": "office"}, UserLabels: map[string]string{"ssd": ""},
-		Drain: true, AgentVersion: "1.2.3", Address: "192.0.2.7",
+		Cordoned: true,
+		Drain: &node.Drain{
+			Since: epoch, Mode: node.DrainMove, Deadline: epoch.Add(time.Minute), Reason: "new disk", Maintenance: true,
+		},
+		AgentVersion: "1.2.3", Address: "192.0.2.7",
 		Capabilities: node.Capabilities{
 			OS: "linux", Arch: "amd64", Platform: "debian", Kernel: "6.1",
 			CPU:         node.CPU{Model: "x", PhysicalCores: 4, LogicalCores: 8},
@@ -46,7 +50,7 @@ func testNodes(t *testing.T, im Implementation) {
 	ok(t, s.SaveNode(t.Context(), a))
 	same(t, "two nodes by id", []node.Known{a, b}, list())
 
-	b.Drain, b.UserLabels, b.Capabilities.GPUs = false, nil, nil
+	b.Drain, b.Cordoned, b.UserLabels, b.Capabilities.GPUs = nil, false, nil, nil
 	ok(t, s.SaveNode(t.Context(), b))
 	a.LastSeenAt = epoch.Add(time.Hour)
 	ok(t, s.TouchNodes(t.Context(), map[string]time.Time{"a": a.LastSeenAt, "unknown": epoch}))

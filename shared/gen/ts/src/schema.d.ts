@@ -228,6 +228,26 @@ export interface paths {
         patch: operations["Orchestrator_UpdateNode"];
         trace?: never;
     };
+    "/api/nodes/{id}:cordon": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * CordonNode stops new work from being placed on a node; all that is there
+         *     stays. Idempotent. NOT_FOUND.
+         */
+        post: operations["Orchestrator_CordonNode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/nodes/{id}:drain": {
         parameters: {
             query?: never;
@@ -238,10 +258,31 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * DrainNode stops new work from being placed on a node; running jobs end
-         *     by themselves. Idempotent. NOT_FOUND.
+         * DrainNode stops new work from being placed on a node and says what becomes
+         *     of the jobs there; models get their replicas elsewhere first, where there
+         *     is room. Draining a node again replaces how it is drained. NOT_FOUND.
          */
         post: operations["Orchestrator_DrainNode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{id}:uncordon": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * UncordonNode lets a cordoned node take work again, unless it is draining.
+         *     Idempotent. NOT_FOUND.
+         */
+        post: operations["Orchestrator_UncordonNode"];
         delete?: never;
         options?: never;
         head?: never;
@@ -321,7 +362,7 @@ export interface components {
             state?: components["schemas"]["orchion.v1.AttemptState"];
         };
         /** @enum {string} */
-        "orchion.v1.AttemptState": "ATTEMPT_STATE_UNSPECIFIED" | "ATTEMPT_STATE_ASSIGNED" | "ATTEMPT_STATE_RUNNING" | "ATTEMPT_STATE_SUCCEEDED" | "ATTEMPT_STATE_FAILED" | "ATTEMPT_STATE_CANCELLED" | "ATTEMPT_STATE_LOST";
+        "orchion.v1.AttemptState": "ATTEMPT_STATE_UNSPECIFIED" | "ATTEMPT_STATE_ASSIGNED" | "ATTEMPT_STATE_RUNNING" | "ATTEMPT_STATE_SUCCEEDED" | "ATTEMPT_STATE_FAILED" | "ATTEMPT_STATE_CANCELLED" | "ATTEMPT_STATE_LOST" | "ATTEMPT_STATE_EVICTED";
         /** @description Capabilities are what a node's hardware and software can do. */
         "orchion.v1.Capabilities": {
             /** @description As Go names it: amd64, arm64. */
@@ -429,6 +470,8 @@ export interface components {
             /** Format: int64 */
             totalBytes?: string;
         };
+        /** @enum {string} */
+        "orchion.v1.DrainMode": "DRAIN_MODE_UNSPECIFIED" | "DRAIN_MODE_FINISH" | "DRAIN_MODE_MOVE";
         /** @enum {string} */
         "orchion.v1.Engine": "ENGINE_UNSPECIFIED" | "ENGINE_OLLAMA" | "ENGINE_VLLM" | "ENGINE_EXTERNAL";
         "orchion.v1.Event": {
@@ -599,6 +642,10 @@ export interface components {
             address?: string;
             agentVersion?: string;
             capabilities?: components["schemas"]["orchion.v1.Capabilities"];
+            /** @description Output only: a person wants no new work on it; what is there stays. */
+            cordoned?: boolean;
+            /** @description Output only: set while the node is drained, also while it is offline. */
+            drain?: components["schemas"]["orchion.v1.NodeDrain"];
             /** @description 1 to 253 characters of [A-Za-z0-9._-]. */
             hostname?: string;
             /** @description 1 to 128 characters of [A-Za-z0-9._-], starting with a letter or digit. */
@@ -623,6 +670,26 @@ export interface components {
             /** @description Output only. */
             state?: components["schemas"]["orchion.v1.NodeState"];
             usage?: components["schemas"]["orchion.v1.NodeUsage"];
+        };
+        /** @description NodeDrain is how a node is drained. */
+        "orchion.v1.NodeDrain": {
+            /**
+             * Format: date-time
+             * @description When jobs that still run are evicted; unset: never.
+             */
+            deadline?: string;
+            /** @description The node is expected to go away: that it is offline is no fault. */
+            maintenance?: boolean;
+            mode?: components["schemas"]["orchion.v1.DrainMode"];
+            /** @description For people. */
+            reason?: string;
+            /**
+             * Format: int32
+             * @description How many jobs the node still holds.
+             */
+            remainingJobs?: number;
+            /** Format: date-time */
+            since?: string;
         };
         /** @description NodeFit is what the scheduler thinks of one node for one piece of work. */
         "orchion.v1.NodeFit": {
@@ -1361,7 +1428,88 @@ export interface operations {
             };
         };
     };
+    Orchestrator_CordonNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Node"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
     Orchestrator_DrainNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description How long jobs may go on until they are evicted, 1s to 30 days; unset:
+                     *     without end. Only with DRAIN_MODE_FINISH.
+                     */
+                    deadline?: string;
+                    /** @description The node is expected to go away. */
+                    maintenance?: boolean;
+                    mode?: components["schemas"]["orchion.v1.DrainMode"];
+                    /** @description For people, at most 1,024 characters. */
+                    reason?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Node"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Orchestrator_UncordonNode: {
         parameters: {
             query?: never;
             header?: never;

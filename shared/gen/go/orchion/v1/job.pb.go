@@ -100,6 +100,9 @@ const (
 	AttemptState_ATTEMPT_STATE_CANCELLED   AttemptState = 5
 	// The node stopped renewing the lease; what became of it is unknown.
 	AttemptState_ATTEMPT_STATE_LOST AttemptState = 6
+	// The orchestrator had it stopped so that the job runs elsewhere; it does not
+	// count against the retry policy.
+	AttemptState_ATTEMPT_STATE_EVICTED AttemptState = 7
 )
 
 // Enum value maps for AttemptState.
@@ -112,6 +115,7 @@ var (
 		4: "ATTEMPT_STATE_FAILED",
 		5: "ATTEMPT_STATE_CANCELLED",
 		6: "ATTEMPT_STATE_LOST",
+		7: "ATTEMPT_STATE_EVICTED",
 	}
 	AttemptState_value = map[string]int32{
 		"ATTEMPT_STATE_UNSPECIFIED": 0,
@@ -121,6 +125,7 @@ var (
 		"ATTEMPT_STATE_FAILED":      4,
 		"ATTEMPT_STATE_CANCELLED":   5,
 		"ATTEMPT_STATE_LOST":        6,
+		"ATTEMPT_STATE_EVICTED":     7,
 	}
 )
 
@@ -1795,7 +1800,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x11JOB_STATE_RUNNING\x10\x03\x12\x17\n" +
 	"\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n" +
 	"\x10JOB_STATE_FAILED\x10\x05\x12\x17\n" +
-	"\x13JOB_STATE_CANCELLED\x10\x06*\xd0\x01\n" +
+	"\x13JOB_STATE_CANCELLED\x10\x06*\xeb\x01\n" +
 	"\fAttemptState\x12\x1d\n" +
 	"\x19ATTEMPT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16ATTEMPT_STATE_ASSIGNED\x10\x01\x12\x19\n" +
@@ -1803,7 +1808,8 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x17ATTEMPT_STATE_SUCCEEDED\x10\x03\x12\x18\n" +
 	"\x14ATTEMPT_STATE_FAILED\x10\x04\x12\x1b\n" +
 	"\x17ATTEMPT_STATE_CANCELLED\x10\x05\x12\x16\n" +
-	"\x12ATTEMPT_STATE_LOST\x10\x06*x\n" +
+	"\x12ATTEMPT_STATE_LOST\x10\x06\x12\x19\n" +
+	"\x15ATTEMPT_STATE_EVICTED\x10\a*x\n" +
 	"\n" +
 	"PullPolicy\x12\x1b\n" +
 	"\x17PULL_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n" +

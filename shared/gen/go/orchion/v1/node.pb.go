@@ -82,6 +82,59 @@ func (NodeState) EnumDescriptor() ([]byte, []int) {
 	return file_orchion_v1_node_proto_rawDescGZIP(), []int{0}
 }
 
+type DrainMode int32
+
+const (
+	// As DRAIN_MODE_FINISH.
+	DrainMode_DRAIN_MODE_UNSPECIFIED DrainMode = 0
+	// Jobs end by themselves, until the deadline if there is one.
+	DrainMode_DRAIN_MODE_FINISH DrainMode = 1
+	// Jobs are evicted at once: stopped there and queued again, without counting
+	// against their retry policy.
+	DrainMode_DRAIN_MODE_MOVE DrainMode = 2
+)
+
+// Enum value maps for DrainMode.
+var (
+	DrainMode_name = map[int32]string{
+		0: "DRAIN_MODE_UNSPECIFIED",
+		1: "DRAIN_MODE_FINISH",
+		2: "DRAIN_MODE_MOVE",
+	}
+	DrainMode_value = map[string]int32{
+		"DRAIN_MODE_UNSPECIFIED": 0,
+		"DRAIN_MODE_FINISH":      1,
+		"DRAIN_MODE_MOVE":        2,
+	}
+)
+
+func (x DrainMode) Enum() *DrainMode {
+	p := new(DrainMode)
+	*p = x
+	return p
+}
+
+func (x DrainMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DrainMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchion_v1_node_proto_enumTypes[1].Descriptor()
+}
+
+func (DrainMode) Type() protoreflect.EnumType {
+	return &file_orchion_v1_node_proto_enumTypes[1]
+}
+
+func (x DrainMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DrainMode.Descriptor instead.
+func (DrainMode) EnumDescriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
 type Node struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 128 characters of [A-Za-z0-9._-], starting with a letter or digit.
@@ -102,8 +155,12 @@ type Node struct {
 	RegisteredAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=registered_at,json=registeredAt,proto3" json:"registered_at,omitempty"`
 	// Output only.
 	LastHeartbeatAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=last_heartbeat_at,json=lastHeartbeatAt,proto3" json:"last_heartbeat_at,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Output only: a person wants no new work on it; what is there stays.
+	Cordoned bool `protobuf:"varint,11,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
+	// Output only: set while the node is drained, also while it is offline.
+	Drain         *NodeDrain `protobuf:"bytes,12,opt,name=drain,proto3" json:"drain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
@@ -206,6 +263,109 @@ func (x *Node) GetLastHeartbeatAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Node) GetCordoned() bool {
+	if x != nil {
+		return x.Cordoned
+	}
+	return false
+}
+
+func (x *Node) GetDrain() *NodeDrain {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+// NodeDrain is how a node is drained.
+type NodeDrain struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	Mode  DrainMode              `protobuf:"varint,2,opt,name=mode,proto3,enum=orchion.v1.DrainMode" json:"mode,omitempty"`
+	// When jobs that still run are evicted; unset: never.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// For people.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The node is expected to go away: that it is offline is no fault.
+	Maintenance bool `protobuf:"varint,5,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	// How many jobs the node still holds.
+	RemainingJobs int32 `protobuf:"varint,6,opt,name=remaining_jobs,json=remainingJobs,proto3" json:"remaining_jobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeDrain) Reset() {
+	*x = NodeDrain{}
+	mi := &file_orchion_v1_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeDrain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeDrain) ProtoMessage() {}
+
+func (x *NodeDrain) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeDrain.ProtoReflect.Descriptor instead.
+func (*NodeDrain) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *NodeDrain) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *NodeDrain) GetMode() DrainMode {
+	if x != nil {
+		return x.Mode
+	}
+	return DrainMode_DRAIN_MODE_UNSPECIFIED
+}
+
+func (x *NodeDrain) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *NodeDrain) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *NodeDrain) GetMaintenance() bool {
+	if x != nil {
+		return x.Maintenance
+	}
+	return false
+}
+
+func (x *NodeDrain) GetRemainingJobs() int32 {
+	if x != nil {
+		return x.RemainingJobs
+	}
+	return 0
+}
+
 // Capabilities are what a node's hardware and software can do.
 type Capabilities struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -231,7 +391,7 @@ type Capabilities struct {
 
 func (x *Capabilities) Reset() {
 	*x = Capabilities{}
-	mi := &file_orchion_v1_node_proto_msgTypes[1]
+	mi := &file_orchion_v1_node_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -243,7 +403,7 @@ func (x *Capabilities) String() string {
 func (*Capabilities) ProtoMessage() {}
 
 func (x *Capabilities) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[1]
+	mi := &file_orchion_v1_node_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -256,7 +416,7 @@ func (x *Capabilities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capabilities.ProtoReflect.Descriptor instead.
 func (*Capabilities) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Capabilities) GetOs() string {
@@ -340,7 +500,7 @@ type Cpu struct {
 
 func (x *Cpu) Reset() {
 	*x = Cpu{}
-	mi := &file_orchion_v1_node_proto_msgTypes[2]
+	mi := &file_orchion_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -352,7 +512,7 @@ func (x *Cpu) String() string {
 func (*Cpu) ProtoMessage() {}
 
 func (x *Cpu) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[2]
+	mi := &file_orchion_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -365,7 +525,7 @@ func (x *Cpu) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cpu.ProtoReflect.Descriptor instead.
 func (*Cpu) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Cpu) GetModel() string {
@@ -398,7 +558,7 @@ type Memory struct {
 
 func (x *Memory) Reset() {
 	*x = Memory{}
-	mi := &file_orchion_v1_node_proto_msgTypes[3]
+	mi := &file_orchion_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +570,7 @@ func (x *Memory) String() string {
 func (*Memory) ProtoMessage() {}
 
 func (x *Memory) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[3]
+	mi := &file_orchion_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +583,7 @@ func (x *Memory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Memory.ProtoReflect.Descriptor instead.
 func (*Memory) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Memory) GetTotalBytes() int64 {
@@ -444,7 +604,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	mi := &file_orchion_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +616,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	mi := &file_orchion_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +629,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Disk) GetTotalBytes() int64 {
@@ -502,7 +662,7 @@ type Gpu struct {
 
 func (x *Gpu) Reset() {
 	*x = Gpu{}
-	mi := &file_orchion_v1_node_proto_msgTypes[5]
+	mi := &file_orchion_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -514,7 +674,7 @@ func (x *Gpu) String() string {
 func (*Gpu) ProtoMessage() {}
 
 func (x *Gpu) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[5]
+	mi := &file_orchion_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -527,7 +687,7 @@ func (x *Gpu) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gpu.ProtoReflect.Descriptor instead.
 func (*Gpu) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Gpu) GetVendor() string {
@@ -579,7 +739,7 @@ type ContainerRuntime struct {
 
 func (x *ContainerRuntime) Reset() {
 	*x = ContainerRuntime{}
-	mi := &file_orchion_v1_node_proto_msgTypes[6]
+	mi := &file_orchion_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +751,7 @@ func (x *ContainerRuntime) String() string {
 func (*ContainerRuntime) ProtoMessage() {}
 
 func (x *ContainerRuntime) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[6]
+	mi := &file_orchion_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +764,7 @@ func (x *ContainerRuntime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerRuntime.ProtoReflect.Descriptor instead.
 func (*ContainerRuntime) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ContainerRuntime) GetName() string {
@@ -649,7 +809,7 @@ type LocalEngine struct {
 
 func (x *LocalEngine) Reset() {
 	*x = LocalEngine{}
-	mi := &file_orchion_v1_node_proto_msgTypes[7]
+	mi := &file_orchion_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +821,7 @@ func (x *LocalEngine) String() string {
 func (*LocalEngine) ProtoMessage() {}
 
 func (x *LocalEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[7]
+	mi := &file_orchion_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +834,7 @@ func (x *LocalEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalEngine.ProtoReflect.Descriptor instead.
 func (*LocalEngine) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LocalEngine) GetName() string {
@@ -720,7 +880,7 @@ type NodeUsage struct {
 
 func (x *NodeUsage) Reset() {
 	*x = NodeUsage{}
-	mi := &file_orchion_v1_node_proto_msgTypes[8]
+	mi := &file_orchion_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +892,7 @@ func (x *NodeUsage) String() string {
 func (*NodeUsage) ProtoMessage() {}
 
 func (x *NodeUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[8]
+	mi := &file_orchion_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +905,7 @@ func (x *NodeUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUsage.ProtoReflect.Descriptor instead.
 func (*NodeUsage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *NodeUsage) GetCpuPercent() float64 {
@@ -795,7 +955,7 @@ type GpuUsage struct {
 
 func (x *GpuUsage) Reset() {
 	*x = GpuUsage{}
-	mi := &file_orchion_v1_node_proto_msgTypes[9]
+	mi := &file_orchion_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +967,7 @@ func (x *GpuUsage) String() string {
 func (*GpuUsage) ProtoMessage() {}
 
 func (x *GpuUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[9]
+	mi := &file_orchion_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +980,7 @@ func (x *GpuUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GpuUsage.ProtoReflect.Descriptor instead.
 func (*GpuUsage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GpuUsage) GetUuid() string {
@@ -858,7 +1018,7 @@ type RegisterNodeRequest struct {
 
 func (x *RegisterNodeRequest) Reset() {
 	*x = RegisterNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[10]
+	mi := &file_orchion_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1030,7 @@ func (x *RegisterNodeRequest) String() string {
 func (*RegisterNodeRequest) ProtoMessage() {}
 
 func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[10]
+	mi := &file_orchion_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1043,7 @@ func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeRequest.ProtoReflect.Descriptor instead.
 func (*RegisterNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RegisterNodeRequest) GetNode() *Node {
@@ -921,7 +1081,7 @@ type RegisterNodeResponse struct {
 
 func (x *RegisterNodeResponse) Reset() {
 	*x = RegisterNodeResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[11]
+	mi := &file_orchion_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +1093,7 @@ func (x *RegisterNodeResponse) String() string {
 func (*RegisterNodeResponse) ProtoMessage() {}
 
 func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[11]
+	mi := &file_orchion_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1106,7 @@ func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeResponse.ProtoReflect.Descriptor instead.
 func (*RegisterNodeResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RegisterNodeResponse) GetNodeId() string {
@@ -989,7 +1149,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[12]
+	mi := &file_orchion_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1161,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[12]
+	mi := &file_orchion_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1174,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HeartbeatRequest) GetNodeId() string {
@@ -1048,7 +1208,7 @@ type HeartbeatResponse struct {
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[13]
+	mi := &file_orchion_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1220,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[13]
+	mi := &file_orchion_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1233,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeartbeatResponse) GetHeartbeatInterval() *durationpb.Duration {
@@ -1095,7 +1255,7 @@ type DeregisterNodeRequest struct {
 
 func (x *DeregisterNodeRequest) Reset() {
 	*x = DeregisterNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[14]
+	mi := &file_orchion_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1267,7 @@ func (x *DeregisterNodeRequest) String() string {
 func (*DeregisterNodeRequest) ProtoMessage() {}
 
 func (x *DeregisterNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[14]
+	mi := &file_orchion_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1280,7 @@ func (x *DeregisterNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterNodeRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeregisterNodeRequest) GetNodeId() string {
@@ -1160,7 +1320,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[15]
+	mi := &file_orchion_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1332,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[15]
+	mi := &file_orchion_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1345,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListNodesRequest) GetPageSize() int32 {
@@ -1228,7 +1388,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[16]
+	mi := &file_orchion_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1400,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[16]
+	mi := &file_orchion_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1413,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1286,7 +1446,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[17]
+	mi := &file_orchion_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1458,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[17]
+	mi := &file_orchion_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1471,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -1333,7 +1493,7 @@ type UpdateNodeRequest struct {
 
 func (x *UpdateNodeRequest) Reset() {
 	*x = UpdateNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[18]
+	mi := &file_orchion_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1505,7 @@ func (x *UpdateNodeRequest) String() string {
 func (*UpdateNodeRequest) ProtoMessage() {}
 
 func (x *UpdateNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[18]
+	mi := &file_orchion_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1518,7 @@ func (x *UpdateNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateNodeRequest.ProtoReflect.Descriptor instead.
 func (*UpdateNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdateNodeRequest) GetId() string {
@@ -1375,16 +1535,112 @@ func (x *UpdateNodeRequest) GetLabels() map[string]string {
 	return nil
 }
 
-type DrainNodeRequest struct {
+type CordonNodeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *CordonNodeRequest) Reset() {
+	*x = CordonNodeRequest{}
+	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CordonNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CordonNodeRequest) ProtoMessage() {}
+
+func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CordonNodeRequest.ProtoReflect.Descriptor instead.
+func (*CordonNodeRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CordonNodeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type UncordonNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UncordonNodeRequest) Reset() {
+	*x = UncordonNodeRequest{}
+	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UncordonNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UncordonNodeRequest) ProtoMessage() {}
+
+func (x *UncordonNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UncordonNodeRequest.ProtoReflect.Descriptor instead.
+func (*UncordonNodeRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *UncordonNodeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type DrainNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Mode  DrainMode              `protobuf:"varint,2,opt,name=mode,proto3,enum=orchion.v1.DrainMode" json:"mode,omitempty"`
+	// How long jobs may go on until they are evicted, 1s to 30 days; unset:
+	// without end. Only with DRAIN_MODE_FINISH.
+	Deadline *durationpb.Duration `protobuf:"bytes,3,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// For people, at most 1,024 characters.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The node is expected to go away.
+	Maintenance   bool `protobuf:"varint,5,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[19]
+	mi := &file_orchion_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1652,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[19]
+	mi := &file_orchion_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1665,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DrainNodeRequest) GetId() string {
@@ -1417,6 +1673,34 @@ func (x *DrainNodeRequest) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *DrainNodeRequest) GetMode() DrainMode {
+	if x != nil {
+		return x.Mode
+	}
+	return DrainMode_DRAIN_MODE_UNSPECIFIED
+}
+
+func (x *DrainNodeRequest) GetDeadline() *durationpb.Duration {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *DrainNodeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DrainNodeRequest) GetMaintenance() bool {
+	if x != nil {
+		return x.Maintenance
+	}
+	return false
 }
 
 type UndrainNodeRequest struct {
@@ -1428,7 +1712,7 @@ type UndrainNodeRequest struct {
 
 func (x *UndrainNodeRequest) Reset() {
 	*x = UndrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1724,7 @@ func (x *UndrainNodeRequest) String() string {
 func (*UndrainNodeRequest) ProtoMessage() {}
 
 func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1737,7 @@ func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UndrainNodeRequest) GetId() string {
@@ -1472,7 +1756,7 @@ type DeleteNodeRequest struct {
 
 func (x *DeleteNodeRequest) Reset() {
 	*x = DeleteNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1768,7 @@ func (x *DeleteNodeRequest) String() string {
 func (*DeleteNodeRequest) ProtoMessage() {}
 
 func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1781,7 @@ func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNodeRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteNodeRequest) GetId() string {
@@ -1515,7 +1799,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[22]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1811,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[22]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1824,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 type Version struct {
@@ -1559,7 +1843,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1855,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1868,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Version) GetName() string {
@@ -1634,7 +1918,7 @@ var File_orchion_v1_node_proto protoreflect.FileDescriptor
 const file_orchion_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"\x15orchion/v1/node.proto\x12\n" +
-	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x04\n" +
+	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12+\n" +
@@ -1646,10 +1930,19 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\x05usage\x18\b \x01(\v2\x15.orchion.v1.NodeUsageR\x05usage\x12?\n" +
 	"\rregistered_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\fregisteredAt\x12F\n" +
 	"\x11last_heartbeat_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x0flastHeartbeatAt\x1a9\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0flastHeartbeatAt\x12\x1a\n" +
+	"\bcordoned\x18\v \x01(\bR\bcordoned\x12+\n" +
+	"\x05drain\x18\f \x01(\v2\x15.orchion.v1.NodeDrainR\x05drain\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xed\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x02\n" +
+	"\tNodeDrain\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12)\n" +
+	"\x04mode\x18\x02 \x01(\x0e2\x15.orchion.v1.DrainModeR\x04mode\x126\n" +
+	"\bdeadline\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12 \n" +
+	"\vmaintenance\x18\x05 \x01(\bR\vmaintenance\x12%\n" +
+	"\x0eremaining_jobs\x18\x06 \x01(\x05R\rremainingJobs\"\xed\x02\n" +
 	"\fCapabilities\x12\x0e\n" +
 	"\x02os\x18\x01 \x01(\tR\x02os\x12\x12\n" +
 	"\x04arch\x18\x02 \x01(\tR\x04arch\x12\x1a\n" +
@@ -1740,9 +2033,17 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\x06labels\x18\x02 \x03(\v2).orchion.v1.UpdateNodeRequest.LabelsEntryR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\"\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +
+	"\x11CordonNodeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"%\n" +
+	"\x13UncordonNodeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xbe\x01\n" +
 	"\x10DrainNodeRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"$\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
+	"\x04mode\x18\x02 \x01(\x0e2\x15.orchion.v1.DrainModeR\x04mode\x125\n" +
+	"\bdeadline\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bdeadline\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12 \n" +
+	"\vmaintenance\x18\x05 \x01(\bR\vmaintenance\"$\n" +
 	"\x12UndrainNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"#\n" +
 	"\x11DeleteNodeRequest\x12\x0e\n" +
@@ -1761,7 +2062,11 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11NODE_STATE_ONLINE\x10\x01\x12\x17\n" +
 	"\x13NODE_STATE_DRAINING\x10\x02\x12\x16\n" +
-	"\x12NODE_STATE_OFFLINE\x10\x032\xfd\x06\n" +
+	"\x12NODE_STATE_OFFLINE\x10\x03*S\n" +
+	"\tDrainMode\x12\x1a\n" +
+	"\x16DRAIN_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11DRAIN_MODE_FINISH\x10\x01\x12\x13\n" +
+	"\x0fDRAIN_MODE_MOVE\x10\x022\xc7\b\n" +
 	"\fOrchestrator\x12Q\n" +
 	"\fRegisterNode\x12\x1f.orchion.v1.RegisterNodeRequest\x1a .orchion.v1.RegisterNodeResponse\x12H\n" +
 	"\tHeartbeat\x12\x1c.orchion.v1.HeartbeatRequest\x1a\x1d.orchion.v1.HeartbeatResponse\x12K\n" +
@@ -1770,7 +2075,10 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"/api/nodes\x12P\n" +
 	"\aGetNode\x12\x1a.orchion.v1.GetNodeRequest\x1a\x10.orchion.v1.Node\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/nodes/{id}\x12Y\n" +
 	"\n" +
-	"UpdateNode\x12\x1d.orchion.v1.UpdateNodeRequest\x1a\x10.orchion.v1.Node\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*2\x0f/api/nodes/{id}\x12]\n" +
+	"UpdateNode\x12\x1d.orchion.v1.UpdateNodeRequest\x1a\x10.orchion.v1.Node\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*2\x0f/api/nodes/{id}\x12`\n" +
+	"\n" +
+	"CordonNode\x12\x1d.orchion.v1.CordonNodeRequest\x1a\x10.orchion.v1.Node\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/api/nodes/{id}:cordon\x12f\n" +
+	"\fUncordonNode\x12\x1f.orchion.v1.UncordonNodeRequest\x1a\x10.orchion.v1.Node\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/nodes/{id}:uncordon\x12]\n" +
 	"\tDrainNode\x12\x1c.orchion.v1.DrainNodeRequest\x1a\x10.orchion.v1.Node\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/nodes/{id}:drain\x12c\n" +
 	"\vUndrainNode\x12\x1e.orchion.v1.UndrainNodeRequest\x1a\x10.orchion.v1.Node\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/api/nodes/{id}:undrain\x12\\\n" +
 	"\n" +
@@ -1790,89 +2098,103 @@ func file_orchion_v1_node_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_node_proto_rawDescData
 }
 
-var file_orchion_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_orchion_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_orchion_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: orchion.v1.NodeState
-	(*Node)(nil),                  // 1: orchion.v1.Node
-	(*Capabilities)(nil),          // 2: orchion.v1.Capabilities
-	(*Cpu)(nil),                   // 3: orchion.v1.Cpu
-	(*Memory)(nil),                // 4: orchion.v1.Memory
-	(*Disk)(nil),                  // 5: orchion.v1.Disk
-	(*Gpu)(nil),                   // 6: orchion.v1.Gpu
-	(*ContainerRuntime)(nil),      // 7: orchion.v1.ContainerRuntime
-	(*LocalEngine)(nil),           // 8: orchion.v1.LocalEngine
-	(*NodeUsage)(nil),             // 9: orchion.v1.NodeUsage
-	(*GpuUsage)(nil),              // 10: orchion.v1.GpuUsage
-	(*RegisterNodeRequest)(nil),   // 11: orchion.v1.RegisterNodeRequest
-	(*RegisterNodeResponse)(nil),  // 12: orchion.v1.RegisterNodeResponse
-	(*HeartbeatRequest)(nil),      // 13: orchion.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),     // 14: orchion.v1.HeartbeatResponse
-	(*DeregisterNodeRequest)(nil), // 15: orchion.v1.DeregisterNodeRequest
-	(*ListNodesRequest)(nil),      // 16: orchion.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 17: orchion.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 18: orchion.v1.GetNodeRequest
-	(*UpdateNodeRequest)(nil),     // 19: orchion.v1.UpdateNodeRequest
-	(*DrainNodeRequest)(nil),      // 20: orchion.v1.DrainNodeRequest
-	(*UndrainNodeRequest)(nil),    // 21: orchion.v1.UndrainNodeRequest
-	(*DeleteNodeRequest)(nil),     // 22: orchion.v1.DeleteNodeRequest
-	(*GetVersionRequest)(nil),     // 23: orchion.v1.GetVersionRequest
-	(*Version)(nil),               // 24: orchion.v1.Version
-	nil,                           // 25: orchion.v1.Node.LabelsEntry
-	nil,                           // 26: orchion.v1.UpdateNodeRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*emptypb.Empty)(nil),         // 29: google.protobuf.Empty
+	(DrainMode)(0),                // 1: orchion.v1.DrainMode
+	(*Node)(nil),                  // 2: orchion.v1.Node
+	(*NodeDrain)(nil),             // 3: orchion.v1.NodeDrain
+	(*Capabilities)(nil),          // 4: orchion.v1.Capabilities
+	(*Cpu)(nil),                   // 5: orchion.v1.Cpu
+	(*Memory)(nil),                // 6: orchion.v1.Memory
+	(*Disk)(nil),                  // 7: orchion.v1.Disk
+	(*Gpu)(nil),                   // 8: orchion.v1.Gpu
+	(*ContainerRuntime)(nil),      // 9: orchion.v1.ContainerRuntime
+	(*LocalEngine)(nil),           // 10: orchion.v1.LocalEngine
+	(*NodeUsage)(nil),             // 11: orchion.v1.NodeUsage
+	(*GpuUsage)(nil),              // 12: orchion.v1.GpuUsage
+	(*RegisterNodeRequest)(nil),   // 13: orchion.v1.RegisterNodeRequest
+	(*RegisterNodeResponse)(nil),  // 14: orchion.v1.RegisterNodeResponse
+	(*HeartbeatRequest)(nil),      // 15: orchion.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),     // 16: orchion.v1.HeartbeatResponse
+	(*DeregisterNodeRequest)(nil), // 17: orchion.v1.DeregisterNodeRequest
+	(*ListNodesRequest)(nil),      // 18: orchion.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 19: orchion.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 20: orchion.v1.GetNodeRequest
+	(*UpdateNodeRequest)(nil),     // 21: orchion.v1.UpdateNodeRequest
+	(*CordonNodeRequest)(nil),     // 22: orchion.v1.CordonNodeRequest
+	(*UncordonNodeRequest)(nil),   // 23: orchion.v1.UncordonNodeRequest
+	(*DrainNodeRequest)(nil),      // 24: orchion.v1.DrainNodeRequest
+	(*UndrainNodeRequest)(nil),    // 25: orchion.v1.UndrainNodeRequest
+	(*DeleteNodeRequest)(nil),     // 26: orchion.v1.DeleteNodeRequest
+	(*GetVersionRequest)(nil),     // 27: orchion.v1.GetVersionRequest
+	(*Version)(nil),               // 28: orchion.v1.Version
+	nil,                           // 29: orchion.v1.Node.LabelsEntry
+	nil,                           // 30: orchion.v1.UpdateNodeRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(*emptypb.Empty)(nil),         // 33: google.protobuf.Empty
 }
 var file_orchion_v1_node_proto_depIdxs = []int32{
 	0,  // 0: orchion.v1.Node.state:type_name -> orchion.v1.NodeState
-	25, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
-	2,  // 2: orchion.v1.Node.capabilities:type_name -> orchion.v1.Capabilities
-	9,  // 3: orchion.v1.Node.usage:type_name -> orchion.v1.NodeUsage
-	27, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
-	27, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
-	3,  // 6: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
-	4,  // 7: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
-	5,  // 8: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
-	6,  // 9: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
-	7,  // 10: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
-	8,  // 11: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
-	10, // 12: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
-	1,  // 13: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
-	28, // 14: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	1,  // 15: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
-	28, // 16: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	28, // 17: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
-	9,  // 18: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
-	28, // 19: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	1,  // 20: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
-	26, // 21: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
-	27, // 22: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
-	11, // 23: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
-	13, // 24: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
-	15, // 25: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
-	16, // 26: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
-	18, // 27: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
-	19, // 28: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
-	20, // 29: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
-	21, // 30: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
-	22, // 31: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
-	23, // 32: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
-	12, // 33: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
-	14, // 34: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
-	29, // 35: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
-	17, // 36: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
-	1,  // 37: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
-	1,  // 38: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
-	1,  // 39: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
-	1,  // 40: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
-	29, // 41: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
-	24, // 42: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
-	33, // [33:43] is the sub-list for method output_type
-	23, // [23:33] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	29, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
+	4,  // 2: orchion.v1.Node.capabilities:type_name -> orchion.v1.Capabilities
+	11, // 3: orchion.v1.Node.usage:type_name -> orchion.v1.NodeUsage
+	31, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
+	31, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
+	3,  // 6: orchion.v1.Node.drain:type_name -> orchion.v1.NodeDrain
+	31, // 7: orchion.v1.NodeDrain.since:type_name -> google.protobuf.Timestamp
+	1,  // 8: orchion.v1.NodeDrain.mode:type_name -> orchion.v1.DrainMode
+	31, // 9: orchion.v1.NodeDrain.deadline:type_name -> google.protobuf.Timestamp
+	5,  // 10: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
+	6,  // 11: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
+	7,  // 12: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
+	8,  // 13: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
+	9,  // 14: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
+	10, // 15: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
+	12, // 16: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
+	2,  // 17: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
+	32, // 18: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 19: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
+	32, // 20: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	32, // 21: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
+	11, // 22: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
+	32, // 23: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 24: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
+	30, // 25: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
+	1,  // 26: orchion.v1.DrainNodeRequest.mode:type_name -> orchion.v1.DrainMode
+	32, // 27: orchion.v1.DrainNodeRequest.deadline:type_name -> google.protobuf.Duration
+	31, // 28: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
+	13, // 29: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
+	15, // 30: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
+	17, // 31: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
+	18, // 32: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
+	20, // 33: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
+	21, // 34: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
+	22, // 35: orchion.v1.Orchestrator.CordonNode:input_type -> orchion.v1.CordonNodeRequest
+	23, // 36: orchion.v1.Orchestrator.UncordonNode:input_type -> orchion.v1.UncordonNodeRequest
+	24, // 37: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
+	25, // 38: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
+	26, // 39: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
+	27, // 40: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
+	14, // 41: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
+	16, // 42: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
+	33, // 43: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
+	19, // 44: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
+	2,  // 45: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
+	2,  // 46: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
+	2,  // 47: orchion.v1.Orchestrator.CordonNode:output_type -> orchion.v1.Node
+	2,  // 48: orchion.v1.Orchestrator.UncordonNode:output_type -> orchion.v1.Node
+	2,  // 49: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
+	2,  // 50: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
+	33, // 51: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
+	28, // 52: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
+	41, // [41:53] is the sub-list for method output_type
+	29, // [29:41] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_node_proto_init() }
@@ -1885,8 +2207,8 @@ func file_orchion_v1_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_node_proto_rawDesc), len(file_orchion_v1_node_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   26,
+			NumEnums:      2,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,8 @@ const (
 	Orchestrator_ListNodes_FullMethodName      = "/orchion.v1.Orchestrator/ListNodes"
 	Orchestrator_GetNode_FullMethodName        = "/orchion.v1.Orchestrator/GetNode"
 	Orchestrator_UpdateNode_FullMethodName     = "/orchion.v1.Orchestrator/UpdateNode"
+	Orchestrator_CordonNode_FullMethodName     = "/orchion.v1.Orchestrator/CordonNode"
+	Orchestrator_UncordonNode_FullMethodName   = "/orchion.v1.Orchestrator/UncordonNode"
 	Orchestrator_DrainNode_FullMethodName      = "/orchion.v1.Orchestrator/DrainNode"
 	Orchestrator_UndrainNode_FullMethodName    = "/orchion.v1.Orchestrator/UndrainNode"
 	Orchestrator_DeleteNode_FullMethodName     = "/orchion.v1.Orchestrator/DeleteNode"
@@ -58,8 +60,15 @@ type OrchestratorClient interface {
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*Node, error)
 	// UpdateNode replaces the labels that a person has put on a node. NOT_FOUND.
 	UpdateNode(ctx context.Context, in *UpdateNodeRequest, opts ...grpc.CallOption) (*Node, error)
-	// DrainNode stops new work from being placed on a node; running jobs end
-	// by themselves. Idempotent. NOT_FOUND.
+	// CordonNode stops new work from being placed on a node; all that is there
+	// stays. Idempotent. NOT_FOUND.
+	CordonNode(ctx context.Context, in *CordonNodeRequest, opts ...grpc.CallOption) (*Node, error)
+	// UncordonNode lets a cordoned node take work again, unless it is draining.
+	// Idempotent. NOT_FOUND.
+	UncordonNode(ctx context.Context, in *UncordonNodeRequest, opts ...grpc.CallOption) (*Node, error)
+	// DrainNode stops new work from being placed on a node and says what becomes
+	// of the jobs there; models get their replicas elsewhere first, where there
+	// is room. Draining a node again replaces how it is drained. NOT_FOUND.
 	DrainNode(ctx context.Context, in *DrainNodeRequest, opts ...grpc.CallOption) (*Node, error)
 	// UndrainNode lets a drained node take work again. Idempotent. NOT_FOUND.
 	UndrainNode(ctx context.Context, in *UndrainNodeRequest, opts ...grpc.CallOption) (*Node, error)
@@ -138,6 +147,26 @@ func (c *orchestratorClient) UpdateNode(ctx context.Context, in *UpdateNodeReque
 	return out, nil
 }
 
+func (c *orchestratorClient) CordonNode(ctx context.Context, in *CordonNodeRequest, opts ...grpc.CallOption) (*Node, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Node)
+	err := c.cc.Invoke(ctx, Orchestrator_CordonNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orchestratorClient) UncordonNode(ctx context.Context, in *UncordonNodeRequest, opts ...grpc.CallOption) (*Node, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Node)
+	err := c.cc.Invoke(ctx, Orchestrator_UncordonNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *orchestratorClient) DrainNode(ctx context.Context, in *DrainNodeRequest, opts ...grpc.CallOption) (*Node, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Node)
@@ -202,8 +231,15 @@ type OrchestratorServer interface {
 	GetNode(context.Context, *GetNodeRequest) (*Node, error)
 	// UpdateNode replaces the labels that a person has put on a node. NOT_FOUND.
 	UpdateNode(context.Context, *UpdateNodeRequest) (*Node, error)
-	// DrainNode stops new work from being placed on a node; running jobs end
-	// by themselves. Idempotent. NOT_FOUND.
+	// CordonNode stops new work from being placed on a node; all that is there
+	// stays. Idempotent. NOT_FOUND.
+	CordonNode(context.Context, *CordonNodeRequest) (*Node, error)
+	// UncordonNode lets a cordoned node take work again, unless it is draining.
+	// Idempotent. NOT_FOUND.
+	UncordonNode(context.Context, *UncordonNodeRequest) (*Node, error)
+	// DrainNode stops new work from being placed on a node and says what becomes
+	// of the jobs there; models get their replicas elsewhere first, where there
+	// is room. Draining a node again replaces how it is drained. NOT_FOUND.
 	DrainNode(context.Context, *DrainNodeRequest) (*Node, error)
 	// UndrainNode lets a drained node take work again. Idempotent. NOT_FOUND.
 	UndrainNode(context.Context, *UndrainNodeRequest) (*Node, error)
@@ -239,6 +275,12 @@ func (UnimplementedOrchestratorServer) GetNode(context.Context, *GetNodeRequest)
 }
 func (UnimplementedOrchestratorServer) UpdateNode(context.Context, *UpdateNodeRequest) (*Node, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateNode not implemented")
+}
+func (UnimplementedOrchestratorServer) CordonNode(context.Context, *CordonNodeRequest) (*Node, error) {
+	return nil, status.Error(codes.Unimplemented, "method CordonNode not implemented")
+}
+func (UnimplementedOrchestratorServer) UncordonNode(context.Context, *UncordonNodeRequest) (*Node, error) {
+	return nil, status.Error(codes.Unimplemented, "method UncordonNode not implemented")
 }
 func (UnimplementedOrchestratorServer) DrainNode(context.Context, *DrainNodeRequest) (*Node, error) {
 	return nil, status.Error(codes.Unimplemented, "method DrainNode not implemented")
@@ -381,6 +423,42 @@ func _Orchestrator_UpdateNode_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Orchestrator_CordonNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CordonNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrchestratorServer).CordonNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Orchestrator_CordonNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrchestratorServer).CordonNode(ctx, req.(*CordonNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Orchestrator_UncordonNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UncordonNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrchestratorServer).UncordonNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Orchestrator_UncordonNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrchestratorServer).UncordonNode(ctx, req.(*UncordonNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Orchestrator_DrainNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DrainNodeRequest)
 	if err := dec(in); err != nil {
@@ -483,6 +561,14 @@ var Orchestrator_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateNode",
 			Handler:    _Orchestrator_UpdateNode_Handler,
+		},
+		{
+			MethodName: "CordonNode",
+			Handler:    _Orchestrator_CordonNode_Handler,
+		},
+		{
+			MethodName: "UncordonNode",
+			Handler:    _Orchestrator_UncordonNode_Handler,
 		},
 		{
 			MethodName: "DrainNode",
