@@ -176,7 +176,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, JobStore: db, Logs: logs, Deployments: p.models,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, JobStore: db, Logs: logs, Deployments: p.models,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,

@@ -46,6 +46,15 @@ type Jobs interface {
 	JobsOn(nodeID string) int
 }
 
+// Queues is the dispatcher as those use it who share it out. Errors are
+// *fault.Error.
+type Queues interface {
+	Queues(ctx context.Context) ([]dispatch.QueueStatus, error)
+	Queue(ctx context.Context, name string) (dispatch.QueueStatus, error)
+	SetQueue(ctx context.Context, name string, change func(*job.Queue) error) (dispatch.QueueStatus, error)
+	DeleteQueue(ctx context.Context, name string) error
+}
+
 // JobReader is the store as the API reads it.
 type JobReader interface {
 	GetJob(ctx context.Context, id string) (job.Job, error)
@@ -77,6 +86,7 @@ type Tunnels interface {
 type Config struct {
 	Nodes       *node.Registry
 	Jobs        Jobs
+	Queues      Queues
 	JobStore    JobReader
 	Logs        store.LogStore
 	Deployments Deployments

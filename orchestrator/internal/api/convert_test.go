@@ -86,6 +86,7 @@ func drawJobSpec(t *rapid.T) job.Spec {
 			GPUMemoryBytes: rapid.Int64Range(0, 1<<40).Draw(t, "gpuMemory"),
 		},
 		Constraints: rapid.SliceOfN(rapid.SampledFrom([]string{"os=linux", "memory>=8GiB", "label.room in (office,lab)"}), 0, 3).Draw(t, "constraints"),
+		Queue:       rapid.SampledFrom([]string{job.DefaultQueue, "night.2"}).Draw(t, "queue"),
 		Priority:    rapid.IntRange(-1000, 1000).Draw(t, "priority"),
 		Retry:       job.Retry{MaxAttempts: rapid.IntRange(0, 100).Draw(t, "attempts"), InitialBackoff: seconds("initial", 0, 60), MaxBackoff: seconds("max", 60, 600)},
 		Timeout:     seconds("timeout", 1, 3600),

@@ -92,7 +92,7 @@ func newHarness(t *testing.T, s settings) *harness {
 	}})
 	h.tunnels = tunnel.New(tunnel.Config{Open: func(id string, m dispatch.OpenTunnel) bool { return h.hub.Send(id, m) }})
 	h.server, err = New(Config{
-		Nodes: h.registry, Jobs: h.dispatcher, JobStore: db, Logs: logs, Deployments: h.models,
+		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, JobStore: db, Logs: logs, Deployments: h.models,
 		Hub: h.hub, Tunnels: h.tunnels, Events: h.bus, LeaseTTL: 30 * time.Second,
 		GRPCAddress: "127.0.0.1:50051", StartedAt: time.Unix(1_700_000_000, 0), Ready: s.ready,
 		Gateway: s.gateway, Dashboard: s.dashboard, AllowedOrigins: s.origins, AllowedHosts: s.hosts,

@@ -52,6 +52,7 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 		Resources:   resourcesToProto(s.Resources),
 		Constraints: s.Constraints,
 		Priority:    int32(s.Priority),
+		Queue:       s.QueueName(),
 	}
 	if s.Retry != (job.Retry{}) {
 		out.Retry = &orchionv1.RetryPolicy{MaxAttempts: int32(s.Retry.MaxAttempts)}

@@ -85,6 +85,11 @@ func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
 	if spec.Constraints, err = constraintsFromProto("spec.constraints", s.GetConstraints()); err != nil {
 		return none, err
 	}
+	if spec.Queue = s.GetQueue(); spec.Queue != "" {
+		if err := job.CheckQueueName("spec.queue", spec.Queue); err != nil {
+			return none, err
+		}
+	}
 	if err := checkRange("spec.priority", s.GetPriority(), -maxPriority, maxPriority); err != nil {
 		return none, err
 	}

@@ -43,6 +43,7 @@ func New(cfg Config) (*Server, error) {
 	for _, registrar := range []grpc.ServiceRegistrar{s.grpc, inProcess} {
 		orchionv1.RegisterOrchestratorServer(registrar, &nodes{cfg: &cfg})
 		orchionv1.RegisterJobsServer(registrar, &jobs{cfg: &cfg, logs: logs})
+		orchionv1.RegisterQueuesServer(registrar, &queues{cfg: &cfg})
 		orchionv1.RegisterDeploymentsServer(registrar, &deployments{cfg: &cfg})
 		orchionv1.RegisterEventsServer(registrar, &watch{cfg: &cfg})
 	}

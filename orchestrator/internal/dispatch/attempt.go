@@ -18,6 +18,7 @@ const maxStoreRetry = 30 * time.Second
 type attempt struct {
 	ref    job.Ref
 	nodeID string
+	lane   *lane
 	job    job.Job // as the store last answered, with the newest reason
 	busy   bool
 	gone   bool // no longer held
@@ -48,6 +49,8 @@ func (d *Dispatcher) hold(j *job.Job, now time.Time) *attempt {
 	}
 	a := &attempt{ref: job.Ref{JobID: j.ID, Attempt: current.Number}, nodeID: current.NodeID, job: *j}
 	d.active[j.ID] = a
+	a.lane = d.queue.lane(j.Spec.QueueName())
+	d.queue.ran(a.lane, 1)
 	onNode := d.byNode[a.nodeID]
 	if onNode == nil {
 		onNode = make(map[string]*attempt)
@@ -66,6 +69,7 @@ func (d *Dispatcher) drop(a *attempt) {
 	a.gone = true
 	d.leases.end(a)
 	delete(d.active, a.ref.JobID)
+	d.queue.ran(a.lane, -1)
 	onNode := d.byNode[a.nodeID]
 	delete(onNode, a.ref.JobID)
 	if len(onNode) == 0 {

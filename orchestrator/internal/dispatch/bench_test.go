@@ -11,6 +11,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 	"github.com/orchion/orchion/orchestrator/internal/store/memory"
 	"github.com/orchion/orchion/orchestrator/internal/store/sqlite"
 )
@@ -121,5 +122,58 @@ func BenchmarkQueueMemory(b *testing.B) {
 		}
 		b.ReportMetric(float64(heap()-before)/jobs, "B/job")
 		runtime.KeepAlive(q)
+	}
+}
+
+// BenchmarkPlacement is what the queue takes to find whose turn it is, with a
+// million jobs in it, when one job ends, one is placed for it and one comes.
+// The cluster is full: but for the class of what ended no class has room, and
+// that one only until the slot is taken again.
+func BenchmarkPlacement(b *testing.B) {
+	const jobs = 1_000_000
+	for _, shape := range []struct{ lanes, classes int }{{1, 1}, {1, 100}, {1000, 1}, {1000, 100}} {
+		b.Run(fmt.Sprintf("queues=%d/classes=%d", shape.lanes, shape.classes), func(b *testing.B) {
+			q := newQueue()
+			now := time.Now()
+			add := func(i int, queue string, needs job.Resources) {
+				q.add(&job.Job{
+					ID: fmt.Sprintf("0193a1b2-c3d4-7e5f-8a9b-%012d", i), CreatedAt: now.Add(time.Duration(i)),
+					Spec: job.Spec{Queue: queue, Priority: i % 3, Resources: needs},
+				}, now)
+			}
+			for i := range jobs {
+				add(i, fmt.Sprint("q", i%shape.lanes), job.Resources{CPUMillis: int64(i / shape.lanes % shape.classes)})
+			}
+			type running struct {
+				lane  *lane
+				class *class
+			}
+			var cluster []running
+			place := func() running {
+				bucket := q.next()
+				e := bucket.ready[0]
+				q.take(e)
+				q.ran(bucket.lane, 1)
+				cluster = append(cluster, running{bucket.lane, bucket.class})
+				q.remove(e)
+				return cluster[len(cluster)-1]
+			}
+			for range 4096 {
+				place()
+			}
+			for c := q.next(); c != nil; c = q.next() {
+				q.set(c.class, blocked)
+			}
+			b.ResetTimer()
+			for i := 0; b.Loop(); i++ {
+				ended := cluster[0]
+				cluster = cluster[1:]
+				q.ran(ended.lane, -1)
+				q.probe(func(w *scheduler.Work) bool { return w == ended.class.work })
+				placed := place()
+				q.set(ended.class, blocked)
+				add(jobs+i, placed.lane.set.Name, placed.class.key.resources) // what waits stays as it is
+			}
+		})
 	}
 }

@@ -26,6 +26,9 @@ type Store interface {
 	CancelJob(ctx context.Context, id, reason string, now time.Time) (job.Job, error)
 	EvictAttempt(ctx context.Context, ref job.Ref, reason string) (job.Job, error)
 	RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error)
+	PutQueue(ctx context.Context, q job.Queue) error
+	DeleteQueue(ctx context.Context, name string) error
+	ListQueues(ctx context.Context) ([]job.Queue, error)
 }
 
 // Config says what a Dispatcher works with. Store and Hub must be set.
@@ -42,6 +45,9 @@ type Config struct {
 	LeaseTTL time.Duration
 	// MaxQueued is how many jobs may wait. Default 1,000,000.
 	MaxQueued int
+	// MaxQueues is how many queues may be in use or have settings. Default
+	// 10,000.
+	MaxQueues int
 	// MaxClaims is how many claims are with the store at once: enough for it
 	// to commit them together. Default 128.
 	MaxClaims int
@@ -73,6 +79,9 @@ func (c *Config) complete() error {
 	if c.MaxQueued <= 0 {
 		c.MaxQueued = 1_000_000
 	}
+	if c.MaxQueues <= 0 {
+		c.MaxQueues = 10_000
+	}
 	if c.MaxClaims <= 0 {
 		c.MaxClaims = 128
 	}
@@ -93,6 +102,10 @@ type Dispatcher struct {
 	box   *mailbox.Box
 	stats counters
 
+	// setting is held while the settings of a queue change, so that the store
+	// and the owner hear of changes in the same order.
+	setting sync.Mutex
+
 	lifecycle sync.Mutex // guards started and serialises Start and Stop
 	started   bool
 	stopped   bool
@@ -111,7 +124,6 @@ type Dispatcher struct {
 	claims  int // under way
 	changes *scheduler.Changes
 	dirty   map[string]struct{} // nodes that gained room since classes were blocked
-	classes classHeap           // kept between rounds for its memory only
 	changed []string            // kept between rounds for its memory only
 }
 
@@ -157,7 +169,16 @@ func (d *Dispatcher) Start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	d.ctx = run
 	now := time.Now()
-	err := d.cfg.Store.PendingJobs(ctx, func(j job.Job) error {
+	queues, err := d.cfg.Store.ListQueues(ctx)
+	if err != nil {
+		cancel()
+		d.stopped = true
+		return fmt.Errorf("load the settings of queues: %w", err)
+	}
+	for _, set := range queues {
+		d.queue.configure(set, true)
+	}
+	err = d.cfg.Store.PendingJobs(ctx, func(j job.Job) error {
 		d.admit(&j, now)
 		return nil
 	})

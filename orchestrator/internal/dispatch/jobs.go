@@ -16,8 +16,8 @@ import (
 
 // Submit queues a job; a missing id, name or time of creation is filled in.
 // When the idempotency key is taken, the job that holds it is answered.
-// Errors: Invalid (a constraint), Exhausted (the queue is full), and the
-// store's.
+// Errors: Invalid (a constraint, the name of a queue), Exhausted (too many
+// jobs wait, or in too many queues), and the store's.
 func (d *Dispatcher) Submit(ctx context.Context, j job.Job) (job.Job, error) {
 	for i, text := range j.Spec.Constraints {
 		if _, err := scheduler.ParseConstraint(text); err != nil {
@@ -27,6 +27,9 @@ func (d *Dispatcher) Submit(ctx context.Context, j job.Job) (job.Job, error) {
 	if queued := d.stats.queued.Load(); queued >= int64(d.cfg.MaxQueued) {
 		return job.Job{}, fault.New(fault.Exhausted,
 			"the queue is full: %d jobs wait; submit again when some have run, or cancel some", queued)
+	}
+	if err := d.admitQueue(ctx, "spec.queue", j.Spec.QueueName()); err != nil {
+		return job.Job{}, err
 	}
 	if j.ID == "" {
 		id, err := uuid.NewV7()
@@ -148,6 +151,9 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 		return fmt.Sprintf("waits until %s before it is tried again: %s",
 			j.NotBefore.UTC().Format(time.RFC3339), j.Reason), fits, nil
 	}
+	if held := d.heldBack(ctx, id); held != "" {
+		return held, fits, nil
+	}
 	summary = scheduler.Summary(fits)
 	if summary == "" {
 		summary = "a node fits: it is about to be assigned"
@@ -196,19 +202,39 @@ func (d *Dispatcher) annotations(jobs []job.Job) []annotation {
 		case a != nil && jobs[i].State == a.job.State:
 			notes[i].reason = a.job.Reason
 		case e == nil || jobs[i].State != job.Queued:
-		case e.class.invalid != "":
-			notes[i].reason = e.class.invalid
-		case e.class.blocked && !e.isDelayed(d.queue):
-			notes[i].work = e.class.work
+		case e.bucket.class.invalid != "":
+			notes[i].reason = e.bucket.class.invalid
+		case e.delayed || e.claiming:
+		case !e.bucket.lane.takes():
+			notes[i].reason = e.bucket.lane.why()
+		case e.bucket.class.hope == blocked:
+			notes[i].work = e.bucket.class.work
 		}
 	}
 	return notes
 }
 
+// heldBack says how its queue keeps a job waiting that could run otherwise;
+// empty: it does not.
+func (d *Dispatcher) heldBack(ctx context.Context, id string) string {
+	why, err := mailbox.Ask(ctx, d.box, func() string {
+		e := d.queue.entries[id]
+		if e == nil || e.claiming || e.bucket.lane.takes() {
+			return ""
+		}
+		return e.bucket.lane.why()
+	})
+	if err != nil {
+		return "" // what the nodes say is right as well
+	}
+	return why
+}
+
 // Stats are counts for metrics.
 type Stats struct {
-	// Queued and Active are how many jobs wait and how many nodes hold.
-	Queued, Active int64
+	// Queued and Active are how many jobs wait and how many nodes hold, Queues
+	// in how many queues, those with settings included.
+	Queued, Active, Queues int64
 	// The others count from the start of the process.
 	Submitted, Claimed, Started, Completed uint64
 	// Lost are attempts lost for whatever reason, Expired those of them whose
@@ -221,7 +247,7 @@ type Stats struct {
 }
 
 type counters struct {
-	queued, active                         atomic.Int64
+	queued, active, queues                 atomic.Int64
 	submitted, claimed, started, completed atomic.Uint64
 	lost, expired, evicted, renewed        atomic.Uint64
 }
@@ -229,7 +255,7 @@ type counters struct {
 // Stats answers how much the dispatcher has to do and has done.
 func (d *Dispatcher) Stats() Stats {
 	return Stats{
-		Queued: d.stats.queued.Load(), Active: d.stats.active.Load(),
+		Queued: d.stats.queued.Load(), Active: d.stats.active.Load(), Queues: d.stats.queues.Load(),
 		Submitted: d.stats.submitted.Load(), Claimed: d.stats.claimed.Load(),
 		Started: d.stats.started.Load(), Completed: d.stats.completed.Load(),
 		Lost: d.stats.lost.Load(), Expired: d.stats.expired.Load(), Evicted: d.stats.evicted.Load(), Renewed: d.stats.renewed.Load(),
@@ -239,4 +265,5 @@ func (d *Dispatcher) Stats() Stats {
 func (d *Dispatcher) publishStats() {
 	d.stats.queued.Store(int64(len(d.queue.entries)))
 	d.stats.active.Store(int64(len(d.active)))
+	d.stats.queues.Store(int64(len(d.queue.lanes)))
 }

@@ -1,13 +1,13 @@
 package dispatch
 
 import (
-	"container/heap"
 	"context"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
 const (
@@ -20,48 +20,29 @@ const (
 // place gives ready jobs to nodes, in the order of the queue, as long as there
 // is room and the store is not busy with enough claims already.
 func (d *Dispatcher) place(now time.Time) {
-	if len(d.queue.entries) == 0 {
+	q := d.queue
+	if len(q.entries) == 0 {
 		clear(d.dirty)
 		return
 	}
-	if len(d.dirty) > maxDirty {
-		for _, c := range d.queue.classes {
-			c.blocked = false
-		}
-		clear(d.dirty)
+	switch {
+	case len(d.dirty) > maxDirty:
+		q.openAll()
+	case len(d.dirty) > 0:
+		d.changed = slices.AppendSeq(d.changed[:0], maps.Keys(d.dirty))
+		q.probe(func(w *scheduler.Work) bool { return d.cfg.Cluster.FitsOn(w, d.changed) })
 	}
-	d.classes, d.changed = d.classes[:0], d.changed[:0]
-	for _, c := range d.queue.classes {
-		if len(c.ready) > 0 && c.invalid == "" && (!c.blocked || len(d.dirty) > 0) {
-			d.classes = append(d.classes, c)
-			if c.blocked && len(d.changed) == 0 {
-				d.changed = slices.AppendSeq(d.changed, maps.Keys(d.dirty))
-			}
-		}
-	}
-	if len(d.classes) == 0 {
-		clear(d.dirty)
-		return
-	}
-	heap.Init(&d.classes)
-	for len(d.classes) > 0 {
+	for b := q.next(); b != nil; b = q.next() {
 		if d.claims >= d.cfg.MaxClaims {
 			return // and go on with the same dirty nodes when a claim is done
 		}
-		c := d.classes[0]
-		e := c.ready[0]
-		nodeID, ok := d.find(c, e)
+		e := b.ready[0]
+		nodeID, ok := d.find(b.class, e)
 		if !ok {
-			c.blocked = true
-			heap.Pop(&d.classes)
+			q.set(b.class, blocked)
 			continue
 		}
-		heap.Pop(&c.ready)
-		if len(c.ready) == 0 {
-			heap.Pop(&d.classes)
-		} else {
-			heap.Fix(&d.classes, 0)
-		}
+		q.take(e)
 		d.claim(e, nodeID, now)
 	}
 	clear(d.dirty)
@@ -69,7 +50,7 @@ func (d *Dispatcher) place(now time.Time) {
 
 // find takes room for a job on a node.
 func (d *Dispatcher) find(c *class, e *entry) (nodeID string, ok bool) {
-	if c.blocked {
+	if c.hope == probing {
 		return d.cfg.Cluster.PlaceOn(c.work, holder(e.id), d.changed)
 	}
 	return d.cfg.Cluster.Place(c.work, holder(e.id))
@@ -81,6 +62,8 @@ func holder(jobID string) string { return "job/" + jobID }
 // claim asks the store to give the job to the node. Its room there is taken
 // already.
 func (d *Dispatcher) claim(e *entry, nodeID string, now time.Time) {
+	lane := e.bucket.lane
+	d.queue.ran(lane, 1)
 	e.claiming = true
 	d.claims++
 	d.call(
@@ -88,6 +71,7 @@ func (d *Dispatcher) claim(e *entry, nodeID string, now time.Time) {
 		func(j job.Job, err error) {
 			d.claims--
 			e.claiming = false
+			defer d.queue.ran(lane, -1) // the attempt counts from now on, if there is one
 			if err != nil {
 				d.claimFailed(e, err)
 				return

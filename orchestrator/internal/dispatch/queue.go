@@ -16,15 +16,16 @@ import (
 // claim.
 type entry struct {
 	id        string
-	priority  int
 	createdAt int64 // Unix nanoseconds
 	notBefore int64 // Unix nanoseconds; 0: at once
-	class     *class
-	index     int // in the heap that holds it; -1: in none
-	// claiming: a node was found and the store is being asked.
-	claiming bool
+	bucket    *bucket
 	// cancelled is the job as it was when it was cancelled during the claim.
 	cancelled *job.Job
+	priority  int32
+	index     int32 // in the heap that holds it; -1: in none
+	delayed   bool  // that heap is the one of those that wait for their time
+	// claiming: a node was found and the store is being asked.
+	claiming bool
 }
 
 // classKey is all that decides where a job may run.
@@ -34,6 +35,18 @@ type classKey struct {
 	needsRuntime bool
 }
 
+// hope is what is known of the room for a class.
+type hope int8
+
+const (
+	// open: any node may have room.
+	open hope = iota
+	// probing: of the nodes that changed one may have room, and no other.
+	probing
+	// blocked: no node has room, but for those that changed since.
+	blocked
+)
+
 // class holds the jobs that may all run at the same places: when there is no
 // room for one, there is none for the others either, and they need not be
 // looked at until something changes.
@@ -42,22 +55,56 @@ type class struct {
 	work    *scheduler.Work
 	invalid string // why the jobs can never run; normally empty
 	members int    // queued jobs of the class, wherever they wait
-	ready   readyHeap
-	index   int // in a classHeap
-	// blocked: all nodes but those that changed since were looked at.
-	blocked bool
+	hope    hope
+	// live is how many buckets of the class have a job that may run now, as far
+	// as its lane is concerned.
+	live int
+	// aside are buckets that their lanes were relieved of while the class was
+	// blocked.
+	aside []*bucket
 }
 
-// queue orders the jobs that wait for a node. It belongs to the dispatcher's
-// goroutine.
+// eligible says whether a job of the class is to be tried in this round.
+func (c *class) eligible() bool { return c.hope != blocked && c.live > 0 }
+
+// bucket holds the jobs of one lane and one class.
+type bucket struct {
+	lane    *lane
+	class   *class
+	members int // queued jobs, wherever they wait
+	ready   readyHeap
+	at      int  // in lane.buckets
+	index   int  // in lane.heads; -1: not there
+	aside   int  // in class.aside; -1: not there
+	counted bool // in class.live
+}
+
+type bucketKey struct {
+	lane  *lane
+	class *class
+}
+
+// queue orders the jobs that wait for a node: between lanes by their shares of
+// what runs, and within one by priority and age. docs/adr/0009 says why, and
+// what a placement costs. It belongs to the dispatcher's goroutine.
 type queue struct {
 	entries map[string]*entry
 	classes map[classKey]*class
+	lanes   map[string]*lane
+	buckets map[bucketKey]*bucket
 	delayed delayedHeap
+	// order holds the lanes that are open and have a head, the one whose turn
+	// it is at the top.
+	order laneHeap
+	// eligible is how many classes are.
+	eligible int
 }
 
 func newQueue() *queue {
-	return &queue{entries: make(map[string]*entry), classes: make(map[classKey]*class)}
+	return &queue{
+		entries: make(map[string]*entry), classes: make(map[classKey]*class),
+		lanes: make(map[string]*lane), buckets: make(map[bucketKey]*bucket),
+	}
 }
 
 // add queues a job unless it is queued already.
@@ -67,15 +114,17 @@ func (q *queue) add(j *job.Job, now time.Time) *entry {
 	}
 	e := &entry{
 		id:        j.ID,
-		priority:  j.Spec.Priority,
+		priority:  int32(j.Spec.Priority),
 		createdAt: j.CreatedAt.UnixNano(),
-		class:     q.classOf(&j.Spec),
+		bucket:    q.bucketOf(&j.Spec),
 		index:     -1,
 	}
 	if !j.NotBefore.IsZero() {
 		e.notBefore = j.NotBefore.UnixNano()
 	}
-	e.class.members++
+	e.bucket.members++
+	e.bucket.class.members++
+	e.bucket.lane.queued++
 	q.entries[j.ID] = e
 	q.wait(e, now)
 	return e
@@ -84,38 +133,46 @@ func (q *queue) add(j *job.Job, now time.Time) *entry {
 // wait puts an entry that waits nowhere where it belongs.
 func (q *queue) wait(e *entry, now time.Time) {
 	if e.notBefore > now.UnixNano() {
+		e.delayed = true
 		heap.Push(&q.delayed, e)
 		return
 	}
-	e.class.push(e)
+	q.ready(e)
 }
 
-// push makes an entry ready. A class is only kept up to date about changed
-// nodes while it has ready jobs: its first one has all nodes looked at again.
-func (c *class) push(e *entry) {
-	if len(c.ready) == 0 {
-		c.blocked = false
+// ready lets an entry have its turn.
+func (q *queue) ready(e *entry) {
+	heap.Push(&e.bucket.ready, e)
+	q.arrange(e.bucket)
+}
+
+// take takes an entry from where it waits; it stays queued.
+func (q *queue) take(e *entry) {
+	switch {
+	case e.index < 0:
+	case e.delayed:
+		heap.Remove(&q.delayed, int(e.index))
+		e.delayed = false
+	default:
+		heap.Remove(&e.bucket.ready, int(e.index))
+		q.arrange(e.bucket)
 	}
-	heap.Push(&c.ready, e)
 }
 
 // remove takes a job out of the queue for good.
 func (q *queue) remove(e *entry) {
-	switch {
-	case e.index < 0:
-	case e.isDelayed(q):
-		heap.Remove(&q.delayed, e.index)
-	default:
-		heap.Remove(&e.class.ready, e.index)
-	}
+	q.take(e)
 	delete(q.entries, e.id)
-	if e.class.members--; e.class.members == 0 {
-		delete(q.classes, e.class.key)
+	b := e.bucket
+	if b.class.members--; b.class.members == 0 {
+		delete(q.classes, b.class.key)
 	}
-}
-
-func (e *entry) isDelayed(q *queue) bool {
-	return e.index >= 0 && e.index < len(q.delayed) && q.delayed[e.index] == e
+	if b.members--; b.members == 0 {
+		b.lane.forget(b)
+		delete(q.buckets, bucketKey{b.lane, b.class})
+	}
+	b.lane.queued--
+	q.tidy(b.lane)
 }
 
 // wake makes ready what has waited long enough, and answers when the next will
@@ -126,10 +183,140 @@ func (q *queue) wake(now time.Time) (next time.Time) {
 		if e.notBefore > now.UnixNano() {
 			return time.Unix(0, e.notBefore)
 		}
-		heap.Pop(&q.delayed)
-		e.class.push(e)
+		q.take(e)
+		q.ready(e)
 	}
 	return time.Time{}
+}
+
+// next answers the bucket whose first job is to be tried; nil: nothing is.
+// A bucket that is met while its class has no room is put aside until it has,
+// so that it is met once and not for every job that is placed meanwhile.
+func (q *queue) next() *bucket {
+	if q.eligible == 0 {
+		return nil
+	}
+	for len(q.order) > 0 {
+		b := q.order[0].heads[0]
+		if b.class.hope != blocked {
+			return b
+		}
+		heap.Remove(&b.lane.heads, b.index)
+		b.aside = len(b.class.aside)
+		b.class.aside = append(b.class.aside, b)
+		q.reorder(b.lane)
+	}
+	return nil
+}
+
+// set changes what is known of the room for a class.
+func (q *queue) set(c *class, h hope) {
+	if c.hope == h {
+		return
+	}
+	q.tally(c, func() { c.hope = h })
+	if h == blocked {
+		return
+	}
+	put := c.aside
+	c.aside = nil
+	for _, b := range put {
+		b.aside = -1
+		heap.Push(&b.lane.heads, b)
+		q.reorder(b.lane)
+	}
+}
+
+// openAll forgets what is known of the room for all classes.
+func (q *queue) openAll() {
+	for _, c := range q.classes {
+		q.set(c, open)
+	}
+}
+
+// probe finds out which blocked classes have room after all.
+func (q *queue) probe(fits func(*scheduler.Work) bool) {
+	for _, c := range q.classes {
+		if c.hope == blocked && c.live > 0 && fits(c.work) {
+			q.set(c, probing)
+		}
+	}
+}
+
+// tally keeps count of the eligible classes over a change of one.
+func (q *queue) tally(c *class, change func()) {
+	before := c.eligible()
+	change()
+	switch after := c.eligible(); {
+	case after && !before:
+		q.eligible++
+	case before && !after:
+		q.eligible--
+	}
+}
+
+// arrange puts a bucket where its ready jobs say that it belongs.
+func (q *queue) arrange(b *bucket) {
+	q.count(b)
+	switch {
+	case b.class.invalid != "":
+		return // its jobs are never tried
+	case len(b.ready) == 0 && b.index >= 0:
+		heap.Remove(&b.lane.heads, b.index)
+	case len(b.ready) == 0:
+		b.unaside()
+		return
+	case b.index >= 0:
+		heap.Fix(&b.lane.heads, b.index)
+	case b.aside < 0:
+		heap.Push(&b.lane.heads, b)
+	default:
+		return // it waits for its class
+	}
+	q.reorder(b.lane)
+}
+
+// count keeps class.live. A class is only kept up to date about changed nodes
+// while it is live: its first live bucket has all nodes looked at again.
+func (q *queue) count(b *bucket) {
+	live := len(b.ready) > 0 && b.lane.takes() && b.class.invalid == ""
+	if live == b.counted {
+		return
+	}
+	b.counted = live
+	c := b.class
+	if !live {
+		q.tally(c, func() { c.live-- })
+		return
+	}
+	q.tally(c, func() { c.live++ })
+	if c.live == 1 {
+		q.set(c, open)
+	}
+}
+
+// unaside takes a bucket from those that its class has put aside.
+func (b *bucket) unaside() {
+	if b.aside < 0 {
+		return
+	}
+	list := b.class.aside
+	last := list[len(list)-1]
+	list[b.aside], last.aside = last, b.aside
+	list[len(list)-1] = nil
+	b.class.aside = list[:len(list)-1]
+	b.aside = -1
+}
+
+func (q *queue) bucketOf(spec *job.Spec) *bucket {
+	key := bucketKey{q.lane(spec.QueueName()), q.classOf(spec)}
+	b := q.buckets[key]
+	if b == nil {
+		b = &bucket{lane: key.lane, class: key.class, at: len(key.lane.buckets), index: -1, aside: -1}
+		key.lane.buckets = append(key.lane.buckets, b)
+		q.buckets[key] = b
+	}
+	return b
 }
 
 func (q *queue) classOf(spec *job.Spec) *class {
@@ -161,13 +348,15 @@ func workOf(spec *job.Spec) (*scheduler.Work, error) {
 	}, err
 }
 
-// before orders entries: the higher priority first, then the older.
+// before orders the entries of a lane: the higher priority first, then the
+// older.
 func (e *entry) before(other *entry) bool {
-	return cmp.Or(
-		cmp.Compare(other.priority, e.priority),
-		cmp.Compare(e.createdAt, other.createdAt),
-		strings.Compare(e.id, other.id),
-	) < 0
+	return cmp.Or(cmp.Compare(other.priority, e.priority), e.compareAge(other)) < 0
+}
+
+// compareAge orders entries by age, the older first.
+func (e *entry) compareAge(other *entry) int {
+	return cmp.Or(cmp.Compare(e.createdAt, other.createdAt), strings.Compare(e.id, other.id))
 }
 
 // readyHeap holds entries that may run now.
@@ -190,12 +379,12 @@ func (h *delayedHeap) Pop() any          { return popEntry((*[]*entry)(h)) }
 
 func swapEntries(h []*entry, i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+	h[i].index, h[j].index = int32(i), int32(j)
 }
 
 func pushEntry(h *[]*entry, x any) {
 	e := x.(*entry) //nolint:errcheck,forcetypeassert // only entries are pushed
-	e.index = len(*h)
+	e.index = int32(len(*h))
 	*h = append(*h, e)
 }
 
@@ -206,30 +395,4 @@ func popEntry(h *[]*entry) any {
 	*h = (*h)[:last]
 	e.index = -1
 	return e
-}
-
-// classHeap orders classes by their first job.
-type classHeap []*class
-
-func (h classHeap) Len() int           { return len(h) }
-func (h classHeap) Less(i, j int) bool { return h[i].ready[0].before(h[j].ready[0]) }
-func (h classHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push appends a class; for package heap.
-func (h *classHeap) Push(x any) {
-	c := x.(*class) //nolint:errcheck,forcetypeassert // only classes are pushed
-	c.index = len(*h)
-	*h = append(*h, c)
-}
-
-// Pop takes the last class; for package heap.
-func (h *classHeap) Pop() any {
-	last := len(*h) - 1
-	c := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return c
 }

@@ -60,6 +60,8 @@ func (r *rig) stop() {
 	r.d.Stop()
 }
 
+func (r *rig) ctx() context.Context { return context.Background() }
+
 func (r *rig) event(j *job.Job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

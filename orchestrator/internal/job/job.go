@@ -71,13 +71,16 @@ type Job struct {
 
 // Spec says what to run: exactly one of Container and Chat is set.
 type Spec struct {
-	Container   *Container    `json:"container,omitempty"`
-	Chat        *Chat         `json:"chat,omitempty"`
-	Resources   Resources     `json:"resources,omitzero"`
-	Constraints []string      `json:"constraints,omitempty"`
-	Priority    int           `json:"priority,omitempty"`
-	Retry       Retry         `json:"retry,omitzero"`
-	Timeout     time.Duration `json:"timeout,omitempty"` // of one attempt; 0: none
+	Container   *Container `json:"container,omitempty"`
+	Chat        *Chat      `json:"chat,omitempty"`
+	Resources   Resources  `json:"resources,omitzero"`
+	Constraints []string   `json:"constraints,omitempty"`
+	// Queue names the queue that the job waits in; empty: DefaultQueue.
+	Queue string `json:"queue,omitempty"`
+	// Priority orders the jobs of one queue, higher first.
+	Priority int           `json:"priority,omitempty"`
+	Retry    Retry         `json:"retry,omitzero"`
+	Timeout  time.Duration `json:"timeout,omitempty"` // of one attempt; 0: none
 }
 
 // PullPolicy says when an image is fetched. The zero value is IfNotPresent.

@@ -119,6 +119,18 @@ func (cl *Cluster) PlaceOn(w *Work, holder string, nodeIDs []string) (nodeID str
 	return best.Node.ID, true
 }
 
+// FitsOn says whether one of some nodes can take the work now.
+func (cl *Cluster) FitsOn(w *Work, nodeIDs []string) bool {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	for _, id := range nodeIDs {
+		if p := cl.places[id]; p != nil && p.Node != nil && passes(w, &p.Candidate) {
+			return true
+		}
+	}
+	return false
+}
+
 // Hold takes a node's room for a holder whether it fits or not: for what was
 // placed before a restart.
 func (cl *Cluster) Hold(nodeID, holder string, w *Work) {

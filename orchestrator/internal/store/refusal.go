@@ -12,6 +12,11 @@ func JobExists(id string) error {
 	return fault.New(fault.AlreadyExists, "there is already a job %s", id)
 }
 
+// NoQueue says that a queue has no settings.
+func NoQueue(name string) error {
+	return fault.New(fault.NotFound, "nothing is set for a queue %q", name)
+}
+
 // NoNode says that there is no such node.
 func NoNode(id string) error { return fault.New(fault.NotFound, "there is no node %q", id) }
 

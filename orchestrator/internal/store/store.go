@@ -13,7 +13,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/node"
 )
 
-// Store keeps nodes, jobs and deployments. Every method that changes something
+// Store keeps nodes, jobs, queues and deployments. Every method that changes something
 // returns after the change is durable. Errors are *fault.Error: NotFound,
 // Precondition (with the state met), Unavailable (closed, disk full, context
 // done), ... A context that is done either prevents a change, and the error
@@ -71,6 +71,13 @@ type Store interface {
 	// RetryJob queues a failed or cancelled job again; a queued one is
 	// answered unchanged.
 	RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error)
+
+	// PutQueue inserts or replaces the settings of a queue. Invalid.
+	PutQueue(ctx context.Context, q job.Queue) error
+	// DeleteQueue forgets the settings of a queue. NotFound: there are none.
+	DeleteQueue(ctx context.Context, name string) error
+	// ListQueues answers the queues that something is set for, ordered by name.
+	ListQueues(ctx context.Context) ([]job.Queue, error)
 
 	// PutDeployment inserts or replaces a deployment, without its replicas.
 	PutDeployment(ctx context.Context, d model.Deployment) error

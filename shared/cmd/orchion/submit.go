@@ -29,6 +29,7 @@ type submission struct {
 	gpus              int32
 	gpuMemory         string
 	constraints       []string
+	queue             string
 	priority, retries int32
 	timeout           time.Duration
 	follow            bool
@@ -81,7 +82,8 @@ func (c *cli) jobSubmit() *cobra.Command {
 	f.Int32Var(&s.gpus, "gpus", 0, "how many GPUs")
 	f.StringVar(&s.gpuMemory, "gpu-memory", "", "memory of each GPU, such as 16GiB")
 	f.StringArrayVar(&s.constraints, "constraint", nil, "where it may run, such as os=linux or 'label.room in (office,lab)' (repeatable)")
-	f.Int32Var(&s.priority, "priority", 0, "higher first, -1000 to 1000")
+	f.StringVar(&s.queue, "queue", "", "the queue that it waits in (default: default)")
+	f.Int32Var(&s.priority, "priority", 0, "higher first within its queue, -1000 to 1000")
 	f.Int32Var(&s.retries, "retry", 0, "how many attempts it gets when it fails; 0 or 1: one")
 	f.DurationVar(&s.timeout, "timeout", 0, "how long one attempt may run, such as 10m; 0: without end")
 	f.BoolVarP(&s.follow, "follow", "f", false, "print its log until it has ended, and end with its exit code")
@@ -99,7 +101,7 @@ func (s *submission) request(args []string) (*orchionv1.SubmitJobRequest, error)
 	if err != nil {
 		return nil, err
 	}
-	spec := &orchionv1.JobSpec{Constraints: s.constraints, Priority: s.priority}
+	spec := &orchionv1.JobSpec{Constraints: s.constraints, Queue: s.queue, Priority: s.priority}
 	switch {
 	case (s.image == "") == (s.chat == ""):
 		return nil, usagef("name either a container's image with --image or a model with --chat")

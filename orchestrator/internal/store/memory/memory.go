@@ -23,6 +23,7 @@ type Store struct {
 	nodes       map[string]node.Known
 	jobs        map[string]job.Job
 	keys        map[string]string // idempotency key -> job id
+	queues      map[string]job.Queue
 	deployments map[string]model.Deployment
 	replicas    map[string]model.Replica
 }
@@ -35,6 +36,7 @@ func New() *Store {
 		nodes:       map[string]node.Known{},
 		jobs:        map[string]job.Job{},
 		keys:        map[string]string{},
+		queues:      map[string]job.Queue{},
 		deployments: map[string]model.Deployment{},
 		replicas:    map[string]model.Replica{},
 	}

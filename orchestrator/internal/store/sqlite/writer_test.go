@@ -236,7 +236,7 @@ func TestOpenRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(t.Context(), Config{Dir: dir})
-	if fault.CodeOf(err) != fault.Precondition || !strings.Contains(err.Error(), "was written by a newer version of the orchestrator (schema 99; this one knows ") {
+	if fault.CodeOf(err) != fault.Precondition || !strings.Contains(err.Error(), "was written by a newer version of the orchestrator (schema 99; this one knows ") || !strings.HasSuffix(err.Error(), "): use that version, or another --data-dir") {
 		t.Errorf("a newer schema: %v", err)
 	}
 	if _, err = Open(t.Context(), Config{}); fault.CodeOf(err) != fault.Invalid || err.Error() != "dataDir: is empty; the store needs a directory" {

@@ -306,6 +306,53 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/queues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListQueues answers the queues that are in use or have settings, ordered by
+         *     name, and always the default one.
+         */
+        get: operations["Queues_ListQueues"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/queues/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** GetQueue answers one. NOT_FOUND: no job is in it and nothing is set. */
+        get: operations["Queues_GetQueue"];
+        /**
+         * PutQueue sets all settings of a queue, which need not be in use.
+         *     INVALID_ARGUMENT names the field; RESOURCE_EXHAUSTED when there are too
+         *     many queues.
+         */
+        put: operations["Queues_PutQueue"];
+        post?: never;
+        /**
+         * DeleteQueue forgets the settings of a queue. Its jobs stay. NOT_FOUND:
+         *     nothing is set.
+         */
+        delete: operations["Queues_DeleteQueue"];
+        options?: never;
+        head?: never;
+        /** UpdateQueue changes the settings that are given. Errors as in PutQueue. */
+        patch: operations["Queues_UpdateQueue"];
+        trace?: never;
+    };
     "/api/version": {
         parameters: {
             query?: never;
@@ -565,9 +612,14 @@ export interface components {
             container?: components["schemas"]["orchion.v1.ContainerSpec"];
             /**
              * Format: int32
-             * @description Higher first; -1000 to 1000.
+             * @description Higher first among the jobs of its queue; -1000 to 1000.
              */
             priority?: number;
+            /**
+             * @description The queue that it waits in: 1 to 63 characters of A-Z a-z 0-9 . _ -,
+             *     starting with a letter or digit. Empty means default.
+             */
+            queue?: string;
             resources?: components["schemas"]["orchion.v1.Resources"];
             retry?: components["schemas"]["orchion.v1.RetryPolicy"];
             /** @description How long one attempt may run; unset: without end. */
@@ -595,6 +647,10 @@ export interface components {
              * @description How many nodes match, over all pages.
              */
             totalSize?: number;
+        };
+        "orchion.v1.ListQueuesResponse": {
+            nextPageToken?: string;
+            queues?: components["schemas"]["orchion.v1.Queue"][];
         };
         "orchion.v1.LocalEngine": {
             /** @description For example http://127.0.0.1:11434. */
@@ -725,6 +781,32 @@ export interface components {
         };
         /** @enum {string} */
         "orchion.v1.PullPolicy": "PULL_POLICY_UNSPECIFIED" | "PULL_POLICY_IF_NOT_PRESENT" | "PULL_POLICY_ALWAYS" | "PULL_POLICY_NEVER";
+        "orchion.v1.Queue": {
+            /**
+             * Format: int32
+             * @description How many of its jobs nodes may hold at one time; 0: no limit.
+             */
+            maxRunning?: number;
+            /** @description 1 to 63 characters of A-Z a-z 0-9 . _ -, starting with a letter or digit. */
+            name?: string;
+            /** @description Its jobs wait; what runs goes on. */
+            paused?: boolean;
+            /**
+             * Format: int64
+             * @description How many of its jobs wait, for whatever.
+             */
+            queued?: string;
+            /**
+             * Format: int64
+             * @description How many of its jobs nodes hold.
+             */
+            running?: string;
+            /**
+             * Format: int32
+             * @description Its share of what runs, against the weights of the others: 1 to 1,000.
+             */
+            weight?: number;
+        };
         "orchion.v1.Replica": {
             /** Format: int64 */
             completedBytes?: string;
@@ -1566,6 +1648,194 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.Node"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Queues_ListQueues: {
+        parameters: {
+            query?: {
+                /** @description 1 to 1,000; 0 means 100. */
+                pageSize?: number;
+                pageToken?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ListQueuesResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Queues_GetQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Queue"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Queues_PutQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** Format: int32 */
+                    maxRunning?: number;
+                    paused?: boolean;
+                    /**
+                     * Format: int32
+                     * @description 0 means 1.
+                     */
+                    weight?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Queue"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Queues_DeleteQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /**
+             * @description A generic empty message that you can re-use to avoid defining duplicated
+             *     empty messages in your APIs. A typical example is to use it as the request
+             *     or the response type of an API method. For instance:
+             *
+             *         service Foo {
+             *           rpc Bar(google.protobuf.Empty) returns (google.protobuf.Empty);
+             *         }
+             */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Queues_UpdateQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** Format: int32 */
+                    maxRunning?: number;
+                    paused?: boolean;
+                    /** Format: int32 */
+                    weight?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Queue"];
                 };
             };
             /** @description An unexpected error response. */

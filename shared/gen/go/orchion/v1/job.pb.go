@@ -355,11 +355,14 @@ type JobSpec struct {
 	Resources *Resources     `protobuf:"bytes,3,opt,name=resources,proto3" json:"resources,omitempty"`
 	// For example "os=linux", "gpu.memory>=16GiB", "label.room in (office,lab)".
 	Constraints []string `protobuf:"bytes,4,rep,name=constraints,proto3" json:"constraints,omitempty"`
-	// Higher first; -1000 to 1000.
+	// Higher first among the jobs of its queue; -1000 to 1000.
 	Priority int32        `protobuf:"varint,5,opt,name=priority,proto3" json:"priority,omitempty"`
 	Retry    *RetryPolicy `protobuf:"bytes,6,opt,name=retry,proto3" json:"retry,omitempty"`
 	// How long one attempt may run; unset: without end.
-	Timeout       *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// The queue that it waits in: 1 to 63 characters of A-Z a-z 0-9 . _ -,
+	// starting with a letter or digit. Empty means default.
+	Queue         string `protobuf:"bytes,20,opt,name=queue,proto3" json:"queue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -452,6 +455,13 @@ func (x *JobSpec) GetTimeout() *durationpb.Duration {
 		return x.Timeout
 	}
 	return nil
+}
+
+func (x *JobSpec) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
 }
 
 type isJobSpec_Kind interface {
@@ -1683,7 +1693,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\f \x01(\tR\x0eidempotencyKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcf\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x02\n" +
 	"\aJobSpec\x129\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x19.orchion.v1.ContainerSpecH\x00R\tcontainer\x12*\n" +
 	"\x04chat\x18\x02 \x01(\v2\x14.orchion.v1.ChatSpecH\x00R\x04chat\x123\n" +
@@ -1691,7 +1701,8 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\vconstraints\x18\x04 \x03(\tR\vconstraints\x12\x1a\n" +
 	"\bpriority\x18\x05 \x01(\x05R\bpriority\x12-\n" +
 	"\x05retry\x18\x06 \x01(\v2\x17.orchion.v1.RetryPolicyR\x05retry\x123\n" +
-	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeoutB\x06\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x14\n" +
+	"\x05queue\x18\x14 \x01(\tR\x05queueB\x06\n" +
 	"\x04kind\"\x92\x02\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x18\n" +
