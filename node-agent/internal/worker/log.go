@@ -7,6 +7,7 @@ import (
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/session"
+	"github.com/orchion/orchion/shared/plantedbug"
 )
 
 // maxUnreadable is how many readings of an ended container's log the engine may refuse in a
@@ -99,6 +100,9 @@ func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) err
 			position = e.Index
 			if e.Stream == driver.Stdout {
 				l.tail.add(e.Text, e.Partial)
+			}
+			if plantedbug.On(plantedbug.SkipsLines) && position%50 == 0 {
+				return nil
 			}
 			return emit(session.Line{Stderr: e.Stream == driver.Stderr, Time: e.Time, Text: e.Text, Partial: e.Partial})
 		})

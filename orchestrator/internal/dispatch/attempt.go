@@ -7,6 +7,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/shared/plantedbug"
 )
 
 // maxStoreRetry bounds how long to wait between tries when the store keeps
@@ -84,6 +85,9 @@ func (d *Dispatcher) drop(a *attempt) {
 // held answers the attempt if the node holds it.
 func (d *Dispatcher) held(nodeID string, ref job.Ref) *attempt {
 	a := d.active[ref.JobID]
+	if a != nil && plantedbug.On(plantedbug.NoFence) {
+		return a
+	}
 	if a == nil || a.ref != ref || a.nodeID != nodeID || a.lost != "" {
 		return nil
 	}

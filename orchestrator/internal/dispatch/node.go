@@ -10,6 +10,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/mailbox"
 	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/shared/plantedbug"
 )
 
 // NodeChanged takes over a node's new value, in the order of its changes; nil
@@ -52,7 +53,7 @@ func (d *Dispatcher) connected(nodeID string, hello []AttemptStatus) []JobAssign
 			continue
 		case !said[a.ref] && a.status != nil && a.status.State.Ended():
 			continue // it ended, and the node has forgotten it
-		case !said[a.ref] && (a.job.State == job.Running || a.status != nil):
+		case !said[a.ref] && (a.job.State == job.Running || a.status != nil) && !plantedbug.On(plantedbug.RunsAgain):
 			// It ran there once. Giving it to the node again would run it twice
 			// under one number.
 			d.lose(a, "the node came back without it")

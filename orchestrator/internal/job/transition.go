@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/shared/plantedbug"
 )
 
 // MaxLost is how many attempts of a job may be lost with their nodes before it
@@ -42,8 +43,12 @@ func (j *Job) Claim(nodeID string, now time.Time) error {
 	if err := j.move(EventClaim, Assigned); err != nil {
 		return err
 	}
+	number := len(j.Attempts) + 1
+	if plantedbug.On(plantedbug.ReusedNumber) {
+		number = 1
+	}
 	j.Attempts = append(slices.Clip(j.Attempts), Attempt{
-		Number:     len(j.Attempts) + 1,
+		Number:     number,
 		NodeID:     nodeID,
 		State:      AttemptAssigned,
 		AssignedAt: now,
@@ -231,7 +236,7 @@ func (j *Job) current(number int, event Event) (Attempt, error) {
 	switch {
 	case !ok:
 		return Attempt{}, fault.New(fault.Precondition, "job %s is %s and has no attempt %d; it cannot be %s", j.ID, j.State, number, event.action())
-	case newest.Number != number:
+	case newest.Number != number && !plantedbug.On(plantedbug.NoFence):
 		return Attempt{}, fault.New(fault.Precondition, "attempt %d of job %s is not its newest, which is %d; it cannot be %s", number, j.ID, newest.Number, event.action())
 	case newest.State.Ended():
 		return Attempt{}, fault.New(fault.Precondition, "attempt %d of job %s is %s; it cannot be %s", number, j.ID, newest.State, event.action())

@@ -8,8 +8,10 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/store"
+	"github.com/orchion/orchion/shared/plantedbug"
 )
 
 const (
@@ -182,6 +184,10 @@ func (w *writer) commit(batch []*operation) {
 			err = results[i]
 		}
 	}
+	if plantedbug.On(plantedbug.EarlyAcknowledgement) {
+		w.answer(batch, mine, results)
+		<-time.After(200 * time.Millisecond)
+	}
 	if err == nil {
 		err = w.tx.exec("COMMIT")
 	}
@@ -189,19 +195,25 @@ func (w *writer) commit(batch []*operation) {
 		w.tx.rollback()
 		err = readable(err)
 	}
-	answered := int64(0)
-	for i, op := range batch {
-		if !mine[i] {
-			continue
-		}
-		answered++
+	for i := range results {
 		if err != nil {
 			results[i] = err
 		}
-		op.done <- results[i]
 	}
-	w.operations.Add(answered)
+	if !plantedbug.On(plantedbug.EarlyAcknowledgement) {
+		w.answer(batch, mine, results)
+	}
 	w.commits.Add(1)
+}
+
+// answer tells those who wait for their operations how these went.
+func (w *writer) answer(batch []*operation, mine []bool, results []error) {
+	for i, op := range batch {
+		if mine[i] {
+			w.operations.Add(1)
+			op.done <- results[i]
+		}
+	}
 }
 
 // tx is the writer's connection while a transaction is open, for operations to

@@ -1,0 +1,256 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/orchion/orchion/shared/testbed/enginestub"
+)
+
+// Times of the programs under test, short so that much happens in little time.
+const (
+	heartbeatTimeout = 2 * time.Second
+	leaseTTL         = 3 * time.Second
+	patience         = 30 * time.Second
+)
+
+// build compiles the programs under test, with planted bugs in them or not.
+func build(ctx context.Context, root, dir string, bugs bool) error {
+	for name, pkg := range map[string]string{
+		"orchestrator": "./orchestrator/cmd/orchestrator", "node-agent": "./node-agent/cmd/node-agent",
+	} {
+		args := []string{"build", "-o", filepath.Join(dir, name)}
+		if bugs {
+			args = append(args, "-tags=plantedbugs")
+		}
+		cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w: %s", pkg, err, out)
+		}
+	}
+	return nil
+}
+
+// cluster is an orchestrator and machines with node agents, all real processes
+// but the container engines.
+type cluster struct {
+	bin, dir string
+	env      []string
+	url      string
+	grpc     string
+	http     *http.Client
+	machines []*machine
+
+	// turn is held by the fault that works on the orchestrator.
+	turn sync.Mutex
+	mu   sync.Mutex // guards orchestrator
+	orch *process
+}
+
+// machine is a node: its agent, its engine and its way to the orchestrator.
+type machine struct {
+	c      *cluster
+	id     string
+	engine *enginestub.Engine
+	proxy  *proxy
+	// turn is held by the fault that works on the machine.
+	turn  sync.Mutex
+	agent *process
+}
+
+// startCluster starts an orchestrator and so many machines, in a folder.
+func startCluster(ctx context.Context, bin, dir, bug string, machines int) (*cluster, error) {
+	c := &cluster{bin: bin, dir: dir, http: &http.Client{Timeout: 5 * time.Second}}
+	if bug != "" {
+		c.env = []string{"ORCHION_PLANTED_BUG=" + bug}
+	}
+	if err := os.MkdirAll(c.dataDir(), 0o700); err != nil {
+		return nil, err
+	}
+	if err := c.startOrchestrator(ctx, "0", "0"); err != nil {
+		return nil, err
+	}
+	for i := range machines {
+		m := &machine{c: c, id: "machine-" + strconv.Itoa(i+1)}
+		c.machines = append(c.machines, m)
+		var err error
+		if m.engine, err = enginestub.Start(filepath.Join(dir, m.id+".sock")); err != nil {
+			return c, err
+		}
+		if m.proxy, err = newProxy(c.grpc); err != nil {
+			return c, err
+		}
+		if err := m.startAgent(); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func (c *cluster) dataDir() string { return filepath.Join(c.dir, "orchestrator") }
+
+// startOrchestrator starts it and waits until it is ready.
+func (c *cluster) startOrchestrator(ctx context.Context, grpcPort, httpPort string) error {
+	p, err := launch(filepath.Join(c.bin, "orchestrator"), filepath.Join(c.dir, "orchestrator.log"), c.env,
+		"--port", grpcPort, "--http-port", httpPort, "--data-dir", c.dataDir(), "--log-level", "debug",
+		"--heartbeat-timeout", heartbeatTimeout.String(), "--lease-ttl", leaseTTL.String())
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.orch = p
+	c.mu.Unlock()
+	ready := func() error {
+		var addresses struct {
+			PID         int    `json:"pid"`
+			GRPCAddress string `json:"grpcAddress"`
+			HTTPURL     string `json:"httpUrl"`
+		}
+		raw, err := os.ReadFile(filepath.Join(c.dataDir(), "orchestrator.json"))
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(raw, &addresses); err != nil {
+			return err
+		}
+		if addresses.PID != p.cmd.Process.Pid {
+			return errors.New("the addresses are those of an earlier run")
+		}
+		c.url, c.grpc = addresses.HTTPURL, addresses.GRPCAddress
+		return nil
+	}
+	if grpcPort != "0" {
+		ready = func() error { return c.call(ctx, http.MethodGet, "/readyz", nil, nil) }
+	}
+	return eventually(ctx, patience, "the orchestrator is ready", func() error {
+		if !p.alive() {
+			return fatal{errors.New("the orchestrator ended; see " + filepath.Join(c.dir, "orchestrator.log"))}
+		}
+		return ready()
+	})
+}
+
+// restartOrchestrator starts it where it was.
+func (c *cluster) restartOrchestrator(ctx context.Context) error {
+	port := func(address string) string { return address[strings.LastIndex(address, ":")+1:] }
+	return c.startOrchestrator(ctx, port(c.grpc), port(c.url))
+}
+
+func (c *cluster) orchestrator() *process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.orch
+}
+
+// stop ends everything.
+func (c *cluster) stop() {
+	for _, m := range c.machines {
+		if m.agent != nil {
+			m.agent.kill()
+		}
+		if m.proxy != nil {
+			m.proxy.close()
+		}
+		if m.engine != nil {
+			m.engine.Close()
+		}
+	}
+	if p := c.orchestrator(); p != nil {
+		p.kill()
+	}
+	c.http.CloseIdleConnections()
+}
+
+func (m *machine) startAgent() error {
+	agent, err := launch(filepath.Join(m.c.bin, "node-agent"), filepath.Join(m.c.dir, m.id+".log"),
+		append([]string{"DOCKER_HOST=" + m.engine.Host()}, m.c.env...),
+		"--orchestrator", m.proxy.address(), "--node-id", m.id, "--data-dir", filepath.Join(m.c.dir, m.id),
+		"--heartbeat-interval", "1s", "--adopt", "none", "--shutdown-timeout", "5s", "--log-level", "debug", "--max-jobs", "32")
+	if err != nil {
+		return err
+	}
+	m.agent = agent
+	return nil
+}
+
+// fatal is an error that waiting does not mend.
+type fatal struct{ error }
+
+// eventually tries until it works.
+func eventually(ctx context.Context, limit time.Duration, what string, try func() error) error {
+	deadline := time.Now().Add(limit)
+	for {
+		err := try()
+		var hopeless fatal
+		if err == nil {
+			return nil
+		}
+		if errors.As(err, &hopeless) || time.Now().After(deadline) {
+			return fmt.Errorf("waiting until %s: %w", what, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until %s: %w; the last try: %w", what, ctx.Err(), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// statusError is an answer other than 2xx.
+type statusError struct {
+	status int
+	body   string
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("%d %s", e.status, e.body) }
+
+// call makes a REST request.
+func (c *cluster) call(ctx context.Context, method, path string, body, out proto.Message) error {
+	var payload io.Reader
+	if body != nil {
+		data, err := protojson.Marshal(body)
+		if err != nil {
+			return err
+		}
+		payload = bytes.NewReader(data)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.url+path, payload)
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode/100 != 2 {
+		return &statusError{response.StatusCode, string(data)}
+	}
+	if out == nil {
+		return nil
+	}
+	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, out)
+}

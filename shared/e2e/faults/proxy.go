@@ -1,0 +1,169 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"net"
+	"sync"
+)
+
+// proxy stands between a node agent and the orchestrator, where the network
+// would: it can hold up either direction, as a partition does. What is held up
+// arrives when the partition ends, as TCP has it.
+type proxy struct {
+	listener net.Listener
+	upstream string
+
+	mu    sync.Mutex // guards what follows
+	open  map[net.Conn]struct{}
+	gates [2]chan struct{} // by direction; not nil: held up until it is closed
+	over  bool
+	wg    sync.WaitGroup
+}
+
+// direction is a way through a proxy.
+type direction int
+
+const (
+	up   direction = iota // from the node agent
+	down                  // to it
+)
+
+func newProxy(upstream string) (*proxy, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &proxy{listener: listener, upstream: upstream, open: map[net.Conn]struct{}{}}
+	p.wg.Go(p.accept)
+	return p, nil
+}
+
+func (p *proxy) address() string { return p.listener.Addr().String() }
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.wg.Go(func() { p.serve(client) })
+	}
+}
+
+func (p *proxy) serve(client net.Conn) {
+	defer client.Close()
+	// A node behind a partition gets no answer, not even a refusal.
+	if !p.pass(up) || !p.pass(down) {
+		return
+	}
+	server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.upstream)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	if !p.add(client, server) {
+		return
+	}
+	defer p.drop(client, server)
+	ended := make(chan struct{}, 2)
+	copyOne := func(to, from net.Conn, way direction) {
+		defer func() { ended <- struct{}{} }()
+		buffer := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(buffer)
+			if n > 0 {
+				if !p.pass(way) {
+					return
+				}
+				if _, err := to.Write(buffer[:n]); err != nil {
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+	p.wg.Go(func() { copyOne(server, client, up) })
+	p.wg.Go(func() { copyOne(client, server, down) })
+	<-ended
+	// The other direction ends with the connections.
+}
+
+// pass waits while a direction is held up; false: the proxy has ended.
+func (p *proxy) pass(way direction) bool {
+	for {
+		p.mu.Lock()
+		gate, over := p.gates[way], p.over
+		p.mu.Unlock()
+		if over {
+			return false
+		}
+		if gate == nil {
+			return true
+		}
+		<-gate
+	}
+}
+
+// hold holds directions up until the answer is called.
+func (p *proxy) hold(ways ...direction) (release func()) {
+	gates := map[direction]chan struct{}{}
+	p.mu.Lock()
+	for _, way := range ways {
+		if p.gates[way] == nil {
+			gates[way] = make(chan struct{})
+			p.gates[way] = gates[way]
+		}
+	}
+	p.mu.Unlock()
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for way, gate := range gates {
+			if p.gates[way] == gate {
+				p.gates[way] = nil
+				close(gate)
+			}
+		}
+	}
+}
+
+func (p *proxy) add(conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return false
+	}
+	for _, c := range conns {
+		p.open[c] = struct{}{}
+	}
+	return true
+}
+
+func (p *proxy) drop(conns ...net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		delete(p.open, c)
+	}
+}
+
+func (p *proxy) close() {
+	_ = p.listener.Close() // ends accept
+	p.mu.Lock()
+	p.over = true
+	for way, gate := range p.gates {
+		if gate != nil {
+			close(gate)
+			p.gates[way] = nil
+		}
+	}
+	for c := range p.open {
+		_ = c.Close() // ends its copying
+	}
+	p.mu.Unlock()
+	p.wg.Wait()
+}

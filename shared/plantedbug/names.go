@@ -1,0 +1,24 @@
+package plantedbug
+
+// The bugs. Each breaks one promise that shared/e2e/faults checks.
+const (
+	// EarlyAcknowledgement: a write is acknowledged some time before it is
+	// durable.
+	EarlyAcknowledgement = "early-acknowledgement"
+	// ReusedNumber: a job's next attempt takes the number of the one before.
+	ReusedNumber = "reused-number"
+	// NoFence: whoever speaks for any attempt of a job speaks for its newest.
+	NoFence = "no-fence"
+	// RunsAgain: a node that comes back without an attempt gets it again under
+	// the same number.
+	RunsAgain = "runs-again"
+	// LeavesContainers: containers of jobs are never removed.
+	LeavesContainers = "leaves-containers"
+	// SkipsLines: one line in fifty of a log is not sent.
+	SkipsLines = "skips-lines"
+)
+
+// All are all bugs.
+func All() []string {
+	return []string{EarlyAcknowledgement, ReusedNumber, NoFence, RunsAgain, LeavesContainers, SkipsLines}
+}
