@@ -146,7 +146,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 	var err error
 	p.dispatcher, err = dispatch.New(dispatch.Config{
 		Store: db, Hub: p.hub, Cluster: cluster, LeaseTTL: o.cfg.LeaseTTL, Logger: o.log,
-		Events: func(j *job.Job) { p.bus.Publish(events.Event{Type: events.Updated, Job: j}) },
+		Events: func(j *job.Job) { p.bus.Publish(events.Event{Type: events.Updated, Job: j.WithoutContents()}) },
 	})
 	if err != nil {
 		return nil, err
@@ -164,7 +164,10 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 	p.registry = node.NewRegistry(node.Config{
 		HeartbeatTimeout: o.cfg.HeartbeatTimeout, MaxNodes: o.cfg.MaxNodes, Store: db, Logger: o.log,
 		OnChange: p.nodeChanged,
-		OnUsage:  func(n *node.Node) { p.bus.Publish(events.Event{Type: events.Updated, Node: n}) },
+		OnUsage: func(n *node.Node) {
+			cluster.UsageChanged(n)
+			p.bus.Publish(events.Event{Type: events.Updated, Node: n})
+		},
 	})
 	p.tunnels = tunnel.New(tunnel.Config{
 		Open: func(nodeID string, m dispatch.OpenTunnel) bool { return p.hub.Send(nodeID, m) },

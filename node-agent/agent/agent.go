@@ -102,6 +102,7 @@ func (a *Agent) runOnce(ctx context.Context, nodeID, instanceID string) (again b
 				a.cfg.Logger.Warn("cannot close the connection to the container engine", "error", err)
 			}
 		}()
+		engine = driver.Impatient(engine)
 	}
 	// The dialer resolves the name: localhost is two addresses, and it tries both.
 	conn, err := grpc.NewClient("passthrough:///"+a.address, a.dialOptions(nodeID, instanceID)...)
@@ -113,7 +114,17 @@ func (a *Agent) runOnce(ctx context.Context, nodeID, instanceID string) (again b
 	n := a.compose(ctx, nodeID, instanceID, engine, conn)
 	defer n.stop()
 	if err := n.worker.Start(ctx); err != nil {
-		return false, err
+		var t interface{ Temporary() bool }
+		if !errors.As(err, &t) || !t.Temporary() {
+			return false, err
+		}
+		a.cfg.Logger.Warn("the container engine has ceased to answer, looking for it again", "error", err)
+		select {
+		case <-ctx.Done():
+			return false, nil
+		case <-time.After(pingPeriod):
+			return true, nil
+		}
 	}
 	return n.run(ctx)
 }
@@ -215,6 +226,8 @@ func (n *node) run(ctx context.Context) (again bool, err error) {
 	group.Go(func() error { n.watchEngines(alive); return nil })
 	if n.engine == nil {
 		group.Go(func() error { return n.awaitRuntime(alive) })
+	} else {
+		group.Go(func() error { n.watchRuntime(alive); return nil })
 	}
 
 	select {

@@ -63,6 +63,13 @@ func (m *fakeMachine) capabilities(_ context.Context, containers driver.Driver) 
 	return c
 }
 
+func (m *fakeMachine) runtime(ctx context.Context, containers driver.Driver) *orchionv1.ContainerRuntime {
+	if containers.Ping(ctx) != nil {
+		return nil
+	}
+	return &orchionv1.ContainerRuntime{Name: "docker"}
+}
+
 func (m *fakeMachine) describeAll(ctx context.Context) *orchionv1.Capabilities {
 	return m.capabilities(ctx, nil)
 }
@@ -291,6 +298,59 @@ func TestContainerEngineAppearsLater(t *testing.T) {
 			t.Errorf("registered again as %v, want the runtime and the same instance", last)
 		}
 	})
+}
+
+// A node whose container engine hangs or goes away offers it no more until it is back.
+func TestContainerEngineThatDoesNotAnswerIsWithdrawn(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		away  func(*fake.Driver)
+		again func(*fake.Driver)
+	}{
+		{"it hangs", func(d *fake.Driver) { d.SetHanging(true) }, func(d *fake.Driver) { d.SetHanging(false) }},
+		{"it ends", func(d *fake.Driver) { d.SetDown(errors.New("gone")) }, func(d *fake.Driver) { d.SetDown(nil) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := newTrial(t)
+				defer tr.close()
+				tr.run()
+				s := <-tr.far.Streams
+				s.Say(assignments())
+				time.Sleep(time.Minute)
+				// runtimes is how many the last registration offered; registrations how many there were.
+				last := func() (runtimes, registrations int) {
+					synctest.Wait()
+					nodes := tr.far.Registered()
+					return len(nodes[len(nodes)-1].GetNode().GetCapabilities().GetRuntimes()), len(nodes)
+				}
+				if runtimes, n := last(); runtimes != 1 || n != 1 {
+					t.Fatalf("%d runtimes after %d registrations, want one of each while nothing happens", runtimes, n)
+				}
+				c.away(tr.machine.engine)
+				time.Sleep(pingPeriod - time.Second)
+				c.again(tr.machine.engine)
+				time.Sleep(time.Minute)
+				if _, n := last(); n != 1 {
+					t.Errorf("registered again for an engine that was restarted")
+				}
+				c.away(tr.machine.engine)
+				time.Sleep(maxPings * (pingPeriod + pingPatience))
+				if runtimes, n := last(); runtimes != 0 || n != 2 {
+					t.Errorf("%d runtimes after %d registrations, want none after another", runtimes, n)
+				}
+				time.Sleep(time.Minute)
+				c.again(tr.machine.engine)
+				time.Sleep(pingPeriod + time.Second)
+				if runtimes, n := last(); runtimes != 1 || n != 3 {
+					t.Errorf("%d runtimes after %d registrations, want one after another", runtimes, n)
+				}
+				if !strings.Contains(tr.logged.String(), "takes no containers until it does") {
+					t.Errorf("nothing was said of it:\n%s", tr.logged)
+				}
+			})
+		})
+	}
 }
 
 func TestEnginesAreTold(t *testing.T) {

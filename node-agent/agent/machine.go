@@ -29,6 +29,8 @@ type machine interface {
 	// capabilities describes the machine with that engine, or none, and without adopted
 	// engines.
 	capabilities(ctx context.Context, containers driver.Driver) *orchionv1.Capabilities
+	// runtime describes the engine; nil: it does not answer.
+	runtime(ctx context.Context, containers driver.Driver) *orchionv1.ContainerRuntime
 	// describeAll describes all that could be used here.
 	describeAll(ctx context.Context) *orchionv1.Capabilities
 	usage(ctx context.Context) (*orchionv1.NodeUsage, error)

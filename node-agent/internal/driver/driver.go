@@ -30,8 +30,11 @@ const (
 // or the context's error when that ended first. Container ids are those returned by
 // Create; names are accepted wherever an id is.
 type Driver interface {
-	// Info describes the engine. It asks the engine each time, so it doubles as a health check.
+	// Info describes the engine.
 	Info(ctx context.Context) (Info, error)
+
+	// Ping asks the engine whether it is there, at the least cost.
+	Ping(ctx context.Context) error
 
 	Images
 	Containers
@@ -48,8 +51,8 @@ type Images interface {
 
 	// EnsureImage makes ref available as policy demands. progress, when not nil, is called
 	// from this goroutine while the image is pulled; its percentage never falls.
-	// Errors: CodeInvalid (ref), CodeImageNotFound, CodeDenied (the registry wants a login),
-	// CodeUnavailable (engine or registry out of reach).
+	// Errors: CodeInvalid (ref), CodeImageNotFound, CodeImageDenied (the registry wants a
+	// login), CodeRegistryUnavailable, CodeUnavailable (the engine is out of reach), CodeNoSpace.
 	EnsureImage(ctx context.Context, ref string, policy PullPolicy, progress func(PullProgress)) error
 
 	// ImportImage makes an image of one layer from a tar stream of its root file system.
@@ -65,6 +68,10 @@ type Containers interface {
 	// Create makes a container from spec, without starting it, and returns its id.
 	// Errors: CodeInvalid (spec, naming the field), CodeImageNotFound, CodeConflict (name in use).
 	Create(ctx context.Context, spec ContainerSpec) (string, error)
+
+	// PutFiles writes files into a container that was not started yet, over what its image
+	// has there. Folders that are missing are made.
+	PutFiles(ctx context.Context, id string, files []File) error
 
 	// Start starts a created or stopped container. Starting a running one is no error.
 	Start(ctx context.Context, id string) error
@@ -183,9 +190,11 @@ func (c Container) HostPort(containerPort uint16) (uint16, bool) {
 type Exit struct {
 	Code int // the process's exit code; 128+n when signal n ended it
 	// OOMKilled says that the kernel killed it for passing its memory limit. Podman before
-	// 5.0 misses that (its monitor notes it in the wrong folder): there a container with a
-	// memory limit that ends with 137 unasked has most likely passed it.
-	OOMKilled  bool
+	// 5.0 misses that (its monitor notes it in the wrong folder); see MaybeOOM.
+	OOMKilled bool
+	// MaybeOOM says, of an engine that misses OOMKilled, that a container with a memory limit
+	// was killed: when nobody asked for that, it has most likely passed its limit.
+	MaybeOOM   bool
 	Error      string // the engine's word on why it could not be started, if so
 	FinishedAt time.Time
 }

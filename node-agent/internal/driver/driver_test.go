@@ -95,7 +95,7 @@ func TestError(t *testing.T) {
 	if CodeOf(nil) != "" || CodeOf(cause) != CodeInternal {
 		t.Errorf("CodeOf(nil) = %q, of another error %q", CodeOf(nil), CodeOf(cause))
 	}
-	for code, want := range map[Code]bool{CodeUnavailable: true, CodeInvalid: false, CodeInternal: false} {
+	for code, want := range map[Code]bool{CodeUnavailable: true, CodeRegistryUnavailable: true, CodeTimeout: true, CodeInvalid: false, CodeInternal: false} {
 		if got := (&Error{Code: code, Err: cause}).Temporary(); got != want {
 			t.Errorf("Temporary() of %s = %v", code, got)
 		}

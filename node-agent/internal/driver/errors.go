@@ -17,12 +17,20 @@ const (
 	// CodeImageNotFound: the image is not on the machine (and may not be pulled), or the
 	// registry has no such image.
 	CodeImageNotFound Code = "image_not_found"
+	// CodeImageDenied: the registry does not give us the image.
+	CodeImageDenied Code = "image_denied"
 	// CodeConflict: the state of things forbids it, such as a name in use or a volume in use.
 	CodeConflict Code = "conflict"
-	// CodeDenied: the engine's socket or the registry refuses us.
+	// CodeDenied: the engine, or its socket, refuses us.
 	CodeDenied Code = "denied"
-	// CodeUnavailable: the engine, or the registry behind it, cannot be reached now.
+	// CodeUnavailable: the engine cannot be reached now.
 	CodeUnavailable Code = "unavailable"
+	// CodeRegistryUnavailable: the registry cannot be reached now, or gives nothing now.
+	CodeRegistryUnavailable Code = "registry_unavailable"
+	// CodeTimeout: the engine takes calls and does not answer them; see Impatient.
+	CodeTimeout Code = "timeout"
+	// CodeNoSpace: there is no space left where the engine keeps what it needs.
+	CodeNoSpace Code = "no_space"
 	// CodeUnsupported: this engine cannot do it.
 	CodeUnsupported Code = "unsupported"
 	// CodeInternal: the engine failed in a way we know no better word for.
@@ -60,7 +68,9 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Temporary says whether the same call may succeed later with nothing changed by us.
-func (e *Error) Temporary() bool { return e.Code == CodeUnavailable }
+func (e *Error) Temporary() bool {
+	return e.Code == CodeUnavailable || e.Code == CodeRegistryUnavailable || e.Code == CodeTimeout
+}
 
 // CodeOf gives the code of the [*Error] in err's chain: "" when err is nil, CodeInternal
 // when there is none.

@@ -48,6 +48,7 @@ type ContainerSpec struct {
 	GPUs      GPURequest
 	Ports     []Port
 	Mounts    []Mount
+	Tmpfs     []Tmpfs
 	// Network is, when empty, that of the profile: a bridge towards the outside by NAT, from
 	// which the other profile's containers cannot be reached.
 	Network NetworkMode
@@ -74,6 +75,9 @@ type Resources struct {
 	MemoryBytes int64 // swap included, at least MinMemoryBytes
 	PIDs        int64 // processes and threads; 0: the profile's default
 	ShmBytes    int64 // size of /dev/shm; 0: the engine's default, usually 64 MiB
+	// DiskBytes bounds what the container writes outside of volumes, on engines whose
+	// storage can: Docker and Podman on XFS with project quotas, on btrfs and on ZFS.
+	DiskBytes int64
 }
 
 // MinMemoryBytes is the least memory limit the engines take: 6 MiB.
@@ -97,6 +101,13 @@ func (g GPURequest) Wanted() bool { return g.Count != 0 || len(g.IDs) > 0 }
 type Port struct {
 	Container uint16
 	Host      uint16 // 0 in a spec: the engine chooses
+}
+
+// Tmpfs is a folder in memory, empty at first, for anybody to write to. What is in it counts
+// as the container's memory.
+type Tmpfs struct {
+	Target    string // absolute path in the container
+	SizeBytes int64  // more than 0
 }
 
 // MountKind says what is mounted.
@@ -262,6 +273,8 @@ func (s *ContainerSpec) validateResources() error {
 		return fmt.Errorf("resources.pids: %d: must not be negative", r.PIDs)
 	case r.ShmBytes < 0:
 		return fmt.Errorf("resources.shmBytes: %d: must not be negative", r.ShmBytes)
+	case r.DiskBytes < 0:
+		return fmt.Errorf("resources.diskBytes: %d: must not be negative", r.DiskBytes)
 	case s.GPUs.Count < AllGPUs:
 		return fmt.Errorf("gpus: %d: must be a number of GPUs, or %d for all", s.GPUs.Count, AllGPUs)
 	case s.GPUs.Count != 0 && len(s.GPUs.IDs) > 0:
@@ -296,12 +309,31 @@ func (s *ContainerSpec) validatePorts() error {
 }
 
 func (s *ContainerSpec) validateMounts() error {
-	if len(s.Mounts) > maxMounts {
-		return fmt.Errorf("mounts: %d are too many, at most %d", len(s.Mounts), maxMounts)
+	if total := len(s.Mounts) + len(s.Tmpfs); total > maxMounts {
+		return fmt.Errorf("mounts: %d are too many, at most %d", total, maxMounts)
+	}
+	targets := map[string]bool{}
+	target := func(text string) error {
+		switch {
+		case !path.IsAbs(text) || strings.ContainsAny(text, "\x00,:"):
+			return fmt.Errorf("mounts: target %q must be an absolute path without ',' and ':'", text)
+		case targets[path.Clean(text)]:
+			return fmt.Errorf("mounts: target %q is there twice", text)
+		}
+		targets[path.Clean(text)] = true
+		return nil
+	}
+	for _, m := range s.Tmpfs {
+		if err := target(m.Target); err != nil {
+			return err
+		}
+		if m.SizeBytes <= 0 {
+			return fmt.Errorf("tmpfs: size %d of %q must be more than 0", m.SizeBytes, m.Target)
+		}
 	}
 	for _, m := range s.Mounts {
-		if !path.IsAbs(m.Target) || strings.ContainsAny(m.Target, "\x00,:") {
-			return fmt.Errorf("mounts: target %q must be an absolute path without ',' and ':'", m.Target)
+		if err := target(m.Target); err != nil {
+			return err
 		}
 		switch m.Kind {
 		case MountVolume:

@@ -31,9 +31,10 @@ const (
 	metadataInstanceID = "orchion-instance-id"
 )
 
-// MaxMessageBytes bounds a message from the orchestrator: an assignment set of some
-// thousand jobs fits.
-const MaxMessageBytes = 16 << 20
+// MaxMessageBytes bounds a message from the orchestrator: an assignment set of as many jobs
+// as a node ever holds (256) fits, with all that one may carry (1 MiB of files, as much again
+// in arguments and environment).
+const MaxMessageBytes = 512 << 20
 
 // Identify gives the options that make a connection name its node in every call.
 func Identify(nodeID, instanceID string) []grpc.DialOption {

@@ -17,7 +17,8 @@ import (
 // what is then said of it.
 type stopError struct {
 	state  orchionv1.AttemptState
-	reason string // empty: the orchestrator knows it
+	class  orchionv1.FailureClass // when state is FAILED
+	reason string                 // empty: the orchestrator knows it
 	grace  time.Duration
 }
 
@@ -26,16 +27,19 @@ func (s *stopError) Error() string { return "the job is to be stopped: " + s.rea
 // outcome is how an attempt ended.
 type outcome struct {
 	state      orchionv1.AttemptState
+	class      orchionv1.FailureClass // when state is FAILED
 	exitCode   *int32
 	reason     string
 	output     string
 	finishedAt time.Time
 }
 
-func failed(format string, args ...any) outcome {
+// failed is the outcome of an error; otherwise is its class when it does not say.
+func failed(err error, otherwise orchionv1.FailureClass) outcome {
 	return outcome{
 		state:      orchionv1.AttemptState_ATTEMPT_STATE_FAILED,
-		reason:     fmt.Sprintf(format, args...),
+		class:      classify(err, otherwise),
+		reason:     err.Error(),
 		finishedAt: time.Now(),
 	}
 }
@@ -56,6 +60,10 @@ type attempt struct {
 
 	// Owned by run.
 	containerID string
+	// maybeMade: the container was to be made, and whether it was is not known.
+	maybeMade bool
+	// discard: the attempt has ended although its container may still be there, or run.
+	discard     bool
 	adopted     bool   // the container was there before this run of the agent
 	foundDigest string // of the spec that it was made from
 	link        Link
@@ -228,8 +236,9 @@ func (a *attempt) running(startedAt time.Time) {
 		a.timeout = time.AfterFunc(time.Until(startedAt.Add(limit)), func() {
 			a.halt(&stopError{
 				state:  orchionv1.AttemptState_ATTEMPT_STATE_FAILED,
+				class:  orchionv1.FailureClass_FAILURE_CLASS_TIMEOUT,
 				reason: fmt.Sprintf("timed out after %s", limit),
-				grace:  a.w.cfg.StopGrace,
+				grace:  a.stopGrace(),
 			})
 		})
 	}
@@ -237,6 +246,38 @@ func (a *attempt) running(startedAt time.Time) {
 	a.report(&orchionv1.AttemptStatus{
 		State: orchionv1.AttemptState_ATTEMPT_STATE_RUNNING, StartedAt: timestamp(startedAt),
 	})
+}
+
+// stopGrace lies between asking the container to stop and killing it.
+func (a *attempt) stopGrace() time.Duration {
+	if wish := a.assignment.GetSpec().GetContainer().GetStopGrace().AsDuration(); wish > 0 {
+		return wish
+	}
+	return a.w.cfg.StopGrace
+}
+
+// limitStart lets the time run in which the job must be running. The function it returns
+// ends that.
+func (a *attempt) limitStart() (end func()) {
+	limit := a.assignment.GetSpec().GetStartTimeout().AsDuration()
+	if limit <= 0 {
+		limit = defaultStartTimeout
+	}
+	timer := time.AfterFunc(limit, func() {
+		a.mu.Lock()
+		doing := a.status.GetReason()
+		a.mu.Unlock()
+		if doing == "" {
+			doing = "looking for its image"
+		}
+		a.halt(&stopError{
+			state:  orchionv1.AttemptState_ATTEMPT_STATE_FAILED,
+			class:  orchionv1.FailureClass_FAILURE_CLASS_START,
+			reason: fmt.Sprintf("not running after %s: %s", limit, doing),
+			grace:  a.stopGrace(),
+		})
+	})
+	return func() { timer.Stop() }
 }
 
 // startOver forgets a container that turned out not to be this attempt's.
@@ -282,7 +323,7 @@ func (a *attempt) run() {
 	case spec.GetChat() != nil:
 		end = a.runChat(spec.GetChat())
 	default:
-		end = failed("this node agent does not know this kind of job; update it")
+		end = failed(errors.New("this node agent does not know this kind of job; update it"), orchionv1.FailureClass_FAILURE_CLASS_NODE)
 	}
 	if a.hold.Err() != nil {
 		a.drop()
@@ -292,8 +333,12 @@ func (a *attempt) run() {
 	logger.Info("attempt ended", "state", stateName(end.state), "reason", end.reason)
 	a.report(&orchionv1.AttemptStatus{
 		State: end.state, StartedAt: a.startedAt(), FinishedAt: timestamp(end.finishedAt),
-		ExitCode: end.exitCode, Reason: end.reason, Output: end.output,
+		ExitCode: end.exitCode, Reason: end.reason, Output: end.output, Failure: end.class,
 	})
+	if a.discard {
+		// Not left for the acknowledgement: nothing but this stops it.
+		a.removeContainer(a.w.root, 0)
+	}
 	select {
 	case <-a.acked:
 	case <-a.hold.Done():
@@ -327,13 +372,14 @@ func (a *attempt) drop() {
 	var grace time.Duration
 	switch {
 	case errors.Is(cause, errLeaving):
-		grace = a.w.cfg.StopGrace
+		// However long the job would like: the node has only so much time to leave.
+		grace = min(a.stopGrace(), a.w.cfg.StopGrace)
 	case errors.Is(cause, errLeaseExpired):
 		// The orchestrator gives the attempt to another node a third of the TTL later: by
 		// then it must not run here any more.
 		grace = (ttl / 6).Truncate(time.Second)
 	}
-	a.removeContainer(grace)
+	a.removeContainer(a.w.root, grace)
 }
 
 func stateName(s orchionv1.AttemptState) string {

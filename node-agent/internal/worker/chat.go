@@ -34,7 +34,7 @@ const (
 // outcome means nothing when the hold has ended.
 func (a *attempt) runChat(spec *orchionv1.ChatSpec) outcome {
 	if a.w.cfg.GatewayClient == nil {
-		return failed("this node cannot reach the gateway")
+		return failed(errors.New("this node cannot reach the gateway"), orchionv1.FailureClass_FAILURE_CLASS_NODE)
 	}
 	select {
 	case <-a.leaseOK:
@@ -56,7 +56,8 @@ func (a *attempt) runChat(spec *orchionv1.ChatSpec) outcome {
 		return stopped
 	}
 	if err != nil {
-		return failed("%s", err)
+		// Another time, or on another node, the model may answer.
+		return failed(err, orchionv1.FailureClass_FAILURE_CLASS_ENGINE)
 	}
 	// The log comes before the end, as with a container. Push only fails with the hold.
 	if err := a.w.cfg.Logs.Push(a.hold, a.key.proto(), answerLog(answer, end.finishedAt)); err != nil {
@@ -153,7 +154,7 @@ func chat(ctx context.Context, client *http.Client, spec *orchionv1.ChatSpec) (s
 		return "", &notNowError{err: fmt.Errorf("read the gateway's answer: %w", err)}
 	}
 	if len(data) > maxAnswer {
-		return "", fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+		return "", classed(orchionv1.FailureClass_FAILURE_CLASS_INVALID, "the answer is longer than %d bytes", maxAnswer)
 	}
 	var answer chatResponse
 	decodeErr := json.Unmarshal(data, &answer)
@@ -181,7 +182,10 @@ func refusal(resp *http.Response, answer chatResponse) error {
 			after = 0
 		}
 		return &notNowError{err: err, after: time.Duration(after) * time.Second}
-	default:
-		return err
 	}
+	if resp.StatusCode/100 == 4 {
+		// No such model, or a question that it cannot be asked.
+		return classed(orchionv1.FailureClass_FAILURE_CLASS_INVALID, "%w", err)
+	}
+	return err
 }

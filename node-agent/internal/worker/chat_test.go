@@ -124,14 +124,15 @@ func TestChatEndings(t *testing.T) {
 		cancel bool
 		state  orchionv1.AttemptState
 		reason string
+		class  string
 	}{
 		{"unknown model", chatJob("x"), http.StatusNotFound, `{"error":{"message":"there is no model tiny"}}`, false,
-			orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "the gateway answers 404: there is no model tiny"},
-		{"not JSON", chatJob("x"), http.StatusOK, "<html>", false, orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "the gateway's answer is not JSON"},
-		{"no choice", chatJob("x"), http.StatusOK, "{}", false, orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "the model's answer holds no choices"},
-		{"never ready", chatJob("x"), http.StatusServiceUnavailable, "", false, orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "the gateway answers Service Unavailable"},
-		{"too slow", limited, http.StatusServiceUnavailable, "", false, orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "timed out after 5s"},
-		{"cancelled", chatJob("x"), http.StatusServiceUnavailable, "", true, orchionv1.AttemptState_ATTEMPT_STATE_CANCELLED, ""},
+			orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "the gateway answers 404: there is no model tiny", "INVALID"},
+		{"not JSON", chatJob("x"), http.StatusOK, "<html>", false, orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "the gateway's answer is not JSON", "ENGINE"},
+		{"no choice", chatJob("x"), http.StatusOK, "{}", false, orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "the model's answer holds no choices", "ENGINE"},
+		{"never ready", chatJob("x"), http.StatusServiceUnavailable, "", false, orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "the gateway answers Service Unavailable", "ENGINE"},
+		{"too slow", limited, http.StatusServiceUnavailable, "", false, orchionv1.AttemptState_ATTEMPT_STATE_FAILED, "timed out after 5s", "TIMEOUT"},
+		{"cancelled", chatJob("x"), http.StatusServiceUnavailable, "", true, orchionv1.AttemptState_ATTEMPT_STATE_CANCELLED, "", "UNSPECIFIED"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -146,6 +147,9 @@ func TestChatEndings(t *testing.T) {
 				end := b.far.last("x")
 				if end.GetState() != c.state || !strings.Contains(end.GetReason(), c.reason) || (c.reason == "" && end.GetReason() != "") {
 					t.Errorf("end = %v, want %v with the reason %q", end, c.state, c.reason)
+				}
+				if got := strings.TrimPrefix(end.GetFailure().String(), "FAILURE_CLASS_"); got != c.class {
+					t.Errorf("class = %s, want %s", got, c.class)
 				}
 			})
 		})

@@ -13,6 +13,26 @@ import (
 	"github.com/orchion/orchion/shared/plantedbug"
 )
 
+const (
+	// quickRemoval is how long the end of an attempt that could not be started waits for
+	// what is left of it to be removed.
+	quickRemoval = 10 * time.Second
+	// stopPatience is how much longer than its grace stopping a container may take, for the
+	// engine may be restarted meanwhile.
+	stopPatience = 2 * time.Minute
+)
+
+// errUnstoppable says that a container that was to be stopped may run on.
+var errUnstoppable = errors.New("its container could not be stopped: the container engine does not answer")
+
+// unstoppable is the error of a job that was to be stopped and could not be.
+func (s *stopError) unstoppable() error {
+	if s.reason == "" {
+		return classed(orchionv1.FailureClass_FAILURE_CLASS_ENGINE, "%w", errUnstoppable)
+	}
+	return classed(s.class, "%s; %w", s.reason, errUnstoppable)
+}
+
 // startTries is how often starting a container is tried when the engine or the registry
 // cannot be reached; then the attempt fails and the job's own retry policy has the word.
 const startTries = 4
@@ -22,7 +42,7 @@ const startTries = 4
 func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
 	if a.adopted && a.foundDigest != digest(spec) {
 		// The orchestrator was set up anew and counts from the beginning.
-		a.removeContainer(0)
+		a.removeContainer(a.w.root, 0)
 		a.startOver()
 	}
 	release, err := a.takeSlot()
@@ -33,11 +53,15 @@ func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
 	startedAt := a.startedAt().AsTime()
 	if a.adopted {
 		a.relink(spec.GetContainer())
-	} else if startedAt, err = a.startContainer(spec); err != nil {
-		if a.containerID != "" && a.hold.Err() == nil {
-			// The engine may have started it all the same, and the lease of an attempt that
-			// has ended stops nothing.
-			a.removeContainer(0)
+	} else if startedAt, err = a.startInTime(spec); err != nil {
+		if a.hold.Err() == nil {
+			// The engine may have made and started it all the same, and the lease of an
+			// attempt that has ended stops nothing. An engine that hangs does not hold up
+			// the end; removing then goes on after it.
+			a.discard = true
+			quick, cancel := context.WithTimeout(a.w.root, quickRemoval)
+			a.removeContainer(quick, 0)
+			cancel()
 		}
 		return a.notStarted(err)
 	}
@@ -54,8 +78,19 @@ func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
 		return outcome{}
 	}
 	end := a.judge(spec, exit, err)
+	if errors.Is(err, errUnstoppable) {
+		a.discard = true
+		return end // its log ends when it does
+	}
 	end.output = log.wait(a.hold)
 	return end
+}
+
+// startInTime is startContainer within the time that the job has for it.
+func (a *attempt) startInTime(spec *orchionv1.JobSpec) (time.Time, error) {
+	end := a.limitStart()
+	defer end()
+	return a.startContainer(spec)
 }
 
 // takeSlot waits until one more container of a job may run. The function it returns gives
@@ -83,12 +118,16 @@ func (a *attempt) takeSlot() (release func(), err error) {
 func (a *attempt) startContainer(spec *orchionv1.JobSpec) (time.Time, error) {
 	container := spec.GetContainer()
 	if a.w.cfg.Driver == nil {
-		return time.Time{}, errors.New("this node has no container engine: install Docker or Podman there, or constrain the job to nodes that have one")
+		return time.Time{}, classed(orchionv1.FailureClass_FAILURE_CLASS_ENGINE,
+			"this node has no container engine: install Docker or Podman there, or constrain the job to nodes that have one")
 	}
 	if err := a.ensureImage(container); err != nil {
 		return time.Time{}, err
 	}
 	if err := a.openLink(container); err != nil {
+		return time.Time{}, err
+	}
+	if err := a.retry(func() error { return a.ensureVolumes(container) }); err != nil {
 		return time.Time{}, err
 	}
 	a.preparing("starting")
@@ -101,7 +140,12 @@ func (a *attempt) startContainer(spec *orchionv1.JobSpec) (time.Time, error) {
 	if err := a.retry(func() error { return a.create(spec) }); err != nil {
 		return time.Time{}, err
 	}
-	if err := a.retry(func() error { return a.w.cfg.Driver.Start(a.work, a.containerID) }); err != nil {
+	if err := a.retry(func() error { return a.putFiles(container) }); err != nil {
+		return time.Time{}, err
+	}
+	// None of this is broken off when the job is to be stopped: what an engine does with such a
+	// request is not known, and might be left behind.
+	if err := a.retry(func() error { return a.w.cfg.Driver.Start(a.w.root, a.containerID) }); err != nil {
 		return time.Time{}, err
 	}
 	return time.Now(), nil
@@ -132,7 +176,8 @@ func (a *attempt) retry(try func() error) error {
 	wait := time.Second
 	for n := 1; ; n++ {
 		err := try()
-		if err == nil || n == startTries || !temporary(err) {
+		// One that hangs has had its time.
+		if err == nil || n == startTries || !temporary(err) || driver.CodeOf(err) == driver.CodeTimeout {
 			return err
 		}
 		a.w.cfg.Logger.Warn("starting an attempt failed, trying again", "job", a.key.jobID, "attempt", a.key.attempt, "error", err)
@@ -164,23 +209,48 @@ func pause(ctx context.Context, d time.Duration) bool {
 // create makes the container. One of the same name that is in the way can only be left
 // over from this very attempt, created but never started.
 func (a *attempt) create(spec *orchionv1.JobSpec) error {
-	engine := a.w.cfg.Driver
-	id, err := engine.Create(a.work, a.containerSpec(spec))
+	engine, ctx := a.w.cfg.Driver, a.w.root
+	a.maybeMade = true
+	id, err := engine.Create(ctx, a.containerSpec(spec))
 	if driver.CodeOf(err) == driver.CodeConflict {
-		name := a.containerName()
-		old, inspectErr := engine.Inspect(a.work, name)
-		if inspectErr != nil || old.Labels[labelNode] != a.w.cfg.NodeID || old.State != driver.StateCreated {
+		old, inspectErr := engine.Inspect(ctx, a.containerName())
+		if inspectErr != nil || !a.made(old) || old.State != driver.StateCreated {
 			return err
 		}
-		if err := engine.Remove(a.work, old.ID); err != nil {
+		if err := engine.Remove(ctx, old.ID); err != nil {
 			return err
 		}
-		id, err = engine.Create(a.work, a.containerSpec(spec))
+		id, err = engine.Create(ctx, a.containerSpec(spec))
 	}
 	if err != nil {
 		return err
 	}
 	a.containerID = id
+	if a.work.Err() != nil {
+		return a.work.Err()
+	}
+	return nil
+}
+
+// made says whether a container with the name of this attempt's is this attempt's.
+func (a *attempt) made(c driver.Container) bool {
+	return c.Labels[labelNode] == a.w.cfg.NodeID && c.Labels[labelJob] == a.key.jobID
+}
+
+// findMade looks for a container that was to be made, when nothing is known of it.
+func (a *attempt) findMade(ctx context.Context) error {
+	if a.containerID != "" || !a.maybeMade {
+		return nil
+	}
+	c, err := a.w.cfg.Driver.Inspect(ctx, a.containerName())
+	switch {
+	case driver.CodeOf(err) == driver.CodeNotFound:
+	case err != nil:
+		return err
+	case a.made(c):
+		a.containerID = c.ID
+	}
+	a.maybeMade = false
 	return nil
 }
 
@@ -197,6 +267,7 @@ func (a *attempt) containerSpec(spec *orchionv1.JobSpec) driver.ContainerSpec {
 	s.Labels = a.labels(spec)
 	s.Resources = driver.Resources{CPUMillis: resources.GetCpuMillis(), MemoryBytes: resources.GetMemoryBytes()}
 	s.GPUs = driver.GPURequest{Count: int(resources.GetGpus())}
+	surround(&s, spec)
 	s.Env = map[string]string{}
 	if a.link != nil {
 		s.Network = a.link.Network()
@@ -218,13 +289,14 @@ func (a *attempt) openLink(container *orchionv1.ContainerSpec) error {
 		return nil
 	}
 	if a.w.cfg.Links == nil {
-		return errors.New("this node cannot connect jobs with models")
+		return classed(orchionv1.FailureClass_FAILURE_CLASS_NODE, "this node cannot connect jobs with models")
 	}
 	a.preparing("connecting the job with the gateway")
 	return a.retry(func() error {
 		link, err := a.w.cfg.Links.Open(a.work, a.key.jobID, int(a.key.attempt))
 		if err != nil {
-			return fmt.Errorf("connect the job with the gateway: %w", err)
+			// The link is the node's, whatever is wrong with it.
+			return classed(classify(err, orchionv1.FailureClass_FAILURE_CLASS_NODE), "connect the job with the gateway: %w", err)
 		}
 		a.link = link
 		return nil
@@ -247,12 +319,14 @@ func (a *attempt) relink(container *orchionv1.ContainerSpec) {
 }
 
 // closeLink removes the link, if there is one.
-func (a *attempt) closeLink() {
+func (a *attempt) closeLink(ctx context.Context) {
 	if a.link == nil {
 		return
 	}
-	a.cleanUp("remove the link of an attempt", a.link.Close)
-	a.link = nil
+	a.cleanUpWithin(ctx, "remove the link of an attempt", a.link.Close)
+	if ctx.Err() == nil {
+		a.link = nil
+	}
 }
 
 // awaitExit waits for the container to end, and stops it when it is to be stopped.
@@ -265,10 +339,16 @@ func (a *attempt) awaitExit() (driver.Exit, error) {
 	if !errors.As(context.Cause(a.work), &request) {
 		return driver.Exit{}, err
 	}
-	a.cleanUpWithin(a.hold, "stop the container of an attempt", func(ctx context.Context) error {
+	stopping, cancel := context.WithTimeout(a.hold, request.grace+stopPatience)
+	defer cancel()
+	a.cleanUpWithin(stopping, "stop the container of an attempt", func(ctx context.Context) error {
 		return a.w.cfg.Driver.Stop(ctx, a.containerID, request.grace)
 	})
-	return a.waitExit(a.hold)
+	exit, err = a.waitExit(stopping)
+	if err != nil && stopping.Err() != nil && a.hold.Err() == nil {
+		err = request.unstoppable()
+	}
+	return exit, err
 }
 
 // waitExit waits for the container to end, over an engine that is restarted as well.
@@ -287,10 +367,13 @@ func (a *attempt) waitExit(ctx context.Context) (driver.Exit, error) {
 }
 
 // removeContainer stops the container, if there is one, and removes it, and then the link
-// whose network it used.
-func (a *attempt) removeContainer(grace time.Duration) {
-	if a.containerID != "" && !plantedbug.On(plantedbug.LeavesContainers) {
-		a.cleanUp("remove the container of an attempt", func(ctx context.Context) error {
+// whose network it used. What is not done when ctx ends can be done by another call.
+func (a *attempt) removeContainer(ctx context.Context, grace time.Duration) {
+	if (a.containerID != "" || a.maybeMade) && !plantedbug.On(plantedbug.LeavesContainers) {
+		a.cleanUpWithin(ctx, "remove the container of an attempt", func(ctx context.Context) error {
+			if err := a.findMade(ctx); err != nil || a.containerID == "" {
+				return err
+			}
 			if grace > 0 {
 				if err := a.w.cfg.Driver.Stop(ctx, a.containerID, grace); err != nil {
 					return err
@@ -298,16 +381,16 @@ func (a *attempt) removeContainer(grace time.Duration) {
 			}
 			return a.w.cfg.Driver.Remove(ctx, a.containerID)
 		})
-		a.containerID = ""
+		if ctx.Err() != nil {
+			return
+		}
+		a.containerID, a.maybeMade = "", false
 	}
-	a.closeLink()
+	a.closeLink(ctx)
 }
 
-// cleanUp does what must be done in the end, for as long as the worker lives.
-func (a *attempt) cleanUp(what string, f func(context.Context) error) {
-	a.cleanUpWithin(a.w.root, what, f)
-}
-
+// cleanUpWithin does what must be done in the end, again and again while ctx lives and it
+// may yet go through.
 func (a *attempt) cleanUpWithin(ctx context.Context, what string, f func(context.Context) error) {
 	wait := time.Second
 	for {

@@ -16,14 +16,14 @@ func (a *attempt) asStopped() (outcome, bool) {
 	if !errors.As(context.Cause(a.work), &request) {
 		return outcome{}, false
 	}
-	return outcome{state: request.state, reason: request.reason, finishedAt: time.Now()}, true
+	return outcome{state: request.state, class: request.class, reason: request.reason, finishedAt: time.Now()}, true
 }
 
 // notStarted is the outcome of an attempt that err kept from running.
 func (a *attempt) notStarted(err error) outcome {
 	end, stopped := a.asStopped()
 	if !stopped {
-		return failed("%s", err)
+		return failed(err, orchionv1.FailureClass_FAILURE_CLASS_START)
 	}
 	if end.reason == "" {
 		end.reason = "before it was started"
@@ -36,9 +36,10 @@ func (a *attempt) notStarted(err error) outcome {
 func (a *attempt) judge(spec *orchionv1.JobSpec, exit driver.Exit, err error) outcome {
 	if err != nil {
 		if driver.CodeOf(err) == driver.CodeNotFound {
-			return failed("the container was removed by someone else while it ran")
+			err = errors.New("the container was removed by someone else while it ran")
 		}
-		return failed("%s", err)
+		// It ran; what became of it only the engine could have said.
+		return failed(err, orchionv1.FailureClass_FAILURE_CLASS_ENGINE)
 	}
 	end := outcome{finishedAt: exit.FinishedAt}
 	if end.finishedAt.IsZero() {
@@ -47,7 +48,7 @@ func (a *attempt) judge(spec *orchionv1.JobSpec, exit driver.Exit, err error) ou
 	code := int32(exit.Code)
 	end.exitCode = &code
 	if stopped, ok := a.asStopped(); ok {
-		end.state, end.reason = stopped.state, stopped.reason
+		end.state, end.class, end.reason = stopped.state, stopped.class, stopped.reason
 		if end.reason == "" {
 			end.reason = fmt.Sprintf("its container ended with exit code %d", exit.Code)
 		}
@@ -55,14 +56,17 @@ func (a *attempt) judge(spec *orchionv1.JobSpec, exit driver.Exit, err error) ou
 	}
 	end.state = orchionv1.AttemptState_ATTEMPT_STATE_FAILED
 	switch {
-	case exit.OOMKilled:
+	case exit.OOMKilled, exit.MaybeOOM:
+		end.class = orchionv1.FailureClass_FAILURE_CLASS_OUT_OF_MEMORY
 		end.reason = "killed for using more memory than it may: raise resources.memoryBytes"
 		if limit := spec.GetResources().GetMemoryBytes(); limit > 0 {
 			end.reason = fmt.Sprintf("killed for using more memory than its limit of %d bytes: raise resources.memoryBytes", limit)
 		}
 	case exit.Error != "":
+		end.class = orchionv1.FailureClass_FAILURE_CLASS_START
 		end.reason = "the container could not be run: " + exit.Error
 	case exit.Code != 0:
+		end.class = orchionv1.FailureClass_FAILURE_CLASS_EXIT_CODE
 		end.reason = fmt.Sprintf("the container ended with exit code %d", exit.Code)
 	default:
 		end.state = orchionv1.AttemptState_ATTEMPT_STATE_SUCCEEDED

@@ -33,6 +33,9 @@ const (
 	// defaultLease is how long a container that was found at the start may run without a
 	// word from the orchestrator, and the TTL of an assignment that names none.
 	defaultLease = 30 * time.Second
+	// defaultStartTimeout is how long a job that names no start timeout may take until it
+	// runs: long enough for a large image on a slow line.
+	defaultStartTimeout = time.Hour
 	// acknowledgeWait is how long a leaving node waits for the orchestrator to take over
 	// how its last attempts ended.
 	acknowledgeWait = 5 * time.Second

@@ -269,6 +269,30 @@ func TestRunsAJob(t *testing.T) {
 	})
 }
 
+// missesOOM is an engine that says of no container that it was killed for its memory, only
+// of those with a limit that they may have been.
+type missesOOM struct{ driver.Driver }
+
+func (d missesOOM) Wait(ctx context.Context, id string) (driver.Exit, error) {
+	exit, err := d.Driver.Wait(ctx, id)
+	exit.OOMKilled, exit.MaybeOOM = false, exit.Code == 137
+	return exit, err
+}
+
+// goneEngine is an engine that is out of reach.
+type goneEngine struct{ driver.Driver }
+
+func (goneEngine) EnsureImage(context.Context, string, driver.PullPolicy, func(driver.PullProgress)) error {
+	return &driver.Error{Code: driver.CodeUnavailable, Op: "find image", Err: errors.New("connection refused")}
+}
+
+// fullDisk is an engine without space for another container.
+type fullDisk struct{ driver.Driver }
+
+func (fullDisk) Create(context.Context, driver.ContainerSpec) (string, error) {
+	return "", &driver.Error{Code: driver.CodeNoSpace, Op: "create container", Err: errors.New("no space left on device")}
+}
+
 func TestEndings(t *testing.T) {
 	withTimeout := container("x", "work:1", "60", "0")
 	withTimeout.Spec.Timeout = durationpb.New(3 * time.Second)
@@ -280,6 +304,11 @@ func TestEndings(t *testing.T) {
 	tiny.Spec.Resources = &orchionv1.Resources{MemoryBytes: 1}
 	models := container("x", "work:1")
 	models.Spec.GetContainer().Models = []string{"m"}
+	nothing := container("x", "work:1")
+	nothing.Spec.GetContainer().Command = []string{"/nothing"}
+	killed := container("x", "killed:1")
+	killed.Spec.Resources = limited.Spec.Resources
+	maybeOOM := func(c *Config) { c.Driver = missesOOM{c.Driver} }
 	for _, c := range []struct {
 		name   string
 		job    *orchionv1.JobAssignment
@@ -287,22 +316,31 @@ func TestEndings(t *testing.T) {
 		states string
 		reason string
 		code   int32 // -1: none
+		class  string
 	}{
-		{"a code of its own", container("x", "work:1", "1", "3"), nil, "ASSIGNED RUNNING FAILED", "the container ended with exit code 3", 3},
-		{"too slow", withTimeout, nil, "ASSIGNED RUNNING FAILED", "timed out after 3s", 143},
-		{"too much memory", limited, nil, "ASSIGNED RUNNING FAILED", "limit of 67108864 bytes: raise resources.memoryBytes", 137},
-		{"no such image", container("x", "elsewhere:1"), nil, "FAILED", "docker: pull image elsewhere:1: manifest unknown", -1},
-		{"image not there", never, nil, "FAILED", "docker: pull image elsewhere:1: the image is not on this machine", -1},
-		{"bad resources", tiny, nil, "ASSIGNED FAILED", "resources.memoryBytes: 1: must be 0 (no limit) or at least", -1},
-		{"no engine", container("x", "work:1"), func(c *Config) { c.Driver = nil }, "FAILED", "this node has no container engine", -1},
-		{"no way to models", models, nil, "FAILED", "this node cannot connect jobs with models", -1},
-		{"unknown kind", &orchionv1.JobAssignment{Ref: ref("x"), Spec: &orchionv1.JobSpec{}}, nil, "FAILED", "does not know this kind of job", -1},
-		{"no gateway", chatJob("x"), nil, "FAILED", "this node cannot reach the gateway", -1},
+		{"a code of its own", container("x", "work:1", "1", "3"), nil, "ASSIGNED RUNNING FAILED", "the container ended with exit code 3", 3, "EXIT_CODE"},
+		{"too slow", withTimeout, nil, "ASSIGNED RUNNING FAILED", "timed out after 3s", 143, "TIMEOUT"},
+		{"too much memory", limited, nil, "ASSIGNED RUNNING FAILED", "limit of 67108864 bytes: raise resources.memoryBytes", 137, "OUT_OF_MEMORY"},
+		{"no such image", container("x", "elsewhere:1"), nil, "FAILED", "docker: pull image elsewhere:1: manifest unknown", -1, "IMAGE"},
+		{"image not there", never, nil, "FAILED", "docker: pull image elsewhere:1: the image is not on this machine", -1, "IMAGE"},
+		{"bad resources", tiny, nil, "ASSIGNED FAILED", "resources.memoryBytes: 1: must be 0 (no limit) or at least", -1, "INVALID"},
+		{"no engine", container("x", "work:1"), func(c *Config) { c.Driver = nil }, "FAILED", "this node has no container engine", -1, "ENGINE"},
+		{"no way to models", models, nil, "FAILED", "this node cannot connect jobs with models", -1, "NODE"},
+		{"unknown kind", &orchionv1.JobAssignment{Ref: ref("x"), Spec: &orchionv1.JobSpec{}}, nil, "FAILED", "does not know this kind of job", -1, "NODE"},
+		{"registry out of reach", container("x", "away:1"), nil, "ASSIGNED FAILED", "no route to host", -1, "IMAGE_UNAVAILABLE"},
+		{"no such command", nothing, nil, "ASSIGNED FAILED", "executable file not found", -1, "INVALID"},
+		{"killed at its limit, on an engine that does not say why", killed, maybeOOM, "ASSIGNED RUNNING FAILED", "limit of 67108864 bytes", 137, "OUT_OF_MEMORY"},
+		{"killed by somebody", container("x", "killed:1"), nil, "ASSIGNED RUNNING FAILED", "the container ended with exit code 137", 137, "EXIT_CODE"},
+		{"engine away", container("x", "work:1"), func(c *Config) { c.Driver = goneEngine{c.Driver} }, "FAILED", "connection refused", -1, "ENGINE"},
+		{"disk full", container("x", "work:1"), func(c *Config) { c.Driver = fullDisk{c.Driver} }, "ASSIGNED FAILED", "no space left", -1, "NODE"},
+		{"no gateway", chatJob("x"), nil, "FAILED", "this node cannot reach the gateway", -1, "NODE"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBed(t, c.change)
 				defer b.close()
+				b.engine.AddImage("killed:1", fake.Image{Entrypoint: []string{"/work"}, Cmd: []string{"1", "137"}})
+				b.engine.AddRemoteImage("away:1", fake.RemoteImage{Steps: 2, Err: errors.New("no route to host")})
 				b.assign(c.job)
 				b.live(20 * time.Second)
 				if got := b.far.states("x"); got != c.states {
@@ -314,6 +352,9 @@ func TestEndings(t *testing.T) {
 				}
 				if code := end.ExitCode; (code == nil) != (c.code < 0) || (code != nil && *code != c.code) {
 					t.Errorf("exit code = %v, want %d", code, c.code)
+				}
+				if got := strings.TrimPrefix(end.GetFailure().String(), "FAILURE_CLASS_"); got != c.class {
+					t.Errorf("class = %s, want %s", got, c.class)
 				}
 				b.acknowledge("x")
 				if c.change == nil && len(b.containers()) != 0 {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -39,6 +40,14 @@ func TestNumbersOfStates(t *testing.T) {
 	}
 	for s := job.AttemptAssigned; s <= job.AttemptEvicted; s++ {
 		same("attempt", s.String(), attemptStateToProto(s).String())
+	}
+	for _, f := range job.Failures() {
+		if got, want := failureToProto(f).String(), "FAILURE_CLASS_"+strings.ReplaceAll(f.String(), " ", "_"); !strings.EqualFold(got, want) {
+			t.Errorf("failure: the domain's %q is %s on the wire", f, got)
+		}
+	}
+	if got, want := len(job.Failures()), len(orchionv1.FailureClass_name)-1; got != want {
+		t.Errorf("%d classes of failures, %d on the wire", got, want)
 	}
 	for s := model.Pending; s <= model.Stopping; s++ {
 		same("replica", s.String(), orchionv1.ReplicaState(s).String())
@@ -83,13 +92,20 @@ func drawJobSpec(t *rapid.T) job.Spec {
 		Resources: job.Resources{
 			CPUMillis: rapid.Int64Range(0, 64_000).Draw(t, "cpu"), GPUs: rapid.IntRange(0, 8).Draw(t, "gpus"),
 			MemoryBytes:    rapid.SampledFrom([]int64{0, minMemoryBytes, 1 << 34}).Draw(t, "memory"),
-			GPUMemoryBytes: rapid.Int64Range(0, 1<<40).Draw(t, "gpuMemory"),
+			GPUMemoryBytes: rapid.Int64Range(1, 1<<40).Draw(t, "gpuMemory"),
+			GPUVendor:      rapid.SampledFrom([]string{"", "nvidia"}).Draw(t, "vendor"),
+			DiskBytes:      rapid.Int64Range(0, 1<<40).Draw(t, "disk"),
 		},
 		Constraints: rapid.SliceOfN(rapid.SampledFrom([]string{"os=linux", "memory>=8GiB", "label.room in (office,lab)"}), 0, 3).Draw(t, "constraints"),
 		Queue:       rapid.SampledFrom([]string{job.DefaultQueue, "night.2"}).Draw(t, "queue"),
 		Priority:    rapid.IntRange(-1000, 1000).Draw(t, "priority"),
-		Retry:       job.Retry{MaxAttempts: rapid.IntRange(0, 100).Draw(t, "attempts"), InitialBackoff: seconds("initial", 0, 60), MaxBackoff: seconds("max", 60, 600)},
-		Timeout:     seconds("timeout", 1, 3600),
+		Retry: job.Retry{
+			MaxAttempts: rapid.IntRange(0, 100).Draw(t, "attempts"), InitialBackoff: seconds("initial", 0, 60), MaxBackoff: seconds("max", 60, 600),
+			RetryOn:          rapid.SliceOfNDistinct(rapid.SampledFrom(job.Failures()).Filter(job.Failure.Selectable), 0, 3, rapid.ID[job.Failure]).Draw(t, "retryOn"),
+			NoRetryExitCodes: rapid.SliceOfN(rapid.IntRange(1, 255), 0, 3).Draw(t, "noRetryExitCodes"),
+		},
+		Timeout:      seconds("timeout", 1, 3600),
+		StartTimeout: seconds("startTimeout", 1, 3600),
 	}
 	if rapid.Bool().Draw(t, "container") {
 		spec.Container = &job.Container{
@@ -99,6 +115,17 @@ func drawJobSpec(t *rapid.T) job.Spec {
 			Env:        rapid.MapOfN(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,5}`), text, 0, 3).Draw(t, "env"),
 			PullPolicy: rapid.SampledFrom([]job.PullPolicy{job.PullIfNotPresent, job.PullAlways, job.PullNever}).Draw(t, "pull"),
 			Models:     rapid.SliceOfN(rapid.StringMatching(`[a-z0-9.]{1,9}:[a-z0-9]{1,4}`), 0, 3).Draw(t, "models"),
+			StopGrace:  seconds("grace", 1, 300),
+			WorkingDir: rapid.SampledFrom([]string{"", "/", "/work/deep"}).Draw(t, "workingDir"),
+			User:       rapid.SampledFrom([]string{"", "nobody", "1000:1000"}).Draw(t, "user"),
+			ShmBytes:   rapid.Int64Range(0, 1<<40).Draw(t, "shm"),
+			Tmpfs:      rapid.SliceOfNDistinct(rapid.Just(job.Tmpfs{Path: "/scratch", SizeBytes: 1 << 20}), 0, 1, rapid.ID[job.Tmpfs]).Draw(t, "tmpfs"),
+			Volumes:    rapid.SliceOfNDistinct(rapid.SampledFrom([]job.Volume{{Name: "v", Path: "/v"}, {Name: "v", Path: "/w", ReadOnly: true}}), 0, 2, rapid.ID[job.Volume]).Draw(t, "volumes"),
+		}
+		for i, content := range rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 9), 0, 3).Draw(t, "files") {
+			spec.Container.Files = append(spec.Container.Files, job.File{
+				Path: fmt.Sprintf("/in/%d", i), Content: content, Size: len(content), Mode: rapid.IntRange(1, 0o777).Draw(t, "mode"),
+			})
 		}
 		return spec
 	}

@@ -87,7 +87,7 @@ func (s *jobs) page(ctx context.Context, filter store.JobFilter, limit int) (*or
 		}
 		s.cfg.Jobs.Annotate(ctx, chunk.Jobs)
 		for i := range chunk.Jobs {
-			j := jobToProto(&chunk.Jobs[i])
+			j := jobToProto(chunk.Jobs[i].WithoutContents())
 			if size += proto.Size(j); size > maxListBytes && len(out.Jobs) > 0 {
 				return out, nil
 			}

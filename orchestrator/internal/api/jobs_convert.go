@@ -12,6 +12,8 @@ import (
 
 func jobStateToProto(s job.State) orchionv1.JobState { return orchionv1.JobState(s) }
 
+func failureToProto(f job.Failure) orchionv1.FailureClass { return orchionv1.FailureClass(f) }
+
 func attemptStateToProto(s job.AttemptState) orchionv1.AttemptState { return orchionv1.AttemptState(s) }
 
 func jobToProto(j *job.Job) *orchionv1.Job {
@@ -42,6 +44,7 @@ func jobToProto(j *job.Job) *orchionv1.Job {
 			FinishedAt: timeToProto(a.FinishedAt),
 			ExitCode:   exitCodeToProto(a.ExitCode),
 			Reason:     a.Reason,
+			Failure:    failureToProto(a.Failure),
 		})
 	}
 	return out
@@ -54,23 +57,17 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 		Priority:    int32(s.Priority),
 		Queue:       s.QueueName(),
 	}
-	if s.Retry != (job.Retry{}) {
-		out.Retry = &orchionv1.RetryPolicy{MaxAttempts: int32(s.Retry.MaxAttempts)}
-		if s.Retry.InitialBackoff > 0 {
-			out.Retry.InitialBackoff = durationpb.New(s.Retry.InitialBackoff)
-		}
-		if s.Retry.MaxBackoff > 0 {
-			out.Retry.MaxBackoff = durationpb.New(s.Retry.MaxBackoff)
-		}
+	if !s.Retry.IsZero() {
+		out.Retry = retryToProto(s.Retry)
 	}
 	if s.Timeout > 0 {
 		out.Timeout = durationpb.New(s.Timeout)
 	}
-	if c := s.Container; c != nil {
-		out.Kind = &orchionv1.JobSpec_Container{Container: &orchionv1.ContainerSpec{
-			Image: c.Image, Command: c.Command, Args: c.Args, Env: c.Env,
-			PullPolicy: orchionv1.PullPolicy(c.PullPolicy + 1), Models: c.Models,
-		}}
+	if s.StartTimeout > 0 {
+		out.StartTimeout = durationpb.New(s.StartTimeout)
+	}
+	if s.Container != nil {
+		out.Kind = &orchionv1.JobSpec_Container{Container: containerToProto(s.Container)}
 	}
 	if c := s.Chat; c != nil {
 		chat := &orchionv1.ChatSpec{Model: c.Model, MaxTokens: int32(c.MaxTokens), Temperature: c.Temperature}
@@ -82,9 +79,48 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 	return out
 }
 
+func containerToProto(c *job.Container) *orchionv1.ContainerSpec {
+	out := &orchionv1.ContainerSpec{
+		Image: c.Image, Command: c.Command, Args: c.Args, Env: c.Env,
+		PullPolicy: orchionv1.PullPolicy(c.PullPolicy + 1), Models: c.Models,
+		WorkingDir: c.WorkingDir, User: c.User, ShmBytes: c.ShmBytes,
+	}
+	if c.StopGrace > 0 {
+		out.StopGrace = durationpb.New(c.StopGrace)
+	}
+	for _, m := range c.Tmpfs {
+		out.Tmpfs = append(out.Tmpfs, &orchionv1.TmpfsMount{Path: m.Path, SizeBytes: m.SizeBytes})
+	}
+	for _, v := range c.Volumes {
+		out.Volumes = append(out.Volumes, &orchionv1.VolumeMount{Name: v.Name, Path: v.Path, ReadOnly: v.ReadOnly})
+	}
+	for _, f := range c.Files {
+		out.Files = append(out.Files, &orchionv1.InputFile{Path: f.Path, Content: f.Content, Mode: uint32(f.Mode), SizeBytes: int64(f.Size)})
+	}
+	return out
+}
+
+func retryToProto(r job.Retry) *orchionv1.RetryPolicy {
+	out := &orchionv1.RetryPolicy{MaxAttempts: int32(r.MaxAttempts)}
+	if r.InitialBackoff > 0 {
+		out.InitialBackoff = durationpb.New(r.InitialBackoff)
+	}
+	if r.MaxBackoff > 0 {
+		out.MaxBackoff = durationpb.New(r.MaxBackoff)
+	}
+	for _, f := range r.RetryOn {
+		out.RetryOn = append(out.RetryOn, failureToProto(f))
+	}
+	for _, code := range r.NoRetryExitCodes {
+		out.NoRetryExitCodes = append(out.NoRetryExitCodes, int32(code))
+	}
+	return out
+}
+
 func resourcesToProto(r job.Resources) *orchionv1.Resources {
 	return &orchionv1.Resources{
 		CpuMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, Gpus: int32(r.GPUs), GpuMemoryBytes: r.GPUMemoryBytes,
+		GpuVendor: r.GPUVendor, DiskBytes: r.DiskBytes,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,13 +31,19 @@ const (
 	maxPriority      = 1000
 	maxAttempts      = 100
 	maxBackoff       = 24 * time.Hour
+	maxExitCode      = 255
 	minTimeout       = time.Second
 	maxTimeout       = 30 * 24 * time.Hour
+	maxStartTimeout  = 24 * time.Hour
+	maxStopGrace     = 5 * time.Minute
 	maxCPUMillis     = 10_000_000
 	// minMemoryBytes is the least that container engines accept.
 	minMemoryBytes = 6 << 20
 	maxInt64       = math.MaxInt64
 )
+
+// gpuVendor is whose GPUs the drivers of container engines pass on.
+const gpuVendor = "nvidia"
 
 // reservedEnv begins the names that Orchion itself sets in a job's container.
 const reservedEnv = "ORCHION_"
@@ -100,6 +107,9 @@ func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
 	if spec.Timeout, err = duration("spec.timeout", s.GetTimeout(), minTimeout, maxTimeout); err != nil {
 		return none, err
 	}
+	if spec.StartTimeout, err = duration("spec.startTimeout", s.GetStartTimeout(), minTimeout, maxStartTimeout); err != nil {
+		return none, err
+	}
 	return spec, nil
 }
 
@@ -134,10 +144,19 @@ func containerFromProto(field string, c *orchionv1.ContainerSpec) (*job.Containe
 			return nil, err
 		}
 	}
-	return &job.Container{
+	grace, err := duration(field+".stopGrace", c.GetStopGrace(), minTimeout, maxStopGrace)
+	if err != nil {
+		return nil, err
+	}
+	out := &job.Container{
 		Image: c.GetImage(), Command: c.GetCommand(), Args: c.GetArgs(), Env: c.GetEnv(),
-		PullPolicy: pull, Models: c.GetModels(),
-	}, nil
+		PullPolicy: pull, Models: c.GetModels(), StopGrace: grace,
+		WorkingDir: c.GetWorkingDir(), User: c.GetUser(), ShmBytes: c.GetShmBytes(),
+	}
+	if err := surroundingsFromProto(field, c, out); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func checkImage(field, image string) error {
@@ -251,9 +270,19 @@ func resourcesFromProto(field string, r *orchionv1.Resources) (job.Resources, er
 	if err := checkRange(field+".gpuMemoryBytes", r.GetGpuMemoryBytes(), 0, maxBytesQuantity); err != nil {
 		return none, err
 	}
+	if err := checkRange(field+".diskBytes", r.GetDiskBytes(), 0, maxBytesQuantity); err != nil {
+		return none, err
+	}
+	switch vendor := r.GetGpuVendor(); {
+	case vendor != "" && vendor != gpuVendor:
+		return none, fault.BadField(field+".gpuVendor", "is %q; allowed is %s, whose GPUs alone containers can be given", clip(vendor), gpuVendor)
+	case vendor != "" && r.GetGpus() == 0 && r.GetGpuMemoryBytes() == 0:
+		return none, fault.BadField(field+".gpuVendor", "is %q, but no GPU is asked for; set gpus or gpuMemoryBytes", vendor)
+	}
 	return job.Resources{
 		CPUMillis: r.GetCpuMillis(), MemoryBytes: r.GetMemoryBytes(),
 		GPUs: int(r.GetGpus()), GPUMemoryBytes: r.GetGpuMemoryBytes(),
+		GPUVendor: r.GetGpuVendor(), DiskBytes: r.GetDiskBytes(),
 	}, nil
 }
 
@@ -289,5 +318,46 @@ func retryFromProto(field string, r *orchionv1.RetryPolicy) (job.Retry, error) {
 	if most > 0 && most < initial {
 		return none, fault.BadField(field+".maxBackoff", "is %v, less than initialBackoff, which is %v", most, initial)
 	}
-	return job.Retry{MaxAttempts: int(r.GetMaxAttempts()), InitialBackoff: initial, MaxBackoff: most}, nil
+	policy := job.Retry{MaxAttempts: int(r.GetMaxAttempts()), InitialBackoff: initial, MaxBackoff: most}
+	if policy.RetryOn, err = retryOnFromProto(field+".retryOn", r.GetRetryOn()); err != nil {
+		return none, err
+	}
+	if err := checkCount(field+".noRetryExitCodes", len(r.GetNoRetryExitCodes()), maxExitCode); err != nil {
+		return none, err
+	}
+	for i, code := range r.GetNoRetryExitCodes() {
+		if err := checkRange(indexed(field+".noRetryExitCodes", i), code, 1, maxExitCode); err != nil {
+			return none, err
+		}
+		policy.NoRetryExitCodes = append(policy.NoRetryExitCodes, int(code))
+	}
+	return policy, nil
+}
+
+// retryOnFromProto reads the classes of failures that a job may ask to be tried
+// again after.
+func retryOnFromProto(field string, classes []orchionv1.FailureClass) ([]job.Failure, error) {
+	selectable := make(map[string]int32)
+	for name, value := range orchionv1.FailureClass_value {
+		if job.Failure(value).Selectable() {
+			selectable[name] = value
+		}
+	}
+	if err := checkCount(field, len(classes), len(selectable)); err != nil {
+		return nil, err
+	}
+	var list []job.Failure
+	for i, class := range classes {
+		f := job.Failure(class)
+		switch {
+		case f == job.FailureNodeLost || f.Infrastructure():
+			return nil, fault.BadField(indexed(field, i), "is %v, which is no fault of the job and always tried again; allowed are %s", class, allowed(selectable))
+		case !f.Selectable():
+			return nil, fault.BadField(indexed(field, i), "is %v; allowed are %s", class, allowed(selectable))
+		case slices.Contains(list, f):
+			return nil, fault.BadField(indexed(field, i), "is %v, which the list holds already", class)
+		}
+		list = append(list, f)
+	}
+	return list, nil
 }

@@ -78,6 +78,36 @@ func TestSubmitRefusesBadInput(t *testing.T) {
 		"attempts":            {spec(`,"retry":{"maxAttempts":101}`), "spec.retry.maxAttempts: is 101; it must be between 0 and 100"},
 		"backoff":             {spec(`,"retry":{"initialBackoff":"-1s"}`), "spec.retry.initialBackoff: is -1s; it must be between 0s and 24h0m0s"},
 		"backoffs swapped":    {spec(`,"retry":{"initialBackoff":"10s","maxBackoff":"5s"}`), "spec.retry.maxBackoff: is 5s, less than initialBackoff, which is 10s"},
+		"retryOn invalid":     {spec(`,"retry":{"retryOn":["FAILURE_CLASS_INVALID"]}`), "spec.retry.retryOn[0]: is FAILURE_CLASS_INVALID; allowed are FAILURE_CLASS_EXIT_CODE, FAILURE_CLASS_OUT_OF_MEMORY, FAILURE_CLASS_IMAGE, FAILURE_CLASS_START, FAILURE_CLASS_TIMEOUT"},
+		"retryOn engine":      {spec(`,"retry":{"retryOn":["FAILURE_CLASS_ENGINE"]}`), "spec.retry.retryOn[0]: is FAILURE_CLASS_ENGINE, which is no fault of the job and always tried again"},
+		"retryOn unknown":     {spec(`,"retry":{"retryOn":[99]}`), "spec.retry.retryOn[0]: is 99; allowed are"},
+		"retryOn twice":       {spec(`,"retry":{"retryOn":["FAILURE_CLASS_START","FAILURE_CLASS_START"]}`), "spec.retry.retryOn[1]: is FAILURE_CLASS_START, which the list holds already"},
+		"final code":          {spec(`,"retry":{"noRetryExitCodes":[2,256]}`), "spec.retry.noRetryExitCodes[1]: is 256; it must be between 1 and 255"},
+		"start timeout":       {spec(`,"startTimeout":"90000s"`), "spec.startTimeout: is 25h0m0s; it must be between 1s and 24h0m0s"},
+		"grace":               {container(`,"stopGrace":"301s"`), "spec.container.stopGrace: is 5m1s; it must be between 1s and 5m0s"},
+		"disk":                {spec(`,"resources":{"diskBytes":"-1"}`), "spec.resources.diskBytes: is -1; it must not be negative"},
+		"vendor":              {spec(`,"resources":{"gpus":1,"gpuVendor":"amd"}`), `spec.resources.gpuVendor: is "amd"; allowed is nvidia`},
+		"vendor without GPU":  {spec(`,"resources":{"gpuVendor":"nvidia"}`), `spec.resources.gpuVendor: is "nvidia", but no GPU is asked for`},
+		"working dir":         {container(`,"workingDir":"relative"`), `spec.container.workingDir: is "relative"; it must be an absolute path`},
+		"user":                {container(`,"user":"a b"`), `spec.container.user: is "a b"; it must be USER or USER:GROUP`},
+		"shm":                 {container(`,"shmBytes":"-5"`), "spec.container.shmBytes: is -5; it must not be negative"},
+		"tmpfs path":          {container(`,"tmpfs":[{"path":"/a/../b"}]`), `spec.container.tmpfs[0].path: is "/a/../b"; it must be an absolute path`},
+		"tmpfs root":          {container(`,"tmpfs":[{"path":"/"}]`), `spec.container.tmpfs[0].path: is "/"; it must be below that`},
+		"tmpfs colon":         {container(`,"tmpfs":[{"path":"/a:b"}]`), `spec.container.tmpfs[0].path: is "/a:b"; container engines mount nothing`},
+		"tmpfs size":          {container(`,"tmpfs":[{"path":"/a","sizeBytes":"1"}]`), "spec.container.tmpfs[0].sizeBytes: is 1; it must be between 4096 and"},
+		"tmpfs count":         {container(`,"tmpfs":[` + strings.Repeat(`{},`, 16) + `{}]`), "spec.container.tmpfs: has 17 entries; at most 16 are allowed"},
+		"volume name":         {container(`,"volumes":[{"name":"../etc","path":"/a"}]`), `spec.container.volumes[0].name: is "../etc"; a name is`},
+		"volume twice":        {container(`,"tmpfs":[{"path":"/a"}],"volumes":[{"name":"v","path":"/a"}]`), `spec.container.volumes[0].path: is "/a", where there is a tmpfs already`},
+		"volume in proc":      {container(`,"volumes":[{"name":"v","path":"/proc/x"}]`), `spec.container.volumes[0].path: is "/proc/x"; nothing can be put into /proc`},
+		"file in dev":         {container(`,"files":[{"path":"/dev/shm/x"}]`), `spec.container.files[0].path: is "/dev/shm/x"; nothing can be put into /dev`},
+		"file path empty":     {container(`,"files":[{}]`), "spec.container.files[0].path: must not be empty"},
+		"file traversal":      {container(`,"files":[{"path":"/a/../../etc/passwd"}]`), `spec.container.files[0].path: is "/a/../../etc/passwd"; it must be an absolute path`},
+		"file in a tmpfs":     {container(`,"tmpfs":[{"path":"/a"}],"files":[{"path":"/a/b/c"}]`), `spec.container.files[0].path: is "/a/b/c", which lies in /a, which is a tmpfs`},
+		"file in a file":      {container(`,"files":[{"path":"/a/b"},{"path":"/a"}]`), `spec.container.files[1].path: is "/a", below which there is a file already`},
+		"file below a file":   {container(`,"files":[{"path":"/a"},{"path":"/a/b"}]`), `spec.container.files[1].path: is "/a/b", which lies in /a, which is a file`},
+		"file twice":          {container(`,"files":[{"path":"/a"},{"path":"/a"}]`), `spec.container.files[1].path: is "/a", where there is a file already`},
+		"file mode":           {container(`,"files":[{"path":"/a","mode":2048}]`), "spec.container.files[0].mode: is 04000; it must be between 0 and 0777"},
+		"files large":         {container(`,"files":[{"path":"/a","content":"` + strings.Repeat("QUFB", 349_526) + `"}]`), "spec.container.files: have 1048578 bytes together; at most 1048576 are allowed"},
 		"timeout":             {spec(`,"timeout":"0.5s"`), "spec.timeout: is 500ms; it must be between 1s and 720h0m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -270,5 +300,39 @@ func TestDeploymentsOverREST(t *testing.T) {
 	}
 	if a := h.call(t, http.MethodDelete, "/api/deployments/more", ""); a.status != http.StatusOK {
 		t.Errorf("DELETE answers %d %s", a.status, a.body)
+	}
+}
+
+// An environment of 10 MB is refused before it is read, with the limit on a
+// request, and one below that with the limit on environments.
+func TestHugeEnvironment(t *testing.T) {
+	h := newHarness(t, settings{})
+	job := func(bytes int) string {
+		return `{"spec":{"container":{"image":"alpine","env":{"A":"` + strings.Repeat("x", bytes) + `"}}}}`
+	}
+	h.call(t, http.MethodPost, "/api/jobs", job(10_000_000)).
+		wantError(t, http.StatusRequestEntityTooLarge, codes.ResourceExhausted, "at most 4194304 are allowed")
+	h.call(t, http.MethodPost, "/api/jobs", job(3_000_000)).
+		wantError(t, http.StatusBadRequest, codes.InvalidArgument, "spec.container.env: has 3000001 bytes together; at most 262144 are allowed")
+}
+
+// What is in a job's files is for its node and for whoever asks for this one job.
+func TestContentsOfFiles(t *testing.T) {
+	h := newHarness(t, settings{})
+	a := h.connect(t, "n1")
+	id := h.submit(t, `{"spec":{"container":{"image":"alpine","files":[{"path":"/in/a","content":"aGVsbG8="}]}}}`)
+	if files := a.receive().GetAssignJob().GetSpec().GetContainer().GetFiles(); len(files) != 1 || string(files[0].GetContent()) != "hello" || files[0].GetMode() != 0o644 {
+		t.Errorf("the node gets %v", files)
+	}
+	j, err := h.jobs.GetJob(t.Context(), &orchionv1.GetJobRequest{Id: id})
+	if err != nil || string(j.GetSpec().GetContainer().GetFiles()[0].GetContent()) != "hello" {
+		t.Errorf("the job is %v, %v", j, err)
+	}
+	list, err := h.jobs.ListJobs(t.Context(), &orchionv1.ListJobsRequest{})
+	if err != nil || len(list.GetJobs()) != 1 {
+		t.Fatalf("the list is %v, %v", list, err)
+	}
+	if f := list.GetJobs()[0].GetSpec().GetContainer().GetFiles()[0]; len(f.GetContent()) != 0 || f.GetSizeBytes() != 5 || f.GetPath() != "/in/a" {
+		t.Errorf("the list shows %v, want all but the content", f)
 	}
 }

@@ -86,7 +86,18 @@ func attemptStatusFromProto(field string, s *orchionv1.AttemptStatus) (dispatch.
 		ExitCode:   exitCodeFromProto(s.ExitCode),
 		Reason:     cut(s.GetReason(), maxStatusReason),
 		Output:     cut(s.GetOutput(), maxOutput),
+		Failure:    failureFromNode(s.GetFailure()),
 	}, nil
+}
+
+// failureFromNode reads the class of a failure. One that this orchestrator does
+// not know, or that is not a node's to say, is taken as not said: refusing it
+// would keep a job from ending.
+func failureFromNode(class orchionv1.FailureClass) job.Failure {
+	if _, known := orchionv1.FailureClass_name[int32(class)]; !known || class == orchionv1.FailureClass_FAILURE_CLASS_NODE_LOST {
+		return 0
+	}
+	return job.Failure(class)
 }
 
 // cut shortens text to at most limit bytes, at the end of a character.

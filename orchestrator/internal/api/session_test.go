@@ -409,3 +409,27 @@ func TestRefusedTunnel(t *testing.T) {
 		t.Errorf("Dial answers %v", err)
 	}
 }
+
+// What a node says of a failure stands in the job's attempts. What is not its to
+// say, or not known here, does not keep the attempt from ending.
+func TestClassOfAFailure(t *testing.T) {
+	h := newHarness(t, settings{})
+	h.register(t, worker("n1"), "")
+	a := h.connect(t, "n1")
+	for class, want := range map[orchionv1.FailureClass]orchionv1.FailureClass{
+		orchionv1.FailureClass_FAILURE_CLASS_OUT_OF_MEMORY: orchionv1.FailureClass_FAILURE_CLASS_OUT_OF_MEMORY,
+		orchionv1.FailureClass_FAILURE_CLASS_NODE_LOST:     orchionv1.FailureClass_FAILURE_CLASS_UNSPECIFIED,
+		99: orchionv1.FailureClass_FAILURE_CLASS_UNSPECIFIED,
+	} {
+		id := h.submit(t, goodJob)
+		ref := a.receive().GetAssignJob().GetRef()
+		a.status(&orchionv1.AttemptStatus{Ref: ref, State: orchionv1.AttemptState_ATTEMPT_STATE_FAILED, Reason: "it went wrong", Failure: class})
+		if ack := a.receive().GetAttemptAcknowledged(); !ack.GetAccepted() {
+			t.Errorf("%v: acknowledged is %v", class, ack)
+		}
+		j, err := h.jobs.GetJob(t.Context(), &orchionv1.GetJobRequest{Id: id})
+		if err != nil || j.GetState() != orchionv1.JobState_JOB_STATE_FAILED || j.GetAttempts()[0].GetFailure() != want {
+			t.Errorf("after %v: %v, %v", class, j, err)
+		}
+	}
+}

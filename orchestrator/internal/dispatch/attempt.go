@@ -114,7 +114,7 @@ func (d *Dispatcher) lose(a *attempt, reason string) {
 	}
 	a.lost = reason
 	d.leases.end(a)
-	d.cfg.Hub.Send(a.nodeID, CancelAttempt{Ref: a.ref, Grace: d.cfg.CancelGrace, Reason: reason})
+	d.cfg.Hub.Send(a.nodeID, CancelAttempt{Ref: a.ref, Grace: d.stopGrace(a), Reason: reason})
 	d.advance(a)
 }
 
@@ -205,6 +205,7 @@ func (d *Dispatcher) commitEnd(a *attempt, status AttemptStatus) {
 	d.commit(a, "ended", func(ctx context.Context) (job.Job, error) {
 		return d.cfg.Store.CompleteAttempt(ctx, a.ref, job.End{
 			State: status.State, At: now, ExitCode: status.ExitCode, Reason: status.Reason, Output: status.Output,
+			Failure: status.Failure,
 		})
 	}, func(j *job.Job) {
 		d.stats.completed.Add(1)
@@ -304,5 +305,13 @@ func (d *Dispatcher) sendCancel(a *attempt) {
 	} else if a.job.CancelReason != "" {
 		reason += ": " + a.job.CancelReason
 	}
-	d.cfg.Hub.Send(a.nodeID, CancelAttempt{Ref: a.ref, Grace: d.cfg.CancelGrace, Reason: reason})
+	d.cfg.Hub.Send(a.nodeID, CancelAttempt{Ref: a.ref, Grace: d.stopGrace(a), Reason: reason})
+}
+
+// stopGrace lies between asking an attempt's container to stop and killing it.
+func (d *Dispatcher) stopGrace(a *attempt) time.Duration {
+	if c := a.job.Spec.Container; c != nil && c.StopGrace > 0 {
+		return c.StopGrace
+	}
+	return d.cfg.CancelGrace
 }

@@ -52,7 +52,7 @@ type Config struct {
 	// to commit them together. Default 128.
 	MaxClaims int
 	// CancelGrace lies between asking a cancelled job's container to stop and
-	// killing it. Default 10 s.
+	// killing it, unless the job says otherwise. Default 10 s.
 	CancelGrace time.Duration
 	Logger      *slog.Logger // default: discards
 }

@@ -89,4 +89,6 @@ type AttemptStatus struct {
 	// Reason says what happens or went wrong: "pulling image, 42 %".
 	Reason string
 	Output string
+	// Failure is the class of what went wrong when State is AttemptFailed.
+	Failure job.Failure
 }

@@ -48,12 +48,26 @@ func (d *Dispatcher) place(now time.Time) {
 	clear(d.dirty)
 }
 
-// find takes room for a job on a node.
+// find takes room for a job on a node: one that the job should avoid only when
+// no other has any.
 func (d *Dispatcher) find(c *class, e *entry) (nodeID string, ok bool) {
-	if c.hope == probing {
-		return d.cfg.Cluster.PlaceOn(c.work, holder(e.id), d.changed)
+	if avoid := d.queue.avoid[e.id]; avoid != "" {
+		work := *c.work
+		work.Avoid = map[string]string{avoid: "the job's last attempt failed there"}
+		if nodeID, ok := d.findFor(c, &work, e); ok {
+			return nodeID, true
+		}
 	}
-	return d.cfg.Cluster.Place(c.work, holder(e.id))
+	return d.findFor(c, c.work, e)
+}
+
+// findFor takes room for work of a class, which may ask for more than the
+// class does.
+func (d *Dispatcher) findFor(c *class, work *scheduler.Work, e *entry) (nodeID string, ok bool) {
+	if c.hope == probing {
+		return d.cfg.Cluster.PlaceOn(work, holder(e.id), d.changed)
+	}
+	return d.cfg.Cluster.Place(work, holder(e.id))
 }
 
 // holder names a job in the cluster.

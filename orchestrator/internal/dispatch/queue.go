@@ -98,12 +98,16 @@ type queue struct {
 	order laneHeap
 	// eligible is how many classes are.
 	eligible int
+	// avoid names, for the few jobs that have one, the node that another is
+	// better than; see job.Job.Avoid.
+	avoid map[string]string
 }
 
 func newQueue() *queue {
 	return &queue{
 		entries: make(map[string]*entry), classes: make(map[classKey]*class),
 		lanes: make(map[string]*lane), buckets: make(map[bucketKey]*bucket),
+		avoid: make(map[string]string),
 	}
 }
 
@@ -121,6 +125,9 @@ func (q *queue) add(j *job.Job, now time.Time) *entry {
 	}
 	if !j.NotBefore.IsZero() {
 		e.notBefore = j.NotBefore.UnixNano()
+	}
+	if nodeID, avoid := j.Avoid(); avoid {
+		q.avoid[j.ID] = nodeID
 	}
 	e.bucket.members++
 	e.bucket.class.members++
@@ -163,6 +170,7 @@ func (q *queue) take(e *entry) {
 func (q *queue) remove(e *entry) {
 	q.take(e)
 	delete(q.entries, e.id)
+	delete(q.avoid, e.id)
 	b := e.bucket
 	if b.class.members--; b.class.members == 0 {
 		delete(q.classes, b.class.key)

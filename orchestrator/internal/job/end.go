@@ -10,4 +10,6 @@ type End struct {
 	ExitCode *int
 	Reason   string
 	Output   string
+	// Failure is the class of what went wrong when State is AttemptFailed.
+	Failure Failure
 }

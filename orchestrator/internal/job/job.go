@@ -3,7 +3,10 @@
 // nor SQL.
 package job
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // State is where a job stands. The zero value is not a state.
 type State int
@@ -81,6 +84,9 @@ type Spec struct {
 	Priority int           `json:"priority,omitempty"`
 	Retry    Retry         `json:"retry,omitzero"`
 	Timeout  time.Duration `json:"timeout,omitempty"` // of one attempt; 0: none
+	// StartTimeout is how long an attempt's node may take until it runs; 0: the
+	// node agent's default.
+	StartTimeout time.Duration `json:"startTimeout,omitempty"`
 }
 
 // PullPolicy says when an image is fetched. The zero value is IfNotPresent.
@@ -102,6 +108,51 @@ type Container struct {
 	PullPolicy PullPolicy        `json:"pullPolicy,omitempty"`
 	// Models are those the job may call through the gateway.
 	Models []string `json:"models,omitempty"`
+	// StopGrace lies between asking it to stop and killing it; 0: the default.
+	StopGrace  time.Duration `json:"stopGrace,omitempty"`
+	WorkingDir string        `json:"workingDir,omitempty"`
+	User       string        `json:"user,omitempty"`
+	Tmpfs      []Tmpfs       `json:"tmpfs,omitempty"`
+	Volumes    []Volume      `json:"volumes,omitempty"`
+	Files      []File        `json:"files,omitempty"`
+	ShmBytes   int64         `json:"shmBytes,omitempty"` // 0: the engine's default
+}
+
+// Tmpfs is an empty folder in memory.
+type Tmpfs struct {
+	Path      string `json:"path"`
+	SizeBytes int64  `json:"sizeBytes"`
+}
+
+// Volume is a folder of the node's that outlives the job.
+type Volume struct {
+	Name     string `json:"name"`
+	Path     string `json:"path"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// File is an input file.
+type File struct {
+	Path    string `json:"path"`
+	Content []byte `json:"content,omitempty"`
+	// Size is the content's, also where that is left out.
+	Size int `json:"size,omitempty"`
+	Mode int `json:"mode"` // permissions
+}
+
+// WithoutContents is the job without what is in its files, which is for its
+// node and for whoever asks for this one job: not for lists and events.
+func (j *Job) WithoutContents() *Job {
+	if j.Spec.Container == nil || len(j.Spec.Container.Files) == 0 {
+		return j
+	}
+	light, container := *j, *j.Spec.Container
+	container.Files = slices.Clone(container.Files)
+	for i := range container.Files {
+		container.Files[i].Content = nil
+	}
+	light.Spec.Container = &container
+	return &light
 }
 
 // Chat is one prompt to a model.
@@ -124,6 +175,9 @@ type Resources struct {
 	MemoryBytes    int64 `json:"memoryBytes,omitempty"`
 	GPUs           int   `json:"gpus,omitempty"`
 	GPUMemoryBytes int64 `json:"gpuMemoryBytes,omitempty"`
+	// GPUVendor is of whom they must be; empty: any.
+	GPUVendor string `json:"gpuVendor,omitempty"`
+	DiskBytes int64  `json:"diskBytes,omitempty"`
 }
 
 // Retry says how failed attempts are repeated. Zero values mean the defaults:
@@ -132,6 +186,16 @@ type Retry struct {
 	MaxAttempts    int           `json:"maxAttempts,omitempty"`
 	InitialBackoff time.Duration `json:"initialBackoff,omitempty"`
 	MaxBackoff     time.Duration `json:"maxBackoff,omitempty"`
+	// RetryOn are the classes of failures that are tried again; empty: all
+	// that are selectable but FailureImage.
+	RetryOn []Failure `json:"retryOn,omitempty"`
+	// NoRetryExitCodes are exit codes after which it is not tried again.
+	NoRetryExitCodes []int `json:"noRetryExitCodes,omitempty"`
+}
+
+// IsZero says whether nothing is set.
+func (r Retry) IsZero() bool {
+	return r.MaxAttempts == 0 && r.InitialBackoff == 0 && r.MaxBackoff == 0 && len(r.RetryOn) == 0 && len(r.NoRetryExitCodes) == 0
 }
 
 // Result is what came out of a job.
@@ -156,6 +220,8 @@ type Attempt struct {
 	// job runs elsewhere; empty: it was not asked. Such an attempt counts
 	// neither against the retry policy nor against MaxLost.
 	EvictReason string
+	// Failure is the class of what went wrong when it failed or was lost.
+	Failure Failure
 }
 
 // Ref names an attempt.

@@ -1,6 +1,7 @@
 package job_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -16,7 +17,12 @@ import (
 func TestStateMachine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := t0
-		j := job.Job{ID: "j1", CreatedAt: t0, Spec: job.Spec{Retry: job.Retry{MaxAttempts: rapid.IntRange(0, 4).Draw(t, "maxAttempts")}}}
+		failure := rapid.SampledFrom(append(job.Failures(), 0))
+		j := job.Job{ID: "j1", CreatedAt: t0, Spec: job.Spec{Retry: job.Retry{
+			MaxAttempts:      rapid.IntRange(0, 4).Draw(t, "maxAttempts"),
+			RetryOn:          rapid.SliceOfN(failure.Filter(job.Failure.Selectable), 0, 2).Draw(t, "retryOn"),
+			NoRetryExitCodes: rapid.SliceOfN(rapid.IntRange(1, 3), 0, 2).Draw(t, "noRetryExitCodes"),
+		}}}
 		if err := j.Submit(); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +49,17 @@ func TestStateMachine(t *testing.T) {
 			"start": func(*rapid.T) { _, err := j.Start(number(), now); do(job.EventStart, err) },
 			"complete": func(t *rapid.T) {
 				state := rapid.SampledFrom([]job.AttemptState{job.AttemptSucceeded, job.AttemptFailed, job.AttemptCancelled}).Draw(t, "end")
-				do(job.EventComplete, j.Complete(number(), job.End{State: state, At: now}))
+				end := job.End{State: state, At: now, Failure: failure.Draw(t, "failure")}
+				if end.Failure == job.FailureExitCode {
+					code := rapid.IntRange(1, 3).Draw(t, "exitCode")
+					end.ExitCode = &code
+				}
+				before := j
+				err := j.Complete(number(), end)
+				do(job.EventComplete, err)
+				if err == nil {
+					checkRetry(t, before, j, end)
+				}
 			},
 			"lose":   func(*rapid.T) { do(job.EventLose, j.Lose(number(), "lease", now)) },
 			"cancel": func(*rapid.T) { _, err := j.Cancel("why", now); do(job.EventCancel, err) },
@@ -82,9 +98,34 @@ func checkStep(t *rapid.T, event job.Event, before, after job.Job) {
 	}
 }
 
+// checkRetry holds what followed a failure to the retry policy.
+func checkRetry(t *rapid.T, before, after job.Job, end job.End) {
+	if end.State != job.AttemptFailed || before.CancelRequested {
+		return
+	}
+	policy, again := before.Spec.Retry, after.State == job.Queued
+	newest, _ := after.Current()
+	if newest.State != job.AttemptFailed {
+		return // it was to be evicted
+	}
+	switch {
+	case newest.Failure != end.Failure:
+		t.Fatalf("a failure of class %q is noted as %q", end.Failure, newest.Failure)
+	case again && end.Failure == job.FailureInvalid:
+		t.Fatal("what cannot run is tried again")
+	case again && end.Failure == job.FailureExitCode && slices.Contains(policy.NoRetryExitCodes, *end.ExitCode):
+		t.Fatalf("exit code %d is tried again", *end.ExitCode)
+	case again && end.Failure.Selectable() && len(policy.RetryOn) > 0 && !slices.Contains(policy.RetryOn, end.Failure):
+		t.Fatalf("%q is tried again, retryOn is %v", end.Failure, policy.RetryOn)
+	}
+	if node, avoid := after.Avoid(); avoid != end.Failure.Infrastructure() || avoid && node != newest.NodeID {
+		t.Fatalf("after %q on %s, %q is avoided: %v", end.Failure, newest.NodeID, node, avoid)
+	}
+}
+
 // checkJob holds a job to its invariants.
 func checkJob(t *rapid.T, j job.Job) {
-	active, failed, lost := 0, 0, 0
+	active, failed, lost, infrastructure := 0, 0, 0, 0
 	for i, a := range j.Attempts {
 		if a.Number != i+1 {
 			t.Fatalf("attempt %d stands at %d", a.Number, i)
@@ -99,10 +140,12 @@ func checkJob(t *rapid.T, j job.Job) {
 			t.Fatalf("attempt %d was evicted without being asked for", a.Number)
 		}
 		if i >= j.ForgivenAttempts && a.EvictReason == "" {
-			switch a.State {
-			case job.AttemptFailed:
+			switch {
+			case a.State == job.AttemptFailed && a.Failure.Infrastructure():
+				infrastructure++
+			case a.State == job.AttemptFailed:
 				failed++
-			case job.AttemptLost:
+			case a.State == job.AttemptLost:
 				lost++
 			}
 		}
@@ -123,5 +166,7 @@ func checkJob(t *rapid.T, j job.Job) {
 		t.Fatalf("%d attempts failed with %d allowed", failed, j.Spec.Retry.MaxAttempts)
 	case lost > job.MaxLost:
 		t.Fatalf("%d attempts were lost", lost)
+	case infrastructure > job.MaxInfrastructure:
+		t.Fatalf("%d attempts failed for no fault of the job", infrastructure)
 	}
 }

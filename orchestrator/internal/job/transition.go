@@ -96,17 +96,19 @@ func (j *Job) Complete(attempt int, end End) error {
 	if err != nil {
 		return err
 	}
-	next := Succeeded
+	next, verdict := Succeeded, verdict{}
 	switch {
 	case end.State == AttemptSucceeded:
 	case current.EvictReason != "" && !j.CancelRequested:
 		return j.completeEvicted(current, end)
 	case end.State == AttemptCancelled, j.CancelRequested:
 		next = Cancelled
-	case j.failures()+1 < j.Spec.Retry.attempts():
-		next = Queued
 	default:
-		next = Failed
+		if verdict = j.judge(end); verdict.again {
+			next = Queued
+		} else {
+			next = Failed
+		}
 	}
 	if err := j.move(EventComplete, next); err != nil {
 		return err
@@ -115,6 +117,9 @@ func (j *Job) Complete(attempt int, end End) error {
 	current.FinishedAt = end.At
 	current.ExitCode = end.ExitCode
 	current.Reason = end.Reason
+	if end.State == AttemptFailed {
+		current.Failure = end.Failure
+	}
 	j.setCurrent(current)
 
 	why := end.Reason
@@ -123,11 +128,8 @@ func (j *Job) Complete(attempt int, end End) error {
 	}
 	switch next {
 	case Queued:
-		failed := j.failures()
-		backoff := j.Spec.Retry.Backoff(j.ID, failed)
-		j.NotBefore = end.At.Add(backoff)
-		j.Reason = fmt.Sprintf("attempt %d failed%s; %d of %d tries left, the next in %s",
-			attempt, after(": ", why), j.Spec.Retry.attempts()-failed, j.Spec.Retry.attempts(), backoff.Round(time.Millisecond))
+		j.NotBefore = end.At.Add(verdict.backoff)
+		j.Reason = fmt.Sprintf("attempt %d failed%s%s", attempt, after(": ", why), verdict.words)
 	case Cancelled:
 		j.finish(end.At, cancelledReason(j.CancelReason, why))
 		j.Result = &Result{ExitCode: end.ExitCode, Output: end.Output, Error: j.Reason}
@@ -135,6 +137,7 @@ func (j *Job) Complete(attempt int, end End) error {
 		if why == "" {
 			why = "failed without saying why"
 		}
+		why += verdict.words
 		j.finish(end.At, why)
 		j.Result = &Result{ExitCode: end.ExitCode, Output: end.Output, Error: why}
 	default:
@@ -163,6 +166,7 @@ func (j *Job) Lose(attempt int, reason string, now time.Time) error {
 		return err
 	}
 	current.State = AttemptLost
+	current.Failure = FailureNodeLost
 	current.FinishedAt = now
 	current.Reason = reason
 	j.setCurrent(current)
@@ -260,14 +264,21 @@ func (j *Job) finish(at time.Time, reason string) {
 }
 
 // failures counts the attempts that failed by themselves.
-func (j *Job) failures() int { return j.count(AttemptFailed) }
+func (j *Job) failures() int {
+	return j.countIf(func(a *Attempt) bool { return a.State == AttemptFailed && !a.Failure.Infrastructure() })
+}
 
-// count counts the attempts in a state that are neither forgiven nor were to
-// be evicted.
+// count counts the attempts in a state; see countIf.
 func (j *Job) count(state AttemptState) int {
+	return j.countIf(func(a *Attempt) bool { return a.State == state })
+}
+
+// countIf counts the attempts that match and are neither forgiven nor were to
+// be evicted.
+func (j *Job) countIf(match func(*Attempt) bool) int {
 	n := 0
-	for _, a := range j.Attempts[j.ForgivenAttempts:] {
-		if a.State == state && a.EvictReason == "" {
+	for i := j.ForgivenAttempts; i < len(j.Attempts); i++ {
+		if a := &j.Attempts[i]; a.EvictReason == "" && match(a) {
 			n++
 		}
 	}

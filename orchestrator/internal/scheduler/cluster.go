@@ -66,6 +66,28 @@ func (cl *Cluster) NodeChanged(prev, next *node.Node) {
 	cl.signalLocked(next.ID)
 }
 
+// UsageChanged takes over what a node measured last. It may come after a
+// change that made that node another, and is then of no matter.
+func (cl *Cluster) UsageChanged(n *node.Node) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	p := cl.places[n.ID]
+	if p == nil || p.Node == nil || !n.State.Active() || n.LastSeenAt.Before(p.Node.LastSeenAt) {
+		return
+	}
+	freed := p.Node.Usage.DiskUsedBytes - n.Usage.DiskUsedBytes
+	measured := *p.Node
+	measured.Usage, measured.LastSeenAt = n.Usage, n.LastSeenAt
+	p.Node = &measured
+	if freed >= diskFreed {
+		cl.signalLocked(n.ID)
+	}
+}
+
+// diskFreed is by how much the use of a disk has to shrink for the node to be
+// looked at anew: the ups and downs of a machine are no reason.
+const diskFreed = 64 << 20
+
 // SetConnected says whether a node can be told what to run.
 func (cl *Cluster) SetConnected(nodeID string, connected bool) {
 	cl.mu.Lock()

@@ -64,6 +64,47 @@ func TestClusterPlacesAndReleases(t *testing.T) {
 	}
 }
 
+// What a node measures counts when it is told, and wakes who waits for space.
+func TestClusterMeasuresDisks(t *testing.T) {
+	cl := NewCluster()
+	watch := cl.Watch()
+	defer watch.Stop()
+	n := plain("a", 4, 4*gib)
+	n.Capabilities.Disk.TotalBytes = 10 * gib
+	cl.NodeChanged(nil, n)
+	cl.SetConnected("a", true)
+	measure := func(used int64) {
+		next := *n
+		next.Usage.DiskUsedBytes = used
+		cl.UsageChanged(&next)
+	}
+	gained := func() int {
+		nodes := make(map[string]struct{})
+		watch.Take(nodes)
+		return len(nodes)
+	}
+	gained()
+	work := &Work{Resources: job.Resources{DiskBytes: 4 * gib}}
+	measure(7 * gib)
+	if id, ok := cl.Place(work, "x"); ok {
+		t.Fatalf("placed on %s, whose disk has 3 GiB left", id)
+	}
+	if got := gained(); got != 0 {
+		t.Error("a disk that fills is said to have gained room")
+	}
+	measure(5 * gib)
+	if got := gained(); got != 1 {
+		t.Error("a disk that was emptied is not looked at anew")
+	}
+	if _, ok := cl.Place(work, "x"); !ok {
+		t.Fatal("not placed on a disk with 5 GiB left")
+	}
+	if id, ok := cl.Place(work, "y"); ok {
+		t.Fatalf("placed a second on %s, where 1 GiB is left", id)
+	}
+	cl.UsageChanged(&node.Node{ID: "unknown", State: node.Online})
+}
+
 func TestClusterWatch(t *testing.T) {
 	cl := NewCluster()
 	watch := cl.Watch()

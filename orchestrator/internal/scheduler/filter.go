@@ -35,6 +35,7 @@ type Candidate struct {
 type Held struct {
 	CPUMillis   int64
 	MemoryBytes int64
+	DiskBytes   int64
 	Slots       int
 	// gpus is never changed in place.
 	gpus []gpuClaim
@@ -43,6 +44,7 @@ type Held struct {
 func (h *Held) add(r job.Resources, slots int) {
 	h.CPUMillis += r.CPUMillis
 	h.MemoryBytes += r.MemoryBytes
+	h.DiskBytes += r.DiskBytes
 	h.Slots += slots
 	if claims := gpuClaims(r); len(claims) > 0 {
 		h.gpus = slices.Concat(h.gpus, claims)
@@ -52,6 +54,7 @@ func (h *Held) add(r job.Resources, slots int) {
 func (h *Held) remove(r job.Resources, slots int) {
 	h.CPUMillis -= r.CPUMillis
 	h.MemoryBytes -= r.MemoryBytes
+	h.DiskBytes -= r.DiskBytes
 	h.Slots -= slots
 	claims := gpuClaims(r)
 	if len(claims) == 0 {
@@ -95,7 +98,7 @@ func filters() []filter {
 		{passes: isTaking, why: whyNotTaking},
 		{passes: isNotAvoided, why: func(w *Work, c *Candidate) []string { return []string{w.Avoid[c.Node.ID]} }},
 		{passes: meetsConstraints, why: whyConstraints},
-		{passes: hasRuntime, why: says("has no container runtime: install Podman or Docker on it")},
+		{passes: hasRuntime, why: says("no container engine answers on it: install Podman or Docker there, or restart the one that hangs")},
 		{passes: servesModel, why: whyModel},
 		{passes: isLargeEnough, why: whyTooSmall},
 		{passes: hasSlot, why: whyNoSlot, transient: true},
@@ -183,7 +186,7 @@ func whyConstraints(w *Work, c *Candidate) []string {
 // isLargeEnough is about the node when it is empty.
 func isLargeEnough(w *Work, c *Candidate) bool {
 	r, has := &w.Resources, &c.Node.Capabilities
-	if r.CPUMillis > cpuMillis(c.Node) || r.MemoryBytes > has.MemoryBytes {
+	if r.CPUMillis > cpuMillis(c.Node) || r.MemoryBytes > has.MemoryBytes || r.DiskBytes > has.Disk.TotalBytes {
 		return false
 	}
 	if r.GPUs == 0 && r.GPUMemoryBytes == 0 {
@@ -202,10 +205,23 @@ func whyTooSmall(w *Work, c *Candidate) []string {
 	if r.MemoryBytes > has.MemoryBytes {
 		reasons = append(reasons, fmt.Sprintf("needs %s of memory; this node has %s", formatBytes(r.MemoryBytes), formatBytes(has.MemoryBytes)))
 	}
+	if r.DiskBytes > has.Disk.TotalBytes {
+		reasons = append(reasons, fmt.Sprintf("needs %s of disk; this node's has %s", formatBytes(r.DiskBytes), formatBytes(has.Disk.TotalBytes)))
+	}
 	if packGPUs(has.GPUs, gpuClaims(r)) {
 		return reasons
 	}
-	largest := largestGPU(c.Node)
+	if r.GPUVendor != "" {
+		ours := slices.DeleteFunc(slices.Clone(has.GPUs), func(gpu node.GPU) bool { return gpu.Vendor != r.GPUVendor })
+		if len(ours) == 0 && len(has.GPUs) > 0 {
+			return append(reasons, fmt.Sprintf("needs a GPU of %s; this node has none of theirs", r.GPUVendor))
+		}
+		has.GPUs = ours
+	}
+	largest := int64(0)
+	for _, gpu := range has.GPUs {
+		largest = max(largest, gpu.MemoryBytes)
+	}
 	switch {
 	case len(has.GPUs) == 0:
 		reasons = append(reasons, "needs a GPU; this node has none")
@@ -236,7 +252,17 @@ func hasRoom(w *Work, c *Candidate) bool {
 	if r.MemoryBytes > 0 && r.MemoryBytes > c.Node.Capabilities.MemoryBytes-c.Held.MemoryBytes {
 		return false
 	}
+	if r.DiskBytes > 0 && r.DiskBytes > freeDisk(c) {
+		return false
+	}
 	return r.GPUs == 0 && r.GPUMemoryBytes == 0 || gpusLeft(w, c)
+}
+
+// freeDisk is what is left of a node's disk: what is not used now, less what
+// the work that is there may yet write. Some of that it has written already,
+// so that this errs on the side of an empty disk.
+func freeDisk(c *Candidate) int64 {
+	return c.Node.Capabilities.Disk.TotalBytes - c.Node.Usage.DiskUsedBytes - c.Held.DiskBytes
 }
 
 func gpusLeft(w *Work, c *Candidate) bool {
@@ -253,6 +279,10 @@ func whyNoRoom(w *Work, c *Candidate) []string {
 	if total := c.Node.Capabilities.MemoryBytes; r.MemoryBytes > 0 && r.MemoryBytes > total-c.Held.MemoryBytes {
 		reasons = append(reasons, fmt.Sprintf("needs %s of memory; %s of %s are taken",
 			formatBytes(r.MemoryBytes), formatBytes(c.Held.MemoryBytes), formatBytes(total)))
+	}
+	if r.DiskBytes > 0 && r.DiskBytes > freeDisk(c) {
+		reasons = append(reasons, fmt.Sprintf("needs %s of disk; %s are free there, less %s for the work it holds",
+			formatBytes(r.DiskBytes), formatBytes(c.Node.Capabilities.Disk.TotalBytes-c.Node.Usage.DiskUsedBytes), formatBytes(c.Held.DiskBytes)))
 	}
 	if (r.GPUs > 0 || r.GPUMemoryBytes > 0) && !gpusLeft(w, c) {
 		reasons = append(reasons, "its GPUs are taken by other work")

@@ -53,7 +53,7 @@ func TestExplainReasons(t *testing.T) {
 			c.Node.Cordoned, c.Node.Drain, c.Node.State = true, &node.Drain{}, node.Draining
 		}), want: []string{"is draining: it takes no new work", "is cordoned: it takes no new work until it is uncordoned"}},
 		{name: "no runtime", work: Work{NeedsRuntime: true}, candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil }),
-			want: []string{"has no container runtime: install Podman or Docker on it"}},
+			want: []string{"no container engine answers on it: install Podman or Docker there, or restart the one that hangs"}},
 		{name: "no runtime needed", candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil })},
 		{name: "avoided", work: Work{Avoid: map[string]string{"ws-1": "already runs a replica"}}, candidate: connected(workstation()),
 			want: []string{"already runs a replica"}},
@@ -76,6 +76,22 @@ func TestExplainReasons(t *testing.T) {
 			want: []string{"needs 3 GPUs; this node has 2"}},
 		{name: "too few large GPUs", work: Work{Resources: job.Resources{GPUs: 2, GPUMemoryBytes: 16 * gib}}, candidate: connected(workstation()),
 			want: []string{"needs 2 GPUs of 16 GiB; only 1 of this node's GPUs are that large"}},
+		{name: "too little disk", work: Work{Resources: job.Resources{DiskBytes: 2 * gib}}, candidate: with(func(c *Candidate) { c.Node.Capabilities.Disk.TotalBytes = gib }),
+			want: []string{"needs 2 GiB of disk; this node's has 1 GiB"}},
+		{name: "disk full", full: true, work: Work{Resources: job.Resources{DiskBytes: 2 * gib}},
+			candidate: with(func(c *Candidate) {
+				c.Node.Capabilities.Disk.TotalBytes, c.Node.Usage.DiskUsedBytes = 8*gib, 5*gib
+				c.Held.add(job.Resources{DiskBytes: 2 * gib}, 1)
+			}),
+			want: []string{"needs 2 GiB of disk; 3 GiB are free there, less 2 GiB for the work it holds"}},
+		{name: "disk enough", work: Work{Resources: job.Resources{DiskBytes: 2 * gib}},
+			candidate: with(func(c *Candidate) { c.Node.Capabilities.Disk.TotalBytes, c.Node.Usage.DiskUsedBytes = 8*gib, 5*gib })},
+		{name: "GPU of another vendor", work: Work{Resources: job.Resources{GPUs: 1, GPUVendor: "nvidia"}},
+			candidate: with(func(c *Candidate) { c.Node.Capabilities.GPUs = []node.GPU{{Vendor: "amd", MemoryBytes: 24 * gib}} }),
+			want:      []string{"needs a GPU of nvidia; this node has none of theirs"}},
+		{name: "GPUs of several vendors", work: Work{Resources: job.Resources{GPUs: 2, GPUVendor: "nvidia"}},
+			candidate: with(func(c *Candidate) { c.Node.Capabilities.GPUs = []node.GPU{{Vendor: "amd"}, {Vendor: "nvidia"}} }),
+			want:      []string{"needs 2 GPUs; this node has 1"}},
 		{name: "no GPU", work: Work{Resources: job.Resources{GPUs: 1}}, candidate: connected(plain("a", 4, gib)),
 			want: []string{"needs a GPU; this node has none"}},
 		{name: "room taken", full: true,
@@ -92,7 +108,7 @@ func TestExplainReasons(t *testing.T) {
 		{name: "several", work: Work{NeedsRuntime: true, Constraints: constraints("os=windows", "label.room=lab")},
 			candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil }),
 			want: []string{"does not meet os=windows: its operating system is linux", "does not meet label.room=lab: its label is office",
-				"has no container runtime: install Podman or Docker on it"}},
+				"no container engine answers on it: install Podman or Docker there, or restart the one that hangs"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fit := Explain(&tt.work, []Candidate{tt.candidate})[0]
@@ -119,7 +135,7 @@ func constraints(texts ...string) []Constraint {
 }
 
 func TestPackGPUs(t *testing.T) {
-	gpus := []node.GPU{{MemoryBytes: 24 * gib}, {MemoryBytes: 8 * gib}}
+	gpus := []node.GPU{{MemoryBytes: 24 * gib}, {MemoryBytes: 8 * gib, Vendor: "nvidia"}}
 	whole := func(size int64) gpuClaim { return gpuClaim{whole: true, memory: size * gib} }
 	share := func(size int64) gpuClaim { return gpuClaim{memory: size * gib} }
 	for _, tt := range []struct {
@@ -135,6 +151,10 @@ func TestPackGPUs(t *testing.T) {
 		{"shares fill one", []gpuClaim{share(12), share(12), whole(0)}, true},
 		{"a share does not go onto a whole one", []gpuClaim{whole(0), whole(0), share(1)}, false},
 		{"shares over both", []gpuClaim{share(8), share(12), share(12)}, true},
+		{"the one that cares for the vendor gets it", []gpuClaim{whole(0), {whole: true, vendor: "nvidia"}}, true},
+		{"two that care for it", []gpuClaim{{whole: true, vendor: "nvidia"}, {whole: true, vendor: "nvidia"}}, false},
+		{"shares of a vendor's", []gpuClaim{{memory: 4 * gib, vendor: "nvidia"}, {memory: 4 * gib, vendor: "nvidia"}}, true},
+		{"a share too many of a vendor's", []gpuClaim{{memory: 4 * gib, vendor: "nvidia"}, {memory: 5 * gib, vendor: "nvidia"}}, false},
 		{"shares too many", []gpuClaim{share(9), share(12), share(12)}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

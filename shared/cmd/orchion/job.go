@@ -18,7 +18,7 @@ import (
 
 func (c *cli) jobCommand() *cobra.Command {
 	return group("job", "Submit jobs and follow them", []string{"jobs"},
-		c.jobSubmit(), c.jobList(), c.jobShow(), c.jobLogs(),
+		c.jobSubmit(), c.jobRun(), c.jobList(), c.jobShow(), c.jobLogs(),
 		c.jobChange("cancel", "Cancel jobs", &orchionv1.CancelJobRequest{}),
 		c.jobChange("retry", "Queue failed or cancelled jobs again", &orchionv1.RetryJobRequest{}),
 		c.jobExplain())
@@ -100,6 +100,17 @@ func jobRow(j *orchionv1.Job) []string {
 	return []string{j.GetId(), j.GetName(), jobState(j), node, attempt, age(j.GetCreatedAt()), took(j), orDash(j.GetReason())}
 }
 
+// failurePrefix begins the names of the classes of failures on the wire.
+const failurePrefix = "FAILURE_CLASS_"
+
+// failureText names a class of failures; a dash when there is none.
+func failureText(f orchionv1.FailureClass) string {
+	if f == orchionv1.FailureClass_FAILURE_CLASS_UNSPECIFIED {
+		return "-"
+	}
+	return strings.ReplaceAll(enumText(f.String(), failurePrefix), "_", "-")
+}
+
 func jobState(j *orchionv1.Job) string { return enumText(j.GetState().String(), "JOB_STATE_") }
 
 func took(j *orchionv1.Job) string {
@@ -164,7 +175,7 @@ func jobFacts(w io.Writer, j *orchionv1.Job) error {
 	if len(j.GetAttempts()) == 0 {
 		return nil
 	}
-	rows := [][]string{{"ATTEMPT", "NODE", "STATE", "EXIT", "STARTED", "REASON"}}
+	rows := [][]string{{"ATTEMPT", "NODE", "STATE", "EXIT", "FAILURE", "STARTED", "REASON"}}
 	for _, a := range j.GetAttempts() {
 		exit := "-"
 		if a.ExitCode != nil {
@@ -172,7 +183,7 @@ func jobFacts(w io.Writer, j *orchionv1.Job) error {
 		}
 		rows = append(rows, []string{
 			strconv.Itoa(int(a.GetNumber())), a.GetNodeId(), enumText(a.GetState().String(), "ATTEMPT_STATE_"),
-			exit, age(a.GetStartedAt()), orDash(a.GetReason()),
+			exit, failureText(a.GetFailure()), age(a.GetStartedAt()), orDash(a.GetReason()),
 		})
 	}
 	if _, err := fmt.Fprintln(w); err != nil {

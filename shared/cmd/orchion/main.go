@@ -2,7 +2,7 @@
 // orchestrator's API and nothing else.
 //
 // Exit status: 0 done; 1 failed; 2 wrong use; 3 what was named does not exist;
-// 4 the orchestrator cannot be reached. `job submit --follow` ends with the
+// 4 the orchestrator cannot be reached. `job run` and `job submit --follow` end with the
 // job's own exit code.
 package main
 

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
@@ -31,24 +35,37 @@ type submission struct {
 	constraints       []string
 	queue             string
 	priority, retries int32
+	retryOn           []string
+	finalCodes        []int32
 	timeout           time.Duration
+	startTimeout      time.Duration
+	stopGrace         time.Duration
 	follow            bool
+	file              string
+	set               []string
+	workdir, user     string
+	tmpfs, volumes    []string
+	files             []string
+	shm, disk         string
 }
 
 func (c *cli) jobSubmit() *cobra.Command {
 	var s submission
 	cmd := &cobra.Command{
-		Use:   "submit {--image IMAGE [-- ARG...] | --chat MODEL PROMPT...}",
+		Use:   "submit {-f FILE [--set NAME=VALUE...] | --image IMAGE [-- ARG...] | --chat MODEL PROMPT...}",
 		Short: "Submit a job: a container, or one prompt to a model",
 		Long: "Submits a job and prints its id; with --follow also its log, and ends with its exit code.\n" +
 			"What follows -- are the container's arguments. With --model the job may call that model:\n" +
-			"OPENAI_BASE_URL and OPENAI_API_KEY are then in its environment.",
+			"OPENAI_BASE_URL and OPENAI_API_KEY are then in its environment.\n" +
+			"A file holds a whole job as YAML or JSON; docs/jobs.md describes it.",
 		Example: "  orchion job submit --image docker.io/library/busybox -- echo hello\n" +
 			"  orchion job submit --follow --image my-agent --model qwen3:0.6b --env TASK=tidy --memory 512MiB\n" +
 			"  orchion job submit --follow --chat qwen3:0.6b \"Name three rivers\"\n" +
-			"  orchion job submit --image trainer --gpus 1 --constraint 'gpu.memory>=16GiB' --retry 3",
+			"  orchion job submit --image trainer --gpus 1 --constraint 'gpu.memory>=16GiB' --retry 3\n" +
+			"  orchion job submit --image my-tool --input data.csv:/in/data.csv --volume cache:/cache -- /in/data.csv\n" +
+			"  orchion job submit -f job.yaml --set city=Oslo",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request, err := s.request(args)
+			request, err := s.request(cmd, args)
 			if err != nil {
 				return err
 			}
@@ -57,7 +74,11 @@ func (c *cli) jobSubmit() *cobra.Command {
 				return err
 			}
 			if s.follow {
-				return c.follow(cmd, j.GetId())
+				err := c.follow(cmd.Context(), j.GetId(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+				if cmd.Context().Err() != nil {
+					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "The job goes on; stop it with: orchion job cancel %s\n", j.GetId()) // we are leaving anyway
+				}
+				return err
 			}
 			return c.show(cmd.OutOrStdout(), j, func(w io.Writer) error {
 				_, err := fmt.Fprintln(w, j.GetId())
@@ -65,7 +86,16 @@ func (c *cli) jobSubmit() *cobra.Command {
 			})
 		},
 	}
+	s.flags(cmd)
+	cmd.Flags().BoolVar(&s.follow, "follow", false, "print its log until it has ended, and end with its exit code")
+	return cmd
+}
+
+// flags are those that describe a job.
+func (s *submission) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
+	f.StringVarP(&s.file, "file", "f", "", "a job as YAML or JSON; - for stdin")
+	f.StringArrayVar(&s.set, "set", nil, "with -f: a parameter of the file, NAME=VALUE (repeatable)")
 	f.StringVar(&s.image, "image", "", "the container's image")
 	f.StringVar(&s.command, "command", "", "replaces the image's entrypoint, split at spaces")
 	f.StringArrayVarP(&s.env, "env", "e", nil, "an environment variable, NAME=VALUE (repeatable)")
@@ -85,9 +115,18 @@ func (c *cli) jobSubmit() *cobra.Command {
 	f.StringVar(&s.queue, "queue", "", "the queue that it waits in (default: default)")
 	f.Int32Var(&s.priority, "priority", 0, "higher first within its queue, -1000 to 1000")
 	f.Int32Var(&s.retries, "retry", 0, "how many attempts it gets when it fails; 0 or 1: one")
+	f.StringSliceVar(&s.retryOn, "retry-on", nil, "after which failures it is tried again: "+strings.Join(retryClasses, ", ")+" (default: all but image)")
+	f.Int32SliceVar(&s.finalCodes, "no-retry-exit-code", nil, "an exit code after which it is not tried again (repeatable)")
 	f.DurationVar(&s.timeout, "timeout", 0, "how long one attempt may run, such as 10m; 0: without end")
-	f.BoolVarP(&s.follow, "follow", "f", false, "print its log until it has ended, and end with its exit code")
-	return cmd
+	f.DurationVar(&s.startTimeout, "start-timeout", 0, "how long pulling and starting may take; 0: 1h")
+	f.DurationVar(&s.stopGrace, "stop-grace", 0, "how long it may take to end when it is cancelled, before it is killed; 0: 10s")
+	f.StringVarP(&s.workdir, "workdir", "w", "", "where the program begins; default: the image's")
+	f.StringVarP(&s.user, "user", "u", "", "as whom it runs, USER or USER:GROUP; default: the image's")
+	f.StringArrayVar(&s.files, "input", nil, "a file of this machine to put into the container, LOCAL:PATH (repeatable)")
+	f.StringArrayVar(&s.volumes, "volume", nil, "a named volume of the node, NAME:PATH or NAME:PATH:ro (repeatable)")
+	f.StringArrayVar(&s.tmpfs, "tmpfs", nil, "an empty folder in memory, PATH or PATH:SIZE (repeatable)")
+	f.StringVar(&s.shm, "shm", "", "size of /dev/shm, such as 1GiB")
+	f.StringVar(&s.disk, "disk", "", "free disk space that the node must have, such as 20GiB")
 }
 
 var pullPolicies = map[string]orchionv1.PullPolicy{
@@ -96,15 +135,21 @@ var pullPolicies = map[string]orchionv1.PullPolicy{
 	"never":   orchionv1.PullPolicy_PULL_POLICY_NEVER,
 }
 
-func (s *submission) request(args []string) (*orchionv1.SubmitJobRequest, error) {
+func (s *submission) request(cmd *cobra.Command, args []string) (*orchionv1.SubmitJobRequest, error) {
 	labels, err := keyValues("label", s.labels)
 	if err != nil {
 		return nil, err
 	}
+	if s.file != "" {
+		return s.fromFile(cmd, args, labels)
+	}
+	if len(s.set) > 0 {
+		return nil, usagef("--set goes with -f FILE")
+	}
 	spec := &orchionv1.JobSpec{Constraints: s.constraints, Queue: s.queue, Priority: s.priority}
 	switch {
 	case (s.image == "") == (s.chat == ""):
-		return nil, usagef("name either a container's image with --image or a model with --chat")
+		return nil, usagef("name either a container's image with --image or a model with --chat, or a file with -f")
 	case s.chat != "":
 		if len(args) == 0 {
 			return nil, usagef("--chat needs a prompt: orchion job submit --chat %s \"...\"", s.chat)
@@ -124,20 +169,49 @@ func (s *submission) request(args []string) (*orchionv1.SubmitJobRequest, error)
 		if !ok {
 			return nil, usagef("--pull is %q; it must be missing, always or never", s.pull)
 		}
-		spec.Kind = &orchionv1.JobSpec_Container{Container: &orchionv1.ContainerSpec{
+		container := &orchionv1.ContainerSpec{
 			Image: s.image, Command: strings.Fields(s.command), Args: args, Env: env, PullPolicy: policy, Models: s.models,
-		}}
+		}
+		if s.stopGrace != 0 {
+			container.StopGrace = durationpb.New(s.stopGrace)
+		}
+		if err := s.surround(container); err != nil {
+			return nil, err
+		}
+		spec.Kind = &orchionv1.JobSpec_Container{Container: container}
 	}
 	if spec.Resources, err = s.resources(); err != nil {
 		return nil, err
 	}
-	if s.retries > 0 {
-		spec.Retry = &orchionv1.RetryPolicy{MaxAttempts: s.retries}
+	if spec.Retry, err = s.retry(); err != nil {
+		return nil, err
 	}
 	if s.timeout > 0 {
 		spec.Timeout = durationpb.New(s.timeout)
 	}
+	if s.startTimeout != 0 {
+		spec.StartTimeout = durationpb.New(s.startTimeout)
+	}
 	return &orchionv1.SubmitJobRequest{Name: s.name, Labels: labels, IdempotencyKey: s.key, Spec: spec}, nil
+}
+
+// retryClasses are the failures that --retry-on takes, by their names on the wire.
+var retryClasses = []string{"exit-code", "out-of-memory", "start", "timeout", "image"}
+
+// retry is the retry policy; nil when no flag names one.
+func (s *submission) retry() (*orchionv1.RetryPolicy, error) {
+	if s.retries == 0 && len(s.retryOn) == 0 && len(s.finalCodes) == 0 {
+		return nil, nil
+	}
+	policy := &orchionv1.RetryPolicy{MaxAttempts: s.retries, NoRetryExitCodes: s.finalCodes}
+	for _, name := range s.retryOn {
+		if !slices.Contains(retryClasses, name) {
+			return nil, usagef("--retry-on is %q; it must be of %s", name, strings.Join(retryClasses, ", "))
+		}
+		wire := failurePrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		policy.RetryOn = append(policy.RetryOn, orchionv1.FailureClass(orchionv1.FailureClass_value[wire]))
+	}
+	return policy, nil
 }
 
 func (s *submission) resources() (*orchionv1.Resources, error) {
@@ -151,6 +225,9 @@ func (s *submission) resources() (*orchionv1.Resources, error) {
 	}
 	var err error
 	if r.MemoryBytes, err = parseSize("memory", s.memory); err != nil {
+		return nil, err
+	}
+	if r.DiskBytes, err = parseSize("disk", s.disk); err != nil {
 		return nil, err
 	}
 	r.GpuMemoryBytes, err = parseSize("gpu-memory", s.gpuMemory)
@@ -182,9 +259,74 @@ func parseSize(flag, text string) (int64, error) {
 	return int64(number), nil
 }
 
+// besideFile are the flags that go with a job file.
+var besideFile = []string{"file", "set", "name", "label", "idempotency-key", "follow", "url", "output"}
+
+// fromFile reads the job from a file. Flags may name it anew, and add labels.
+func (s *submission) fromFile(cmd *cobra.Command, args []string, labels map[string]string) (*orchionv1.SubmitJobRequest, error) {
+	var wrong error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if !slices.Contains(besideFile, f.Name) && wrong == nil {
+			wrong = usagef("--%s does not go with -f; say it in the file", f.Name)
+		}
+	})
+	if wrong != nil {
+		return nil, wrong
+	}
+	if len(args) > 0 {
+		return nil, usagef("arguments do not go with -f; say them in the file")
+	}
+	request, err := loadJob(s.file, s.set)
+	if err != nil {
+		return nil, err
+	}
+	request.Name, request.IdempotencyKey = cmp.Or(s.name, request.GetName()), cmp.Or(s.key, request.GetIdempotencyKey())
+	if len(labels) > 0 && request.Labels == nil {
+		request.Labels = map[string]string{}
+	}
+	maps.Copy(request.Labels, labels)
+	return request, nil
+}
+
+// surround adds what the container's program finds around it.
+func (s *submission) surround(container *orchionv1.ContainerSpec) error {
+	container.WorkingDir, container.User = s.workdir, s.user
+	var err error
+	if container.ShmBytes, err = parseSize("shm", s.shm); err != nil {
+		return err
+	}
+	for _, text := range s.tmpfs {
+		path, size, _ := strings.Cut(text, ":")
+		bytes, err := parseSize("tmpfs", size)
+		if err != nil {
+			return err
+		}
+		container.Tmpfs = append(container.Tmpfs, &orchionv1.TmpfsMount{Path: path, SizeBytes: bytes})
+	}
+	for _, text := range s.volumes {
+		parts := strings.Split(text, ":")
+		if len(parts) < 2 || len(parts) > 3 || len(parts) == 3 && parts[2] != "ro" {
+			return usagef("--volume is %q; write NAME:PATH or NAME:PATH:ro", text)
+		}
+		container.Volumes = append(container.Volumes, &orchionv1.VolumeMount{Name: parts[0], Path: parts[1], ReadOnly: len(parts) == 3})
+	}
+	for _, text := range s.files {
+		// The last colon: a path of Windows has one of its own.
+		at := strings.LastIndex(text, ":")
+		if at <= 0 || at == len(text)-1 {
+			return usagef("--input is %q; write LOCAL:PATH", text)
+		}
+		content, err := readLimited(text[:at])
+		if err != nil {
+			return usagef("--input %s: %w", text[:at], err)
+		}
+		container.Files = append(container.Files, &orchionv1.InputFile{Path: text[at+1:], Content: content})
+	}
+	return nil
+}
+
 // follow prints a job's log until it has ended and answers its exit code.
-func (c *cli) follow(cmd *cobra.Command, id string) error {
-	ctx, errOut := cmd.Context(), cmd.ErrOrStderr()
+func (c *cli) follow(ctx context.Context, id string, out, errOut io.Writer) error {
 	if _, err := fmt.Fprintf(errOut, "job %s\n", id); err != nil {
 		return err
 	}
@@ -194,13 +336,10 @@ func (c *cli) follow(cmd *cobra.Command, id string) error {
 		defer close(waited)
 		c.sayWhyItWaits(watching, id, errOut)
 	}()
-	err := c.copyLogs(ctx, id, logOptions{follow: true}, cmd.OutOrStdout(), errOut)
+	err := c.copyLogs(ctx, id, logOptions{follow: true}, out, errOut)
 	stop()
 	<-waited
 	if err != nil {
-		if ctx.Err() != nil {
-			_, _ = fmt.Fprintf(errOut, "The job goes on; stop it with: orchion job cancel %s\n", id) // we are leaving anyway
-		}
 		return err
 	}
 	j := &orchionv1.Job{}

@@ -56,6 +56,13 @@ func (d *Driver) Create(ctx context.Context, spec driver.ContainerSpec) (string,
 		host.Init = nil
 		id, err = d.create(ctx, spec.Name, config, host)
 	}
+	if err != nil && host.StorageOpt != nil && lacksQuota(err) {
+		d.mu.Lock()
+		d.noQuota = true
+		d.mu.Unlock()
+		host.StorageOpt = nil
+		id, err = d.create(ctx, spec.Name, config, host)
+	}
 	if err != nil {
 		return "", d.createFailure(ctx, op, spec.Name, err)
 	}
@@ -85,6 +92,13 @@ func (d *Driver) createFailure(ctx context.Context, op, name string, err error) 
 // lacksInit recognises Podman's refusal of "init" where catatonit is not installed.
 func lacksInit(err error) bool {
 	return strings.Contains(err.Error(), "container-init binary") || strings.Contains(err.Error(), "init binary")
+}
+
+// lacksQuota recognises the refusal to bound the disk of a container: the engine's storage,
+// or the file system below it, cannot.
+func lacksQuota(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "storage-opt") || strings.Contains(text, "storage option") || strings.Contains(text, "quota")
 }
 
 // Start implements driver.Containers.
@@ -274,12 +288,20 @@ func (d *Driver) inspect(ctx context.Context, op, id string) (driver.Container, 
 		c.Exit = driver.Exit{
 			Code:       resp.State.ExitCode,
 			OOMKilled:  resp.State.OOMKilled,
+			MaybeOOM:   resp.State.ExitCode == exitKilled && d.missesOOM() && resp.HostConfig != nil && resp.HostConfig.Memory > 0,
 			Error:      resp.State.Error,
 			FinishedAt: c.FinishedAt,
 		}
 	}
 	return c, nil
 }
+
+// exitKilled is the exit code of a process that SIGKILL ended.
+const exitKilled = 128 + 9
+
+// missesOOM says whether the engine does not tell of containers that the kernel killed for
+// their memory.
+func (d *Driver) missesOOM() bool { return d.podman() && !versionAtLeast(d.version, 5, 0) }
 
 // List implements driver.Containers.
 func (d *Driver) List(ctx context.Context, labels map[string]string) ([]driver.Container, error) {

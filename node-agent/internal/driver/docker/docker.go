@@ -32,9 +32,11 @@ type Driver struct {
 	// firstLook is the constant, but for tests.
 	firstLook time.Duration
 
-	mu sync.Mutex // guards noInit
+	mu sync.Mutex // guards what follows
 	// noInit is set once the engine was found to lack the program that "init" runs.
 	noInit bool
+	// noQuota is set once its storage was found to bound no container's disk.
+	noQuota bool
 }
 
 var _ driver.Driver = (*Driver)(nil)
@@ -138,6 +140,14 @@ func (d *Driver) Info(ctx context.Context) (driver.Info, error) {
 	}
 	info.GPUs, info.NoGPUReason = d.gpus(sys)
 	return info, nil
+}
+
+// Ping implements driver.Driver.
+func (d *Driver) Ping(ctx context.Context) error {
+	if _, err := d.cli.Ping(ctx); err != nil {
+		return d.fail(ctx, "ask engine", d.endpoint, err)
+	}
+	return nil
 }
 
 // podmanRootless reads a field that Podman adds to Docker's info.

@@ -29,6 +29,9 @@ func (d *Driver) fail(ctx context.Context, op, subject string, err error) error 
 	case client.IsErrConnectionFailed(err), connectionLost(err):
 		e.Code = driver.CodeUnavailable
 		e.Hint = "check that the engine at " + d.endpoint + " runs"
+	case noSpace(err.Error()):
+		e.Code = driver.CodeNoSpace
+		e.Hint = hintNoSpace
 	case errdefs.IsNotFound(err):
 		e.Code = driver.CodeNotFound
 	case errdefs.IsConflict(err), errdefs.IsAlreadyExists(err), errdefs.IsFailedPrecondition(err):
@@ -57,6 +60,14 @@ func (d *Driver) checkID(op, id string) error {
 	return nil
 }
 
+const hintNoSpace = "free disk space where the engine keeps its images and containers"
+
+// noSpace recognises a full disk. The engines tell by text alone, in the words of the
+// operating system.
+func noSpace(text string) bool {
+	return strings.Contains(strings.ToLower(text), "no space left on device")
+}
+
 // connectionLost says whether the engine went away in the middle of an answer.
 func connectionLost(err error) bool {
 	var netErr net.Error
@@ -81,22 +92,23 @@ func (d *Driver) pullFailure(ref, message string) error {
 		return false
 	}
 	switch {
+	case noSpace(text):
+		e.Code = driver.CodeNoSpace
+		e.Hint = hintNoSpace
 	case has("toomanyrequests", "too many requests"):
-		e.Code = driver.CodeUnavailable
+		e.Code = driver.CodeRegistryUnavailable
 		e.Hint = "the registry limits how often one may pull: wait, or log in"
 	case has("manifest unknown", "not found", "name unknown", "does not exist", "no matching manifest", "no image found"):
 		e.Code = driver.CodeImageNotFound
 		e.Hint = "check its name and tag, and that it is public or built on this machine"
 	case has("unauthorized", "denied", "authentication required", "forbidden"):
-		e.Code = driver.CodeDenied
+		e.Code = driver.CodeImageDenied
 		e.Hint = "check its name; a private image must be pulled on this machine first"
 	case has("no such host", "connection refused", "timeout", "timed out", "network is unreachable",
 		"no route to host", "eof", "connection reset", "temporary failure", "server misbehaving",
 		"bad gateway", "service unavailable", "internal server error", "tls handshake", "i/o"):
-		e.Code = driver.CodeUnavailable
+		e.Code = driver.CodeRegistryUnavailable
 		e.Hint = "check that this machine reaches the registry"
-	case has("no space left"):
-		e.Hint = "free disk space where the engine keeps its images"
 	}
 	return e
 }

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -63,6 +64,15 @@ func (d *Driver) configs(spec driver.ContainerSpec, ref string, network containe
 		}
 		host.Mounts = append(host.Mounts, mount.Mount{Type: kind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
 	}
+	for _, m := range spec.Tmpfs {
+		if host.Tmpfs == nil {
+			host.Tmpfs = map[string]string{}
+		}
+		host.Tmpfs[m.Target] = fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,size=%d", m.SizeBytes)
+	}
+	if spec.Resources.DiskBytes > 0 && d.mayQuota() {
+		host.StorageOpt = map[string]string{"size": strconv.FormatInt(spec.Resources.DiskBytes, 10)}
+	}
 	host.DeviceRequests = d.deviceRequests(spec.GPUs)
 	return config, host
 }
@@ -124,6 +134,14 @@ func (d *Driver) mayInit() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return !d.noInit
+}
+
+// mayQuota says whether the engine's storage can bound what a container writes, as far as is
+// known.
+func (d *Driver) mayQuota() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.noQuota
 }
 
 // managed adds the label that all we create carries.

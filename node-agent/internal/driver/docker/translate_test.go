@@ -113,11 +113,11 @@ func TestPullFailure(t *testing.T) {
 	for message, want := range map[string]driver.Code{
 		"manifest for orchion/none:latest not found: manifest unknown: manifest unknown":                                            driver.CodeImageNotFound,
 		"pull access denied for nobody/none, repository does not exist or may require 'docker login'":                               driver.CodeImageNotFound,
-		"initializing source docker://ghcr.io/a/b:1: reading manifest 1 in ghcr.io/a/b: denied":                                     driver.CodeDenied,
-		"Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io on 127.0.0.53:53: no such host":            driver.CodeUnavailable,
-		"toomanyrequests: You have reached your pull rate limit.":                                                                   driver.CodeUnavailable,
-		"write /var/lib/docker/tmp/GetImageBlob1: no space left on device":                                                          driver.CodeInternal,
-		"pinging container registry 127.0.0.1:1: Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused": driver.CodeUnavailable,
+		"initializing source docker://ghcr.io/a/b:1: reading manifest 1 in ghcr.io/a/b: denied":                                     driver.CodeImageDenied,
+		"Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io on 127.0.0.53:53: no such host":            driver.CodeRegistryUnavailable,
+		"toomanyrequests: You have reached your pull rate limit.":                                                                   driver.CodeRegistryUnavailable,
+		"write /var/lib/docker/tmp/GetImageBlob1: no space left on device":                                                          driver.CodeNoSpace,
+		"pinging container registry 127.0.0.1:1: Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused": driver.CodeRegistryUnavailable,
 		"no matching manifest for linux/arm64/v8 in the manifest list entries":                                                      driver.CodeImageNotFound,
 	} {
 		err := d.pullFailure("docker.io/a/b:1", message)

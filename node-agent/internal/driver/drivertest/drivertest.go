@@ -78,6 +78,7 @@ func Run(t *testing.T, target Target) {
 	t.Run("OOM", s.testOOM)
 	t.Run("Stats", s.testStats)
 	t.Run("Volumes", s.testVolumes)
+	t.Run("Files", s.testFiles)
 	t.Run("Images", s.testImages)
 	t.Run("Pull", s.testPull)
 	if target.Real {
@@ -85,6 +86,11 @@ func Run(t *testing.T, target Target) {
 		t.Run("Networks", s.testNetworks)
 		t.Run("NetworksApart", s.testNetworksApart)
 		t.Run("VolumeContent", s.testVolumeContent)
+		t.Run("FileOwners", s.testFileOwners)
+		t.Run("Tmpfs", s.testTmpfs)
+		t.Run("WorkDir", s.testWorkDir)
+		t.Run("Disk", s.testDisk)
+		t.Run("Forks", s.testForks)
 	}
 }
 

@@ -29,6 +29,7 @@ type ctr struct {
 	proc  *Process      // of the current or last run
 	taps  []*tap        // attachments
 	stdin *stdinPipe
+	files map[string]driver.File // by path
 }
 
 // Create implements driver.Containers.
@@ -80,7 +81,7 @@ func (d *Driver) Create(ctx context.Context, spec driver.ContainerSpec) (string,
 	}
 	c := &ctr{
 		id: id, image: mustNormalize(spec.Image), spec: spec, args: args, env: env,
-		grown: make(chan struct{}), createdAt: time.Now(),
+		grown: make(chan struct{}), createdAt: time.Now(), files: map[string]driver.File{},
 	}
 	c.info = driver.Container{
 		ID: id, Name: spec.Name, Image: c.image, Labels: managed(spec.Labels),

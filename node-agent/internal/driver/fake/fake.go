@@ -44,6 +44,7 @@ type Driver struct {
 	volumes    map[string]driver.Volume
 	created    int
 	down       error
+	hanging    chan struct{} // closed when it hangs no more; nil: it does not
 	running    sync.WaitGroup
 }
 
@@ -114,6 +115,20 @@ func (d *Driver) SetDown(err error) {
 	d.down = err
 }
 
+// SetHanging makes every call wait, as if the engine were stopped, until it is called with
+// false or the call's context ends. Containers go on running.
+func (d *Driver) SetHanging(hanging bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case hanging && d.hanging == nil:
+		d.hanging = make(chan struct{})
+	case !hanging && d.hanging != nil:
+		close(d.hanging)
+		d.hanging = nil
+	}
+}
+
 func mustNormalize(ref string) string {
 	full, err := driver.NormalizeReference(ref)
 	if err != nil {
@@ -142,6 +157,9 @@ func (d *Driver) Info(ctx context.Context) (driver.Info, error) {
 	return d.opts.Info, nil
 }
 
+// Ping implements driver.Driver.
+func (d *Driver) Ping(ctx context.Context) error { return d.check(ctx, "ask engine", "") }
+
 func (d *Driver) fail(code driver.Code, op, subject, format string, args ...any) error {
 	return &driver.Error{
 		Code: code, Engine: d.opts.Info.Name, Op: op, Subject: subject, Err: fmt.Errorf(format, args...),
@@ -152,6 +170,16 @@ func (d *Driver) fail(code driver.Code, op, subject, format string, args ...any)
 func (d *Driver) check(ctx context.Context, op, subject string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s %s: %w", op, subject, err)
+	}
+	d.mu.Lock()
+	hanging := d.hanging
+	d.mu.Unlock()
+	if hanging != nil {
+		select {
+		case <-hanging:
+		case <-ctx.Done():
+			return fmt.Errorf("%s %s: %w", op, subject, ctx.Err())
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -212,7 +240,7 @@ func (d *Driver) EnsureImage(ctx context.Context, ref string, policy driver.Pull
 		if errors.As(err, &known) {
 			return err
 		}
-		return d.fail(driver.CodeUnavailable, op, ref, "%w", err)
+		return d.fail(driver.CodeRegistryUnavailable, op, ref, "%w", err)
 	}
 	d.mu.Lock()
 	d.images[full] = img.Image

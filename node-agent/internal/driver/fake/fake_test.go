@@ -106,7 +106,7 @@ func TestPull(t *testing.T) {
 			t.Errorf("%d reports in %v, %v", len(reports), time.Since(begin), err)
 		}
 		err = d.EnsureImage(t.Context(), "bad", driver.PullIfNotPresent, nil)
-		if driver.CodeOf(err) != driver.CodeUnavailable || !strings.Contains(err.Error(), "pull image bad: connection reset") {
+		if driver.CodeOf(err) != driver.CodeRegistryUnavailable || !strings.Contains(err.Error(), "pull image bad: connection reset") {
 			t.Errorf("error = %v", err)
 		}
 	})

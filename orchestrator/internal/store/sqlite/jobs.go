@@ -64,6 +64,9 @@ func isLarge(s *job.Spec) bool {
 		for name, value := range c.Env {
 			size += len(name) + len(value)
 		}
+		for _, f := range c.Files {
+			size += len(f.Content)
+		}
 	}
 	if c := s.Chat; c != nil {
 		for _, m := range c.Messages {

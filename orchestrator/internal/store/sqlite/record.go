@@ -31,6 +31,7 @@ type attempt struct {
 	ExitCode   *int   `json:"exit,omitempty"`
 	Reason     string `json:"reason,omitempty"`
 	Evict      string `json:"evict,omitempty"`
+	Failure    int    `json:"failure,omitempty"`
 }
 
 // scan reads a row of jobColumns.
@@ -69,7 +70,7 @@ func (r *record) scan(scan func(...any) error) error {
 		j.Attempts = append(j.Attempts, job.Attempt{
 			Number: a.Number, NodeID: a.NodeID, State: job.AttemptState(a.State),
 			AssignedAt: fromNanos(a.AssignedAt), StartedAt: fromNanos(a.StartedAt), FinishedAt: fromNanos(a.FinishedAt),
-			ExitCode: a.ExitCode, Reason: a.Reason, EvictReason: a.Evict,
+			ExitCode: a.ExitCode, Reason: a.Reason, EvictReason: a.Evict, Failure: job.Failure(a.Failure),
 		})
 	}
 	return nil
@@ -84,7 +85,7 @@ func changing(j job.Job) ([]any, error) {
 		kept[i] = attempt{
 			Number: a.Number, NodeID: a.NodeID, State: int(a.State),
 			AssignedAt: toNanos(a.AssignedAt), StartedAt: toNanos(a.StartedAt), FinishedAt: toNanos(a.FinishedAt),
-			ExitCode: a.ExitCode, Reason: a.Reason, Evict: a.EvictReason,
+			ExitCode: a.ExitCode, Reason: a.Reason, Evict: a.EvictReason, Failure: int(a.Failure),
 		}
 		nodeID = a.NodeID
 	}

@@ -75,7 +75,7 @@ func testLifecycle(t *testing.T, im Implementation) {
 		same(t, name+": read", want, get(t, s, j.ID))
 	}
 	at := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Second) }
-	failed := job.End{State: job.AttemptFailed, At: at(3), ExitCode: &one, Reason: "exit code 1", Output: "so far"}
+	failed := job.End{State: job.AttemptFailed, At: at(3), ExitCode: &one, Reason: "exit code 1", Output: "so far", Failure: job.FailureExitCode}
 	done := job.End{State: job.AttemptSucceeded, At: at(9), ExitCode: &zero, Output: "42\n"}
 
 	got, err := s.ClaimJob(t.Context(), j.ID, "n1", at(1))

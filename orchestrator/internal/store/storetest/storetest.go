@@ -102,8 +102,11 @@ func fullJob(n int) job.Job {
 		Constraints: []string{"os=linux", "label.room in (office,lab)"},
 		Queue:       "night.shift",
 		Priority:    -7,
-		Retry:       job.Retry{MaxAttempts: 3, InitialBackoff: time.Second, MaxBackoff: time.Minute},
-		Timeout:     90 * time.Second,
+		Retry: job.Retry{
+			MaxAttempts: 3, InitialBackoff: time.Second, MaxBackoff: time.Minute,
+			RetryOn: []job.Failure{job.FailureExitCode, job.FailureTimeout}, NoRetryExitCodes: []int{2},
+		},
+		Timeout: 90 * time.Second,
 	}
 	return j
 }

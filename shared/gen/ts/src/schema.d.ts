@@ -395,6 +395,8 @@ export interface components {
             assignedAt?: string;
             /** Format: int32 */
             exitCode?: number;
+            /** @description Set when it failed or was lost. */
+            failure?: components["schemas"]["orchion.v1.FailureClass"];
             /** Format: date-time */
             finishedAt?: string;
             nodeId?: string;
@@ -461,6 +463,8 @@ export interface components {
             env?: {
                 [key: string]: string;
             };
+            /** @description At most 256, of 1 MiB together. They are in the container when it starts. */
+            files?: components["schemas"]["orchion.v1.InputFile"][];
             /** @description With registry, tag or digest as a container engine takes it. */
             image?: string;
             /**
@@ -469,6 +473,24 @@ export interface components {
              */
             models?: string[];
             pullPolicy?: components["schemas"]["orchion.v1.PullPolicy"];
+            /**
+             * Format: int64
+             * @description Size of /dev/shm; 0: the container engine's default, usually 64 MiB.
+             */
+            shmBytes?: string;
+            /**
+             * @description How long the container may take to end after SIGTERM, when it is cancelled
+             *     or out of time, before SIGKILL. 1s to 5m; unset: 10s.
+             */
+            stopGrace?: string;
+            /** @description At most 16. */
+            tmpfs?: components["schemas"]["orchion.v1.TmpfsMount"][];
+            /** @description USER or USER:GROUP, by name or number. Empty: the image's. */
+            user?: string;
+            /** @description At most 16. */
+            volumes?: components["schemas"]["orchion.v1.VolumeMount"][];
+            /** @description Where the program begins; an absolute path. Empty: the image's. */
+            workingDir?: string;
         };
         "orchion.v1.Cpu": {
             /** Format: int32 */
@@ -547,6 +569,12 @@ export interface components {
             /** @description What keeps the job waiting, in one sentence; empty when it does not wait. */
             summary?: string;
         };
+        /**
+         * @description FailureClass is what kind of thing went wrong with an attempt. It decides
+         *     whether the job is tried again.
+         * @enum {string}
+         */
+        "orchion.v1.FailureClass": "FAILURE_CLASS_UNSPECIFIED" | "FAILURE_CLASS_EXIT_CODE" | "FAILURE_CLASS_OUT_OF_MEMORY" | "FAILURE_CLASS_IMAGE" | "FAILURE_CLASS_IMAGE_UNAVAILABLE" | "FAILURE_CLASS_START" | "FAILURE_CLASS_TIMEOUT" | "FAILURE_CLASS_INVALID" | "FAILURE_CLASS_ENGINE" | "FAILURE_CLASS_NODE_LOST" | "FAILURE_CLASS_NODE";
         "orchion.v1.Gpu": {
             driverVersion?: string;
             /**
@@ -569,6 +597,30 @@ export interface components {
              */
             utilizationPercent?: number;
             uuid?: string;
+        };
+        /** @description InputFile is a file that the job finds in its container. */
+        "orchion.v1.InputFile": {
+            /**
+             * Format: byte
+             * @description Left out of lists and events.
+             */
+            content?: string;
+            /**
+             * Format: int64
+             * @description Its permissions, at most 0777. 0: 0644. It belongs to the job's user, when
+             *     that is a number, and to root otherwise.
+             */
+            mode?: number;
+            /**
+             * @description As TmpfsMount.path, and in none of the job's tmpfs and volumes. Folders on
+             *     the way are made.
+             */
+            path?: string;
+            /**
+             * Format: int64
+             * @description How large the content is; set in answers.
+             */
+            sizeBytes?: string;
         };
         "orchion.v1.Job": {
             /** @description Oldest first. */
@@ -622,6 +674,11 @@ export interface components {
             queue?: string;
             resources?: components["schemas"]["orchion.v1.Resources"];
             retry?: components["schemas"]["orchion.v1.RetryPolicy"];
+            /**
+             * @description How long an attempt may take, from when its node begins with it, until it
+             *     runs: pulling the image, creating, starting. 1s to 24h; unset: 1h.
+             */
+            startTimeout?: string;
             /** @description How long one attempt may run; unset: without end. */
             timeout?: string;
         } & (Record<string, never> | {
@@ -834,9 +891,21 @@ export interface components {
             cpuMillis?: string;
             /**
              * Format: int64
+             * @description Free space that the node's disk must have, beside what other jobs asked for.
+             *     Where the container engine's storage can (on XFS with project quotas, on
+             *     btrfs, on ZFS) it also bounds what the container writes. 0: any.
+             */
+            diskBytes?: string;
+            /**
+             * Format: int64
              * @description Of each GPU.
              */
             gpuMemoryBytes?: string;
+            /**
+             * @description Of whom the GPUs must be: nvidia, the only ones that containers can be
+             *     given yet. Empty: any.
+             */
+            gpuVendor?: string;
             /** Format: int32 */
             gpus?: number;
             /**
@@ -850,12 +919,34 @@ export interface components {
             initialBackoff?: string;
             /**
              * Format: int32
-             * @description How many attempts that failed by themselves a job gets; attempts whose
-             *     node was lost do not count. 0 means 1.
+             * @description How many attempts that failed by themselves a job gets; those that failed
+             *     for no fault of its own (IMAGE_UNAVAILABLE, ENGINE, NODE, NODE_LOST) do not
+             *     count: they are tried again up to ten times, and lost ones as often. 0 means 1.
              */
             maxAttempts?: number;
             /** @description Unset: 1m. */
             maxBackoff?: string;
+            /** @description Exit codes, 1 to 255, after which the job is not tried again. */
+            noRetryExitCodes?: number[];
+            /**
+             * @description After which failures the job is tried again: of EXIT_CODE, OUT_OF_MEMORY,
+             *     START, TIMEOUT and IMAGE. Empty: all of these but IMAGE. After INVALID it
+             *     never is.
+             */
+            retryOn?: components["schemas"]["orchion.v1.FailureClass"][];
+        };
+        /**
+         * @description TmpfsMount is an empty folder in memory. What is in it counts as the
+         *     container's memory.
+         */
+        "orchion.v1.TmpfsMount": {
+            /** @description Absolute, not below /proc, /sys or /dev. */
+            path?: string;
+            /**
+             * Format: int64
+             * @description 0: 64 MiB.
+             */
+            sizeBytes?: string;
         };
         "orchion.v1.Version": {
             commit?: string;
@@ -867,6 +958,21 @@ export interface components {
             /** Format: date-time */
             startedAt?: string;
             version?: string;
+        };
+        /**
+         * @description VolumeMount is a folder that outlives the job. It is kept by the node: jobs
+         *     that name the same volume share it where they run on the same container
+         *     engine, and find another elsewhere.
+         */
+        "orchion.v1.VolumeMount": {
+            /**
+             * @description 1 to 63 of a-z 0-9 . _ -, a letter or digit first. The container engine
+             *     knows it as orchion-volume-NAME.
+             */
+            name?: string;
+            /** @description As TmpfsMount.path. */
+            path?: string;
+            readOnly?: boolean;
         };
     };
     responses: never;

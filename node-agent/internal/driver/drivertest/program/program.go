@@ -14,8 +14,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,6 +36,7 @@ type Host interface {
 	Stderr() io.Writer
 	// Terminate is closed by a SIGTERM.
 	Terminate() <-chan struct{}
+	ReadFile(name string) ([]byte, error)
 	// Allocate takes up memory until the program ends.
 	Allocate(bytes int64)
 	// Listen listens at a TCP port of the container.
@@ -147,12 +151,28 @@ var steps = map[string]step{
 	// write FILE TEXT; read FILE; status FIELD: a line of /proc/self/status; exists FILE.
 	"write": {2, func(_ *run, a []string) error { return os.WriteFile(a[0], []byte(a[1]), 0o600) }},
 	"read": {1, func(r *run, a []string) error {
-		data, err := os.ReadFile(a[0])
+		data, err := r.ReadFile(a[0])
 		if err == nil {
 			_, err = fmt.Fprintf(r.Stdout(), "%s\n", data)
 		}
 		return err
 	}},
+	// stat FILE: write its permissions and owner.
+	"stat": {1, func(r *run, a []string) error { return r.stat(a[0]) }},
+	// fill FILE BYTES: write so many zeros, and say "full" when there is no space.
+	"fill": {2, func(r *run, a []string) error { return r.fill(a[0], a[1]) }},
+	// whereami: write the working directory; whoami: user and group.
+	"whereami": {0, func(r *run, _ []string) error {
+		dir, err := os.Getwd()
+		fmt.Fprintln(r.Stdout(), dir)
+		return err
+	}},
+	"whoami": {0, func(r *run, _ []string) error {
+		_, err := fmt.Fprintf(r.Stdout(), "%d:%d\n", os.Getuid(), os.Getgid())
+		return err
+	}},
+	// fork: start copies of the program that wait, until there can be no more; say so.
+	"fork":   {0, func(r *run, _ []string) error { return r.fork() }},
 	"status": {1, func(r *run, a []string) error { return r.status(a[0]) }},
 	// interfaces: write the names of the network interfaces on one line.
 	"interfaces": {0, func(r *run, _ []string) error {
@@ -258,6 +278,63 @@ func (r *run) status(field string) error {
 		}
 	}
 	return fmt.Errorf("no field %q", field)
+}
+
+func (r *run) stat(name string) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(r.Stdout(), "%o %s\n", info.Mode().Perm(), owner(info))
+	return err
+}
+
+func (r *run) fill(name, bytes string) error {
+	n, err := strconv.ParseInt(bytes, 10, 64)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.CopyN(f, zeros{}, n); noSpace(err) {
+		_, err = fmt.Fprintln(r.Stdout(), "full")
+		return err
+	} else if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(r.Stdout(), "written")
+	return err
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// maxForks is more than any test allows.
+const maxForks = 10_000
+
+func (r *run) fork() error {
+	// Threads to spare: one that Go cannot make later, at the limit, would end the program.
+	var spare sync.WaitGroup
+	for range 8 {
+		spare.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			time.Sleep(10 * time.Millisecond)
+		})
+	}
+	spare.Wait()
+	for n := range maxForks {
+		// Not waited for: the end of this program, the first of its container, is theirs.
+		if err := exec.CommandContext(r.Context(), Path, "ignore-term", "wait").Start(); err != nil {
+			_, err = fmt.Fprintf(r.Stdout(), "no more after %d\n", n)
+			return err
+		}
+	}
+	return fmt.Errorf("%d processes are not too many", maxForks)
 }
 
 // readLine reads byte by byte, so as to leave the rest to the next step.

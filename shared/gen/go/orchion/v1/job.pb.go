@@ -156,6 +156,93 @@ func (AttemptState) EnumDescriptor() ([]byte, []int) {
 	return file_orchion_v1_job_proto_rawDescGZIP(), []int{1}
 }
 
+// FailureClass is what kind of thing went wrong with an attempt. It decides
+// whether the job is tried again.
+type FailureClass int32
+
+const (
+	FailureClass_FAILURE_CLASS_UNSPECIFIED FailureClass = 0
+	// The program ended with another code than 0.
+	FailureClass_FAILURE_CLASS_EXIT_CODE FailureClass = 1
+	// It was killed for using more memory than it may.
+	FailureClass_FAILURE_CLASS_OUT_OF_MEMORY FailureClass = 2
+	// There is no such image, or the registry denies it.
+	FailureClass_FAILURE_CLASS_IMAGE FailureClass = 3
+	// The registry is out of reach.
+	FailureClass_FAILURE_CLASS_IMAGE_UNAVAILABLE FailureClass = 4
+	// It could not be started.
+	FailureClass_FAILURE_CLASS_START FailureClass = 5
+	// It ran longer than it may.
+	FailureClass_FAILURE_CLASS_TIMEOUT FailureClass = 6
+	// What the spec says cannot run: a command that is not in the image, a model
+	// that is not there.
+	FailureClass_FAILURE_CLASS_INVALID FailureClass = 7
+	// The container engine, or the engine of a model, went away or does not
+	// answer.
+	FailureClass_FAILURE_CLASS_ENGINE FailureClass = 8
+	// The node stopped renewing the lease, or left.
+	FailureClass_FAILURE_CLASS_NODE_LOST FailureClass = 9
+	// The node cannot run it: its disk is full, it lacks something.
+	FailureClass_FAILURE_CLASS_NODE FailureClass = 10
+)
+
+// Enum value maps for FailureClass.
+var (
+	FailureClass_name = map[int32]string{
+		0:  "FAILURE_CLASS_UNSPECIFIED",
+		1:  "FAILURE_CLASS_EXIT_CODE",
+		2:  "FAILURE_CLASS_OUT_OF_MEMORY",
+		3:  "FAILURE_CLASS_IMAGE",
+		4:  "FAILURE_CLASS_IMAGE_UNAVAILABLE",
+		5:  "FAILURE_CLASS_START",
+		6:  "FAILURE_CLASS_TIMEOUT",
+		7:  "FAILURE_CLASS_INVALID",
+		8:  "FAILURE_CLASS_ENGINE",
+		9:  "FAILURE_CLASS_NODE_LOST",
+		10: "FAILURE_CLASS_NODE",
+	}
+	FailureClass_value = map[string]int32{
+		"FAILURE_CLASS_UNSPECIFIED":       0,
+		"FAILURE_CLASS_EXIT_CODE":         1,
+		"FAILURE_CLASS_OUT_OF_MEMORY":     2,
+		"FAILURE_CLASS_IMAGE":             3,
+		"FAILURE_CLASS_IMAGE_UNAVAILABLE": 4,
+		"FAILURE_CLASS_START":             5,
+		"FAILURE_CLASS_TIMEOUT":           6,
+		"FAILURE_CLASS_INVALID":           7,
+		"FAILURE_CLASS_ENGINE":            8,
+		"FAILURE_CLASS_NODE_LOST":         9,
+		"FAILURE_CLASS_NODE":              10,
+	}
+)
+
+func (x FailureClass) Enum() *FailureClass {
+	p := new(FailureClass)
+	*p = x
+	return p
+}
+
+func (x FailureClass) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FailureClass) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchion_v1_job_proto_enumTypes[2].Descriptor()
+}
+
+func (FailureClass) Type() protoreflect.EnumType {
+	return &file_orchion_v1_job_proto_enumTypes[2]
+}
+
+func (x FailureClass) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FailureClass.Descriptor instead.
+func (FailureClass) EnumDescriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
 type PullPolicy int32
 
 const (
@@ -193,11 +280,11 @@ func (x PullPolicy) String() string {
 }
 
 func (PullPolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_orchion_v1_job_proto_enumTypes[2].Descriptor()
+	return file_orchion_v1_job_proto_enumTypes[3].Descriptor()
 }
 
 func (PullPolicy) Type() protoreflect.EnumType {
-	return &file_orchion_v1_job_proto_enumTypes[2]
+	return &file_orchion_v1_job_proto_enumTypes[3]
 }
 
 func (x PullPolicy) Number() protoreflect.EnumNumber {
@@ -206,7 +293,7 @@ func (x PullPolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PullPolicy.Descriptor instead.
 func (PullPolicy) EnumDescriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 type Job struct {
@@ -360,6 +447,9 @@ type JobSpec struct {
 	Retry    *RetryPolicy `protobuf:"bytes,6,opt,name=retry,proto3" json:"retry,omitempty"`
 	// How long one attempt may run; unset: without end.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// How long an attempt may take, from when its node begins with it, until it
+	// runs: pulling the image, creating, starting. 1s to 24h; unset: 1h.
+	StartTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=start_timeout,json=startTimeout,proto3" json:"start_timeout,omitempty"`
 	// The queue that it waits in: 1 to 63 characters of A-Z a-z 0-9 . _ -,
 	// starting with a letter or digit. Empty means default.
 	Queue         string `protobuf:"bytes,20,opt,name=queue,proto3" json:"queue,omitempty"`
@@ -457,6 +547,13 @@ func (x *JobSpec) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *JobSpec) GetStartTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.StartTimeout
+	}
+	return nil
+}
+
 func (x *JobSpec) GetQueue() string {
 	if x != nil {
 		return x.Queue
@@ -491,7 +588,22 @@ type ContainerSpec struct {
 	PullPolicy PullPolicy        `protobuf:"varint,5,opt,name=pull_policy,json=pullPolicy,proto3,enum=orchion.v1.PullPolicy" json:"pull_policy,omitempty"`
 	// The models that the job may call through the gateway. When there is one,
 	// OPENAI_BASE_URL and OPENAI_API_KEY are in the job's environment.
-	Models        []string `protobuf:"bytes,6,rep,name=models,proto3" json:"models,omitempty"`
+	Models []string `protobuf:"bytes,6,rep,name=models,proto3" json:"models,omitempty"`
+	// How long the container may take to end after SIGTERM, when it is cancelled
+	// or out of time, before SIGKILL. 1s to 5m; unset: 10s.
+	StopGrace *durationpb.Duration `protobuf:"bytes,7,opt,name=stop_grace,json=stopGrace,proto3" json:"stop_grace,omitempty"`
+	// Where the program begins; an absolute path. Empty: the image's.
+	WorkingDir string `protobuf:"bytes,8,opt,name=working_dir,json=workingDir,proto3" json:"working_dir,omitempty"`
+	// USER or USER:GROUP, by name or number. Empty: the image's.
+	User string `protobuf:"bytes,9,opt,name=user,proto3" json:"user,omitempty"`
+	// At most 16.
+	Tmpfs []*TmpfsMount `protobuf:"bytes,10,rep,name=tmpfs,proto3" json:"tmpfs,omitempty"`
+	// At most 16.
+	Volumes []*VolumeMount `protobuf:"bytes,11,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	// At most 256, of 1 MiB together. They are in the container when it starts.
+	Files []*InputFile `protobuf:"bytes,12,rep,name=files,proto3" json:"files,omitempty"`
+	// Size of /dev/shm; 0: the container engine's default, usually 64 MiB.
+	ShmBytes      int64 `protobuf:"varint,13,opt,name=shm_bytes,json=shmBytes,proto3" json:"shm_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -568,6 +680,252 @@ func (x *ContainerSpec) GetModels() []string {
 	return nil
 }
 
+func (x *ContainerSpec) GetStopGrace() *durationpb.Duration {
+	if x != nil {
+		return x.StopGrace
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetWorkingDir() string {
+	if x != nil {
+		return x.WorkingDir
+	}
+	return ""
+}
+
+func (x *ContainerSpec) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ContainerSpec) GetTmpfs() []*TmpfsMount {
+	if x != nil {
+		return x.Tmpfs
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetVolumes() []*VolumeMount {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetFiles() []*InputFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetShmBytes() int64 {
+	if x != nil {
+		return x.ShmBytes
+	}
+	return 0
+}
+
+// TmpfsMount is an empty folder in memory. What is in it counts as the
+// container's memory.
+type TmpfsMount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute, not below /proc, /sys or /dev.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// 0: 64 MiB.
+	SizeBytes     int64 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TmpfsMount) Reset() {
+	*x = TmpfsMount{}
+	mi := &file_orchion_v1_job_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TmpfsMount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TmpfsMount) ProtoMessage() {}
+
+func (x *TmpfsMount) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TmpfsMount.ProtoReflect.Descriptor instead.
+func (*TmpfsMount) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TmpfsMount) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *TmpfsMount) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+// VolumeMount is a folder that outlives the job. It is kept by the node: jobs
+// that name the same volume share it where they run on the same container
+// engine, and find another elsewhere.
+type VolumeMount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 63 of a-z 0-9 . _ -, a letter or digit first. The container engine
+	// knows it as orchion-volume-NAME.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// As TmpfsMount.path.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	ReadOnly      bool   `protobuf:"varint,3,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VolumeMount) Reset() {
+	*x = VolumeMount{}
+	mi := &file_orchion_v1_job_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VolumeMount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VolumeMount) ProtoMessage() {}
+
+func (x *VolumeMount) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VolumeMount.ProtoReflect.Descriptor instead.
+func (*VolumeMount) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *VolumeMount) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VolumeMount) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *VolumeMount) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+// InputFile is a file that the job finds in its container.
+type InputFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As TmpfsMount.path, and in none of the job's tmpfs and volumes. Folders on
+	// the way are made.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Left out of lists and events.
+	Content []byte `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	// Its permissions, at most 0777. 0: 0644. It belongs to the job's user, when
+	// that is a number, and to root otherwise.
+	Mode uint32 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`
+	// How large the content is; set in answers.
+	SizeBytes     int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InputFile) Reset() {
+	*x = InputFile{}
+	mi := &file_orchion_v1_job_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InputFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InputFile) ProtoMessage() {}
+
+func (x *InputFile) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InputFile.ProtoReflect.Descriptor instead.
+func (*InputFile) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *InputFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *InputFile) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *InputFile) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *InputFile) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
 // ChatSpec is one prompt to a model; the answer is the job's output.
 type ChatSpec struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -582,7 +940,7 @@ type ChatSpec struct {
 
 func (x *ChatSpec) Reset() {
 	*x = ChatSpec{}
-	mi := &file_orchion_v1_job_proto_msgTypes[3]
+	mi := &file_orchion_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +952,7 @@ func (x *ChatSpec) String() string {
 func (*ChatSpec) ProtoMessage() {}
 
 func (x *ChatSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[3]
+	mi := &file_orchion_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +965,7 @@ func (x *ChatSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatSpec.ProtoReflect.Descriptor instead.
 func (*ChatSpec) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ChatSpec) GetModel() string {
@@ -649,7 +1007,7 @@ type ChatMessage struct {
 
 func (x *ChatMessage) Reset() {
 	*x = ChatMessage{}
-	mi := &file_orchion_v1_job_proto_msgTypes[4]
+	mi := &file_orchion_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +1019,7 @@ func (x *ChatMessage) String() string {
 func (*ChatMessage) ProtoMessage() {}
 
 func (x *ChatMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[4]
+	mi := &file_orchion_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +1032,7 @@ func (x *ChatMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatMessage.ProtoReflect.Descriptor instead.
 func (*ChatMessage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ChatMessage) GetRole() string {
@@ -700,13 +1058,20 @@ type Resources struct {
 	Gpus        int32 `protobuf:"varint,3,opt,name=gpus,proto3" json:"gpus,omitempty"`
 	// Of each GPU.
 	GpuMemoryBytes int64 `protobuf:"varint,4,opt,name=gpu_memory_bytes,json=gpuMemoryBytes,proto3" json:"gpu_memory_bytes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Free space that the node's disk must have, beside what other jobs asked for.
+	// Where the container engine's storage can (on XFS with project quotas, on
+	// btrfs, on ZFS) it also bounds what the container writes. 0: any.
+	DiskBytes int64 `protobuf:"varint,5,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	// Of whom the GPUs must be: nvidia, the only ones that containers can be
+	// given yet. Empty: any.
+	GpuVendor     string `protobuf:"bytes,6,opt,name=gpu_vendor,json=gpuVendor,proto3" json:"gpu_vendor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_orchion_v1_job_proto_msgTypes[5]
+	mi := &file_orchion_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +1083,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[5]
+	mi := &file_orchion_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1096,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Resources) GetCpuMillis() int64 {
@@ -762,22 +1127,43 @@ func (x *Resources) GetGpuMemoryBytes() int64 {
 	return 0
 }
 
+func (x *Resources) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
+func (x *Resources) GetGpuVendor() string {
+	if x != nil {
+		return x.GpuVendor
+	}
+	return ""
+}
+
 type RetryPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many attempts that failed by themselves a job gets; attempts whose
-	// node was lost do not count. 0 means 1.
+	// How many attempts that failed by themselves a job gets; those that failed
+	// for no fault of its own (IMAGE_UNAVAILABLE, ENGINE, NODE, NODE_LOST) do not
+	// count: they are tried again up to ten times, and lost ones as often. 0 means 1.
 	MaxAttempts int32 `protobuf:"varint,1,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
 	// Unset: 1s.
 	InitialBackoff *durationpb.Duration `protobuf:"bytes,2,opt,name=initial_backoff,json=initialBackoff,proto3" json:"initial_backoff,omitempty"`
 	// Unset: 1m.
-	MaxBackoff    *durationpb.Duration `protobuf:"bytes,3,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MaxBackoff *durationpb.Duration `protobuf:"bytes,3,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
+	// After which failures the job is tried again: of EXIT_CODE, OUT_OF_MEMORY,
+	// START, TIMEOUT and IMAGE. Empty: all of these but IMAGE. After INVALID it
+	// never is.
+	RetryOn []FailureClass `protobuf:"varint,4,rep,packed,name=retry_on,json=retryOn,proto3,enum=orchion.v1.FailureClass" json:"retry_on,omitempty"`
+	// Exit codes, 1 to 255, after which the job is not tried again.
+	NoRetryExitCodes []int32 `protobuf:"varint,5,rep,packed,name=no_retry_exit_codes,json=noRetryExitCodes,proto3" json:"no_retry_exit_codes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *RetryPolicy) Reset() {
 	*x = RetryPolicy{}
-	mi := &file_orchion_v1_job_proto_msgTypes[6]
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +1175,7 @@ func (x *RetryPolicy) String() string {
 func (*RetryPolicy) ProtoMessage() {}
 
 func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[6]
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +1188,7 @@ func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPolicy.ProtoReflect.Descriptor instead.
 func (*RetryPolicy) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RetryPolicy) GetMaxAttempts() int32 {
@@ -826,6 +1212,20 @@ func (x *RetryPolicy) GetMaxBackoff() *durationpb.Duration {
 	return nil
 }
 
+func (x *RetryPolicy) GetRetryOn() []FailureClass {
+	if x != nil {
+		return x.RetryOn
+	}
+	return nil
+}
+
+func (x *RetryPolicy) GetNoRetryExitCodes() []int32 {
+	if x != nil {
+		return x.NoRetryExitCodes
+	}
+	return nil
+}
+
 type JobResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of the container, when one ended.
@@ -839,7 +1239,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_orchion_v1_job_proto_msgTypes[7]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +1251,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[7]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +1264,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *JobResult) GetExitCode() int32 {
@@ -891,21 +1291,23 @@ func (x *JobResult) GetError() string {
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// From 1.
-	Number        int32                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	NodeId        string                 `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	State         AttemptState           `protobuf:"varint,3,opt,name=state,proto3,enum=orchion.v1.AttemptState" json:"state,omitempty"`
-	AssignedAt    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=assigned_at,json=assignedAt,proto3" json:"assigned_at,omitempty"`
-	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	FinishedAt    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
-	ExitCode      *int32                 `protobuf:"varint,7,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
-	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	Number     int32                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	NodeId     string                 `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	State      AttemptState           `protobuf:"varint,3,opt,name=state,proto3,enum=orchion.v1.AttemptState" json:"state,omitempty"`
+	AssignedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=assigned_at,json=assignedAt,proto3" json:"assigned_at,omitempty"`
+	StartedAt  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
+	ExitCode   *int32                 `protobuf:"varint,7,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
+	Reason     string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Set when it failed or was lost.
+	Failure       FailureClass `protobuf:"varint,9,opt,name=failure,proto3,enum=orchion.v1.FailureClass" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +1319,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1332,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Attempt) GetNumber() int32 {
@@ -989,6 +1391,13 @@ func (x *Attempt) GetReason() string {
 	return ""
 }
 
+func (x *Attempt) GetFailure() FailureClass {
+	if x != nil {
+		return x.Failure
+	}
+	return FailureClass_FAILURE_CLASS_UNSPECIFIED
+}
+
 type SubmitJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 128 characters; empty: made from the kind and the id.
@@ -1003,7 +1412,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1424,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1437,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SubmitJobRequest) GetName() string {
@@ -1076,7 +1485,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1497,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1510,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListJobsRequest) GetPageSize() int32 {
@@ -1149,7 +1558,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1570,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1583,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -1200,7 +1609,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1621,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1634,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -1246,7 +1655,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1667,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1680,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CancelJobRequest) GetId() string {
@@ -1297,7 +1706,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1718,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1731,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RetryJobRequest) GetId() string {
@@ -1347,7 +1756,7 @@ type ReadJobLogsRequest struct {
 
 func (x *ReadJobLogsRequest) Reset() {
 	*x = ReadJobLogsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1768,7 @@ func (x *ReadJobLogsRequest) String() string {
 func (*ReadJobLogsRequest) ProtoMessage() {}
 
 func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1781,7 @@ func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadJobLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadJobLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReadJobLogsRequest) GetId() string {
@@ -1412,7 +1821,7 @@ type ExplainJobRequest struct {
 
 func (x *ExplainJobRequest) Reset() {
 	*x = ExplainJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1833,7 @@ func (x *ExplainJobRequest) String() string {
 func (*ExplainJobRequest) ProtoMessage() {}
 
 func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1846,7 @@ func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
 func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExplainJobRequest) GetId() string {
@@ -1459,7 +1868,7 @@ type ExplainJobResponse struct {
 
 func (x *ExplainJobResponse) Reset() {
 	*x = ExplainJobResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1880,7 @@ func (x *ExplainJobResponse) String() string {
 func (*ExplainJobResponse) ProtoMessage() {}
 
 func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1893,7 @@ func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
 func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExplainJobResponse) GetJobId() string {
@@ -1524,7 +1933,7 @@ type NodeFit struct {
 
 func (x *NodeFit) Reset() {
 	*x = NodeFit{}
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1945,7 @@ func (x *NodeFit) String() string {
 func (*NodeFit) ProtoMessage() {}
 
 func (x *NodeFit) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1958,7 @@ func (x *NodeFit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeFit.ProtoReflect.Descriptor instead.
 func (*NodeFit) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NodeFit) GetNodeId() string {
@@ -1605,7 +2014,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +2026,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +2039,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LogEntry) GetStream() string {
@@ -1693,7 +2102,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\f \x01(\tR\x0eidempotencyKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x03\n" +
 	"\aJobSpec\x129\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x19.orchion.v1.ContainerSpecH\x00R\tcontainer\x12*\n" +
 	"\x04chat\x18\x02 \x01(\v2\x14.orchion.v1.ChatSpecH\x00R\x04chat\x123\n" +
@@ -1701,9 +2110,10 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\vconstraints\x18\x04 \x03(\tR\vconstraints\x12\x1a\n" +
 	"\bpriority\x18\x05 \x01(\x05R\bpriority\x12-\n" +
 	"\x05retry\x18\x06 \x01(\v2\x17.orchion.v1.RetryPolicyR\x05retry\x123\n" +
-	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x14\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12>\n" +
+	"\rstart_timeout\x18\b \x01(\v2\x19.google.protobuf.DurationR\fstartTimeout\x12\x14\n" +
 	"\x05queue\x18\x14 \x01(\tR\x05queueB\x06\n" +
-	"\x04kind\"\x92\x02\n" +
+	"\x04kind\"\xac\x04\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x18\n" +
 	"\acommand\x18\x02 \x03(\tR\acommand\x12\x12\n" +
@@ -1711,10 +2121,35 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x03env\x18\x04 \x03(\v2\".orchion.v1.ContainerSpec.EnvEntryR\x03env\x127\n" +
 	"\vpull_policy\x18\x05 \x01(\x0e2\x16.orchion.v1.PullPolicyR\n" +
 	"pullPolicy\x12\x16\n" +
-	"\x06models\x18\x06 \x03(\tR\x06models\x1a6\n" +
+	"\x06models\x18\x06 \x03(\tR\x06models\x128\n" +
+	"\n" +
+	"stop_grace\x18\a \x01(\v2\x19.google.protobuf.DurationR\tstopGrace\x12\x1f\n" +
+	"\vworking_dir\x18\b \x01(\tR\n" +
+	"workingDir\x12\x12\n" +
+	"\x04user\x18\t \x01(\tR\x04user\x12,\n" +
+	"\x05tmpfs\x18\n" +
+	" \x03(\v2\x16.orchion.v1.TmpfsMountR\x05tmpfs\x121\n" +
+	"\avolumes\x18\v \x03(\v2\x17.orchion.v1.VolumeMountR\avolumes\x12+\n" +
+	"\x05files\x18\f \x03(\v2\x15.orchion.v1.InputFileR\x05files\x12\x1b\n" +
+	"\tshm_bytes\x18\r \x01(\x03R\bshmBytes\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xab\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"?\n" +
+	"\n" +
+	"TmpfsMount\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\"R\n" +
+	"\vVolumeMount\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1b\n" +
+	"\tread_only\x18\x03 \x01(\bR\breadOnly\"l\n" +
+	"\tInputFile\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\xab\x01\n" +
 	"\bChatSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x123\n" +
 	"\bmessages\x18\x02 \x03(\v2\x17.orchion.v1.ChatMessageR\bmessages\x12\x1d\n" +
@@ -1724,24 +2159,30 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\f_temperature\";\n" +
 	"\vChatMessage\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\tR\acontent\"\x8b\x01\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"\xc9\x01\n" +
 	"\tResources\x12\x1d\n" +
 	"\n" +
 	"cpu_millis\x18\x01 \x01(\x03R\tcpuMillis\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x12\n" +
 	"\x04gpus\x18\x03 \x01(\x05R\x04gpus\x12(\n" +
-	"\x10gpu_memory_bytes\x18\x04 \x01(\x03R\x0egpuMemoryBytes\"\xb0\x01\n" +
+	"\x10gpu_memory_bytes\x18\x04 \x01(\x03R\x0egpuMemoryBytes\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\x05 \x01(\x03R\tdiskBytes\x12\x1d\n" +
+	"\n" +
+	"gpu_vendor\x18\x06 \x01(\tR\tgpuVendor\"\x94\x02\n" +
 	"\vRetryPolicy\x12!\n" +
 	"\fmax_attempts\x18\x01 \x01(\x05R\vmaxAttempts\x12B\n" +
 	"\x0finitial_backoff\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x0einitialBackoff\x12:\n" +
 	"\vmax_backoff\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"maxBackoff\"i\n" +
+	"maxBackoff\x123\n" +
+	"\bretry_on\x18\x04 \x03(\x0e2\x18.orchion.v1.FailureClassR\aretryOn\x12-\n" +
+	"\x13no_retry_exit_codes\x18\x05 \x03(\x05R\x10noRetryExitCodes\"i\n" +
 	"\tJobResult\x12 \n" +
 	"\texit_code\x18\x01 \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x16\n" +
 	"\x06output\x18\x02 \x01(\tR\x06output\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05errorB\f\n" +
 	"\n" +
-	"_exit_code\"\xe7\x02\n" +
+	"_exit_code\"\x9b\x03\n" +
 	"\aAttempt\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12.\n" +
@@ -1753,7 +2194,8 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\vfinished_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishedAt\x12 \n" +
 	"\texit_code\x18\a \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reasonB\f\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x122\n" +
+	"\afailure\x18\t \x01(\x0e2\x18.orchion.v1.FailureClassR\afailureB\f\n" +
 	"\n" +
 	"_exit_code\"\xf5\x01\n" +
 	"\x10SubmitJobRequest\x12\x12\n" +
@@ -1820,7 +2262,20 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x14ATTEMPT_STATE_FAILED\x10\x04\x12\x1b\n" +
 	"\x17ATTEMPT_STATE_CANCELLED\x10\x05\x12\x16\n" +
 	"\x12ATTEMPT_STATE_LOST\x10\x06\x12\x19\n" +
-	"\x15ATTEMPT_STATE_EVICTED\x10\a*x\n" +
+	"\x15ATTEMPT_STATE_EVICTED\x10\a*\xc7\x02\n" +
+	"\fFailureClass\x12\x1d\n" +
+	"\x19FAILURE_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17FAILURE_CLASS_EXIT_CODE\x10\x01\x12\x1f\n" +
+	"\x1bFAILURE_CLASS_OUT_OF_MEMORY\x10\x02\x12\x17\n" +
+	"\x13FAILURE_CLASS_IMAGE\x10\x03\x12#\n" +
+	"\x1fFAILURE_CLASS_IMAGE_UNAVAILABLE\x10\x04\x12\x17\n" +
+	"\x13FAILURE_CLASS_START\x10\x05\x12\x19\n" +
+	"\x15FAILURE_CLASS_TIMEOUT\x10\x06\x12\x19\n" +
+	"\x15FAILURE_CLASS_INVALID\x10\a\x12\x18\n" +
+	"\x14FAILURE_CLASS_ENGINE\x10\b\x12\x1b\n" +
+	"\x17FAILURE_CLASS_NODE_LOST\x10\t\x12\x16\n" +
+	"\x12FAILURE_CLASS_NODE\x10\n" +
+	"*x\n" +
 	"\n" +
 	"PullPolicy\x12\x1b\n" +
 	"\x17PULL_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n" +
@@ -1849,85 +2304,96 @@ func file_orchion_v1_job_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_job_proto_rawDescData
 }
 
-var file_orchion_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_orchion_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_orchion_v1_job_proto_goTypes = []any{
 	(JobState)(0),                 // 0: orchion.v1.JobState
 	(AttemptState)(0),             // 1: orchion.v1.AttemptState
-	(PullPolicy)(0),               // 2: orchion.v1.PullPolicy
-	(*Job)(nil),                   // 3: orchion.v1.Job
-	(*JobSpec)(nil),               // 4: orchion.v1.JobSpec
-	(*ContainerSpec)(nil),         // 5: orchion.v1.ContainerSpec
-	(*ChatSpec)(nil),              // 6: orchion.v1.ChatSpec
-	(*ChatMessage)(nil),           // 7: orchion.v1.ChatMessage
-	(*Resources)(nil),             // 8: orchion.v1.Resources
-	(*RetryPolicy)(nil),           // 9: orchion.v1.RetryPolicy
-	(*JobResult)(nil),             // 10: orchion.v1.JobResult
-	(*Attempt)(nil),               // 11: orchion.v1.Attempt
-	(*SubmitJobRequest)(nil),      // 12: orchion.v1.SubmitJobRequest
-	(*ListJobsRequest)(nil),       // 13: orchion.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 14: orchion.v1.ListJobsResponse
-	(*GetJobRequest)(nil),         // 15: orchion.v1.GetJobRequest
-	(*CancelJobRequest)(nil),      // 16: orchion.v1.CancelJobRequest
-	(*RetryJobRequest)(nil),       // 17: orchion.v1.RetryJobRequest
-	(*ReadJobLogsRequest)(nil),    // 18: orchion.v1.ReadJobLogsRequest
-	(*ExplainJobRequest)(nil),     // 19: orchion.v1.ExplainJobRequest
-	(*ExplainJobResponse)(nil),    // 20: orchion.v1.ExplainJobResponse
-	(*NodeFit)(nil),               // 21: orchion.v1.NodeFit
-	(*LogEntry)(nil),              // 22: orchion.v1.LogEntry
-	nil,                           // 23: orchion.v1.Job.LabelsEntry
-	nil,                           // 24: orchion.v1.ContainerSpec.EnvEntry
-	nil,                           // 25: orchion.v1.SubmitJobRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(FailureClass)(0),             // 2: orchion.v1.FailureClass
+	(PullPolicy)(0),               // 3: orchion.v1.PullPolicy
+	(*Job)(nil),                   // 4: orchion.v1.Job
+	(*JobSpec)(nil),               // 5: orchion.v1.JobSpec
+	(*ContainerSpec)(nil),         // 6: orchion.v1.ContainerSpec
+	(*TmpfsMount)(nil),            // 7: orchion.v1.TmpfsMount
+	(*VolumeMount)(nil),           // 8: orchion.v1.VolumeMount
+	(*InputFile)(nil),             // 9: orchion.v1.InputFile
+	(*ChatSpec)(nil),              // 10: orchion.v1.ChatSpec
+	(*ChatMessage)(nil),           // 11: orchion.v1.ChatMessage
+	(*Resources)(nil),             // 12: orchion.v1.Resources
+	(*RetryPolicy)(nil),           // 13: orchion.v1.RetryPolicy
+	(*JobResult)(nil),             // 14: orchion.v1.JobResult
+	(*Attempt)(nil),               // 15: orchion.v1.Attempt
+	(*SubmitJobRequest)(nil),      // 16: orchion.v1.SubmitJobRequest
+	(*ListJobsRequest)(nil),       // 17: orchion.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 18: orchion.v1.ListJobsResponse
+	(*GetJobRequest)(nil),         // 19: orchion.v1.GetJobRequest
+	(*CancelJobRequest)(nil),      // 20: orchion.v1.CancelJobRequest
+	(*RetryJobRequest)(nil),       // 21: orchion.v1.RetryJobRequest
+	(*ReadJobLogsRequest)(nil),    // 22: orchion.v1.ReadJobLogsRequest
+	(*ExplainJobRequest)(nil),     // 23: orchion.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),    // 24: orchion.v1.ExplainJobResponse
+	(*NodeFit)(nil),               // 25: orchion.v1.NodeFit
+	(*LogEntry)(nil),              // 26: orchion.v1.LogEntry
+	nil,                           // 27: orchion.v1.Job.LabelsEntry
+	nil,                           // 28: orchion.v1.ContainerSpec.EnvEntry
+	nil,                           // 29: orchion.v1.SubmitJobRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
 }
 var file_orchion_v1_job_proto_depIdxs = []int32{
-	23, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
-	4,  // 1: orchion.v1.Job.spec:type_name -> orchion.v1.JobSpec
+	27, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
+	5,  // 1: orchion.v1.Job.spec:type_name -> orchion.v1.JobSpec
 	0,  // 2: orchion.v1.Job.state:type_name -> orchion.v1.JobState
-	26, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	26, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	26, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	10, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
-	11, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
-	5,  // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
-	6,  // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
-	8,  // 10: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
-	9,  // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
-	27, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	24, // 13: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
-	2,  // 14: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
-	7,  // 15: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
-	27, // 16: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	27, // 17: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	1,  // 18: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
-	26, // 19: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
-	26, // 20: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	26, // 21: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
-	25, // 22: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
-	4,  // 23: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
-	3,  // 24: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
-	21, // 25: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
-	26, // 26: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	12, // 27: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
-	13, // 28: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
-	15, // 29: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
-	16, // 30: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
-	17, // 31: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
-	18, // 32: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
-	19, // 33: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
-	3,  // 34: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
-	14, // 35: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
-	3,  // 36: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
-	3,  // 37: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
-	3,  // 38: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
-	22, // 39: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
-	20, // 40: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
-	34, // [34:41] is the sub-list for method output_type
-	27, // [27:34] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	30, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	30, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	30, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	14, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
+	15, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
+	6,  // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
+	10, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
+	12, // 10: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
+	13, // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
+	31, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	31, // 13: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
+	28, // 14: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
+	3,  // 15: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
+	31, // 16: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
+	7,  // 17: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
+	8,  // 18: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
+	9,  // 19: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
+	11, // 20: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
+	31, // 21: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	31, // 22: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	2,  // 23: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
+	1,  // 24: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
+	30, // 25: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
+	30, // 26: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	30, // 27: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
+	2,  // 28: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
+	29, // 29: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
+	5,  // 30: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
+	4,  // 31: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
+	25, // 32: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
+	30, // 33: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	16, // 34: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
+	17, // 35: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
+	19, // 36: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
+	20, // 37: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
+	21, // 38: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
+	22, // 39: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
+	23, // 40: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
+	4,  // 41: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
+	18, // 42: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
+	4,  // 43: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
+	4,  // 44: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
+	4,  // 45: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
+	26, // 46: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
+	24, // 47: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
+	41, // [41:48] is the sub-list for method output_type
+	34, // [34:41] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_job_proto_init() }
@@ -1939,16 +2405,16 @@ func file_orchion_v1_job_proto_init() {
 		(*JobSpec_Container)(nil),
 		(*JobSpec_Chat)(nil),
 	}
-	file_orchion_v1_job_proto_msgTypes[3].OneofWrappers = []any{}
-	file_orchion_v1_job_proto_msgTypes[7].OneofWrappers = []any{}
-	file_orchion_v1_job_proto_msgTypes[8].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[6].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[10].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_job_proto_rawDesc), len(file_orchion_v1_job_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   23,
+			NumEnums:      4,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

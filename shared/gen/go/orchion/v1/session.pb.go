@@ -336,7 +336,9 @@ type AttemptStatus struct {
 	// What happens or went wrong, for people: "pulling image, 42 %".
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// As JobResult.output.
-	Output        string `protobuf:"bytes,7,opt,name=output,proto3" json:"output,omitempty"`
+	Output string `protobuf:"bytes,7,opt,name=output,proto3" json:"output,omitempty"`
+	// When it failed; any but NODE_LOST.
+	Failure       FailureClass `protobuf:"varint,8,opt,name=failure,proto3,enum=orchion.v1.FailureClass" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -418,6 +420,13 @@ func (x *AttemptStatus) GetOutput() string {
 		return x.Output
 	}
 	return ""
+}
+
+func (x *AttemptStatus) GetFailure() FailureClass {
+	if x != nil {
+		return x.Failure
+	}
+	return FailureClass_FAILURE_CLASS_UNSPECIFIED
 }
 
 type ReplicaStatus struct {
@@ -1752,7 +1761,7 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\aengines\x18\x01 \x03(\v2\x17.orchion.v1.LocalEngineR\aengines\"u\n" +
 	"\x05Hello\x125\n" +
 	"\battempts\x18\x01 \x03(\v2\x19.orchion.v1.AttemptStatusR\battempts\x125\n" +
-	"\breplicas\x18\x02 \x03(\v2\x19.orchion.v1.ReplicaStatusR\breplicas\"\xc1\x02\n" +
+	"\breplicas\x18\x02 \x03(\v2\x19.orchion.v1.ReplicaStatusR\breplicas\"\xf5\x02\n" +
 	"\rAttemptStatus\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.orchion.v1.AttemptStateR\x05state\x129\n" +
@@ -1762,7 +1771,8 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"finishedAt\x12 \n" +
 	"\texit_code\x18\x05 \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06output\x18\a \x01(\tR\x06outputB\f\n" +
+	"\x06output\x18\a \x01(\tR\x06output\x122\n" +
+	"\afailure\x18\b \x01(\x0e2\x18.orchion.v1.FailureClassR\afailureB\f\n" +
 	"\n" +
 	"_exit_code\"\xa8\x02\n" +
 	"\rReplicaStatus\x12\x1d\n" +
@@ -1901,11 +1911,12 @@ var file_orchion_v1_session_proto_goTypes = []any{
 	(*LocalEngine)(nil),           // 25: orchion.v1.LocalEngine
 	(AttemptState)(0),             // 26: orchion.v1.AttemptState
 	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(ReplicaState)(0),             // 28: orchion.v1.ReplicaState
-	(*JobSpec)(nil),               // 29: orchion.v1.JobSpec
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*DeploymentSpec)(nil),        // 31: orchion.v1.DeploymentSpec
-	(*LogEntry)(nil),              // 32: orchion.v1.LogEntry
+	(FailureClass)(0),             // 28: orchion.v1.FailureClass
+	(ReplicaState)(0),             // 29: orchion.v1.ReplicaState
+	(*JobSpec)(nil),               // 30: orchion.v1.JobSpec
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(*DeploymentSpec)(nil),        // 32: orchion.v1.DeploymentSpec
+	(*LogEntry)(nil),              // 33: orchion.v1.LogEntry
 }
 var file_orchion_v1_session_proto_depIdxs = []int32{
 	3,  // 0: orchion.v1.ConnectRequest.hello:type_name -> orchion.v1.Hello
@@ -1921,45 +1932,46 @@ var file_orchion_v1_session_proto_depIdxs = []int32{
 	26, // 10: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
 	27, // 11: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
 	27, // 12: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
-	28, // 13: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
-	0,  // 14: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
-	9,  // 15: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
-	10, // 16: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
-	11, // 17: orchion.v1.ConnectResponse.cancel_attempt:type_name -> orchion.v1.CancelAttempt
-	12, // 18: orchion.v1.ConnectResponse.assign_replica:type_name -> orchion.v1.ReplicaAssignment
-	13, // 19: orchion.v1.ConnectResponse.remove_replica:type_name -> orchion.v1.RemoveReplica
-	14, // 20: orchion.v1.ConnectResponse.leases_renewed:type_name -> orchion.v1.LeasesRenewed
-	15, // 21: orchion.v1.ConnectResponse.attempt_acknowledged:type_name -> orchion.v1.AttemptAcknowledged
-	16, // 22: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
-	10, // 23: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
-	12, // 24: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
-	0,  // 25: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
-	29, // 26: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
-	30, // 27: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
-	0,  // 28: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
-	30, // 29: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
-	31, // 30: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
-	30, // 31: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
-	0,  // 32: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
-	0,  // 33: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
-	0,  // 34: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
-	18, // 35: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
-	19, // 36: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
-	0,  // 37: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
-	32, // 38: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
-	1,  // 39: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
-	17, // 40: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
-	21, // 41: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
-	23, // 42: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
-	8,  // 43: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
-	20, // 44: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
-	22, // 45: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
-	24, // 46: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
-	43, // [43:47] is the sub-list for method output_type
-	39, // [39:43] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	28, // 13: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
+	29, // 14: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
+	0,  // 15: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
+	9,  // 16: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
+	10, // 17: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
+	11, // 18: orchion.v1.ConnectResponse.cancel_attempt:type_name -> orchion.v1.CancelAttempt
+	12, // 19: orchion.v1.ConnectResponse.assign_replica:type_name -> orchion.v1.ReplicaAssignment
+	13, // 20: orchion.v1.ConnectResponse.remove_replica:type_name -> orchion.v1.RemoveReplica
+	14, // 21: orchion.v1.ConnectResponse.leases_renewed:type_name -> orchion.v1.LeasesRenewed
+	15, // 22: orchion.v1.ConnectResponse.attempt_acknowledged:type_name -> orchion.v1.AttemptAcknowledged
+	16, // 23: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
+	10, // 24: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
+	12, // 25: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
+	0,  // 26: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
+	30, // 27: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
+	31, // 28: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
+	0,  // 29: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
+	31, // 30: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
+	32, // 31: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
+	31, // 32: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
+	0,  // 33: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
+	0,  // 34: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
+	0,  // 35: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
+	18, // 36: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
+	19, // 37: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
+	0,  // 38: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
+	33, // 39: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
+	1,  // 40: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
+	17, // 41: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
+	21, // 42: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
+	23, // 43: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
+	8,  // 44: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
+	20, // 45: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
+	22, // 46: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
+	24, // 47: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
+	44, // [44:48] is the sub-list for method output_type
+	40, // [40:44] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_session_proto_init() }

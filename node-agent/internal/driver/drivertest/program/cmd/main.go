@@ -38,6 +38,8 @@ func (h *host) Stdout() io.Writer          { return os.Stdout }
 func (h *host) Stderr() io.Writer          { return os.Stderr }
 func (h *host) Terminate() <-chan struct{} { return h.term }
 
+func (h *host) ReadFile(name string) ([]byte, error) { return os.ReadFile(name) }
+
 func (h *host) Allocate(bytes int64) {
 	const chunk = 1 << 20
 	for range bytes / chunk {

@@ -1,0 +1,38 @@
+package fake
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+
+	"github.com/orchion/orchion/node-agent/internal/driver"
+)
+
+// PutFiles implements driver.Containers.
+func (d *Driver) PutFiles(ctx context.Context, id string, files []driver.File) error {
+	const op = "put files into container"
+	if err := driver.ValidateFiles(files); err != nil {
+		return d.fail(driver.CodeInvalid, op, id, "%w", err)
+	}
+	c, err := d.find(ctx, op, id)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range files {
+		c.files[f.Path] = f
+	}
+	return nil
+}
+
+// ReadFile gives the content of a file that was put into the container.
+func (p *Process) ReadFile(name string) ([]byte, error) {
+	p.d.mu.Lock()
+	defer p.d.mu.Unlock()
+	f, found := p.c.files[name]
+	if !found {
+		return nil, fmt.Errorf("read %s: %w", name, fs.ErrNotExist)
+	}
+	return f.Content, nil
+}
