@@ -107,6 +107,10 @@ func drawJobSpec(t *rapid.T) job.Spec {
 		Timeout:      seconds("timeout", 1, 3600),
 		StartTimeout: seconds("startTimeout", 1, 3600),
 	}
+	if rapid.Bool().Draw(t, "delayed") {
+		spec.StartAfter = time.Unix(rapid.Int64Range(1, 1_800_000_000).Draw(t, "start"), 7).UTC()
+		spec.QueueTimeout = seconds("queueTimeout", 1, 3600)
+	}
 	if rapid.Bool().Draw(t, "container") {
 		spec.Container = &job.Container{
 			Image:      rapid.SampledFrom([]string{"alpine", "docker.io/library/alpine:3.22", "localhost/x@sha256:" + strings.Repeat("a", 64)}).Draw(t, "image"),

@@ -56,12 +56,16 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 		Constraints: s.Constraints,
 		Priority:    int32(s.Priority),
 		Queue:       s.QueueName(),
+		StartAfter:  timeToProto(s.StartAfter),
 	}
 	if !s.Retry.IsZero() {
 		out.Retry = retryToProto(s.Retry)
 	}
 	if s.Timeout > 0 {
 		out.Timeout = durationpb.New(s.Timeout)
+	}
+	if s.QueueTimeout > 0 {
+		out.QueueTimeout = durationpb.New(s.QueueTimeout)
 	}
 	if s.StartTimeout > 0 {
 		out.StartTimeout = durationpb.New(s.StartTimeout)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -36,6 +37,7 @@ const (
 	maxTimeout       = 30 * 24 * time.Hour
 	maxStartTimeout  = 24 * time.Hour
 	maxStopGrace     = 5 * time.Minute
+	maxStartAfter    = 366 * 24 * time.Hour
 	maxCPUMillis     = 10_000_000
 	// minMemoryBytes is the least that container engines accept.
 	minMemoryBytes = 6 << 20
@@ -107,10 +109,32 @@ func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
 	if spec.Timeout, err = duration("spec.timeout", s.GetTimeout(), minTimeout, maxTimeout); err != nil {
 		return none, err
 	}
+	if spec.StartAfter, err = startAfter("spec.startAfter", s.GetStartAfter(), time.Now()); err != nil {
+		return none, err
+	}
+	if spec.QueueTimeout, err = duration("spec.queueTimeout", s.GetQueueTimeout(), minTimeout, maxTimeout); err != nil {
+		return none, err
+	}
 	if spec.StartTimeout, err = duration("spec.startTimeout", s.GetStartTimeout(), minTimeout, maxStartTimeout); err != nil {
 		return none, err
 	}
 	return spec, nil
+}
+
+// startAfter reads when a job may start; unset is the zero time.
+func startAfter(field string, t *timestamppb.Timestamp, now time.Time) (time.Time, error) {
+	if t == nil {
+		return time.Time{}, nil
+	}
+	if err := t.CheckValid(); err != nil {
+		return time.Time{}, fault.BadField(field, "is not a time such as \"2026-01-02T15:04:05Z\"")
+	}
+	at := t.AsTime()
+	if latest := now.Add(maxStartAfter); at.After(latest) {
+		return time.Time{}, fault.BadField(field, "is %s, more than a year ahead; at the latest it may be %s",
+			at.Format(time.RFC3339), latest.UTC().Format(time.RFC3339))
+	}
+	return at, nil
 }
 
 func containerFromProto(field string, c *orchionv1.ContainerSpec) (*job.Container, error) {

@@ -26,6 +26,7 @@ type Store interface {
 	CancelJob(ctx context.Context, id, reason string, now time.Time) (job.Job, error)
 	EvictAttempt(ctx context.Context, ref job.Ref, reason string) (job.Job, error)
 	RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error)
+	ExpireJob(ctx context.Context, id, met string, now time.Time) (job.Job, error)
 	PutQueue(ctx context.Context, q job.Queue) error
 	DeleteQueue(ctx context.Context, name string) error
 	ListQueues(ctx context.Context) ([]job.Queue, error)
@@ -122,6 +123,7 @@ type Dispatcher struct {
 	leases  leases
 	drains  drains
 	claims  int // under way
+	givenUp int // jobs whose queue timeout the store is being told of
 	changes *scheduler.Changes
 	dirty   map[string]struct{} // nodes that gained room since classes were blocked
 	changed []string            // kept between rounds for its memory only
@@ -230,7 +232,7 @@ func (d *Dispatcher) run() {
 		now := time.Now()
 		d.expire(now)
 		d.drainDue(now)
-		next := d.queue.wake(now)
+		next := earlier(d.queue.wake(now), d.giveUp(now))
 		d.changes.Take(d.dirty)
 		d.place(now)
 		if a := d.leases.first; a != nil {

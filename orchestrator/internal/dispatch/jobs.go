@@ -118,7 +118,11 @@ func (d *Dispatcher) enqueue(j *job.Job) {
 		a.recheck = true
 		return
 	}
-	if j.State != job.Queued || d.queue.entries[j.ID] != nil {
+	if e := d.queue.entries[j.ID]; e != nil {
+		e.recheck = true
+		return
+	}
+	if j.State != job.Queued {
 		return
 	}
 	d.queue.add(j, time.Now())
@@ -148,6 +152,9 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 		return "", fits, nil
 	}
 	if j.NotBefore.After(time.Now()) {
+		if len(j.Attempts) == 0 {
+			return j.Reason, fits, nil
+		}
 		return fmt.Sprintf("waits until %s before it is tried again: %s",
 			j.NotBefore.UTC().Format(time.RFC3339), j.Reason), fits, nil
 	}

@@ -109,8 +109,17 @@ func (d *Dispatcher) claimFailed(e *entry, err error) {
 	}
 	d.cfg.Logger.Error("job could not be assigned", "job", e.id, "error", err)
 	now := time.Now()
+	d.putBack(e, now)
+}
+
+// putBack has an entry wait a little, since the store failed.
+func (d *Dispatcher) putBack(e *entry, now time.Time) {
 	e.notBefore = now.Add(storeRetry).UnixNano()
 	d.queue.wait(e, now)
+	if e.terms != nil {
+		e.terms.deadline = max(e.terms.deadline, e.notBefore)
+		d.queue.watch(e)
+	}
 }
 
 // assign sends a claimed job to its node.

@@ -21,11 +21,17 @@ type entry struct {
 	bucket    *bucket
 	// cancelled is the job as it was when it was cancelled during the claim.
 	cancelled *job.Job
-	priority  int32
-	index     int32 // in the heap that holds it; -1: in none
-	delayed   bool  // that heap is the one of those that wait for their time
-	// claiming: a node was found and the store is being asked.
+	// terms is what only some jobs have; nil: the others.
+	terms    *terms
+	priority int32
+	index    int32 // in the heap that holds it; -1: in none
+	delayed  bool  // that heap is the one of those that wait for their time
+	// claiming: a node was found and the store is being asked, or the store is
+	// asked to give the job up.
 	claiming bool
+	// recheck: the job was retried while the store was asked; it knows what is
+	// to become of it.
+	recheck bool
 }
 
 // classKey is all that decides where a job may run.
@@ -61,7 +67,8 @@ type class struct {
 	live int
 	// aside are buckets that their lanes were relieved of while the class was
 	// blocked.
-	aside []*bucket
+	aside   []*bucket
+	summary *summary // what keeps it waiting; nil: nobody has asked
 }
 
 // eligible says whether a job of the class is to be tried in this round.
@@ -93,6 +100,8 @@ type queue struct {
 	lanes   map[string]*lane
 	buckets map[bucketKey]*bucket
 	delayed delayedHeap
+	// deadlines are when queue timeouts run out.
+	deadlines deadlineHeap
 	// order holds the lanes that are open and have a head, the one whose turn
 	// it is at the top.
 	order laneHeap
@@ -134,6 +143,10 @@ func (q *queue) add(j *job.Job, now time.Time) *entry {
 	e.bucket.lane.queued++
 	q.entries[j.ID] = e
 	q.wait(e, now)
+	if timeout := j.Spec.QueueTimeout; timeout > 0 {
+		e.terms = &terms{entry: e, deadline: j.WaitsSince().Add(timeout).UnixNano(), index: -1}
+		q.watch(e)
+	}
 	return e
 }
 
@@ -169,6 +182,7 @@ func (q *queue) take(e *entry) {
 // remove takes a job out of the queue for good.
 func (q *queue) remove(e *entry) {
 	q.take(e)
+	q.unwatch(e)
 	delete(q.entries, e.id)
 	delete(q.avoid, e.id)
 	b := e.bucket

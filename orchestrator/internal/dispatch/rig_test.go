@@ -247,6 +247,8 @@ type faultyStore struct {
 	missed atomic.Pointer[chan struct{}]
 	// start holds up the answer of starts.
 	start atomic.Pointer[chan struct{}]
+	// expire holds up the answer of expirations.
+	expire atomic.Pointer[chan struct{}]
 }
 
 func (s *faultyStore) fail() error {
@@ -268,6 +270,15 @@ func (s *faultyStore) ClaimJob(ctx context.Context, id, nodeID string, now time.
 	}
 	j, err := s.Store.ClaimJob(ctx, id, nodeID, now)
 	await(&s.hold)
+	return j, err
+}
+
+func (s *faultyStore) ExpireJob(ctx context.Context, id, met string, now time.Time) (job.Job, error) {
+	if err := s.fail(); err != nil {
+		return job.Job{}, err
+	}
+	j, err := s.Store.ExpireJob(ctx, id, met, now)
+	await(&s.expire)
 	return j, err
 }
 

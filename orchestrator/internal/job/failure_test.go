@@ -103,7 +103,7 @@ func TestInfrastructureFailures(t *testing.T) {
 		t.Errorf("%s, %q; want failed, %q", j.State, j.Reason, want)
 	}
 	// By hand it starts from anew, and anywhere.
-	if _, err := j.Retry(); err != nil {
+	if _, err := j.Retry(t0); err != nil {
 		t.Fatal(err)
 	}
 	if node, avoid := j.Avoid(); avoid {

@@ -55,8 +55,9 @@ type Job struct {
 	CreatedAt  time.Time
 	StartedAt  time.Time // zero: not yet
 	FinishedAt time.Time // zero: not yet
-	// NotBefore is when the next attempt may start (retry backoff). The
-	// dispatcher heeds it; claiming earlier is not an error.
+	// NotBefore is when the next attempt may start (retry backoff, or the
+	// spec's StartAfter). The dispatcher heeds it; claiming earlier is not an
+	// error.
 	NotBefore time.Time
 	// CancelRequested is true while a job that a node holds is to be
 	// cancelled: it is Cancelled once the node says so or its lease is gone.
@@ -87,6 +88,11 @@ type Spec struct {
 	// StartTimeout is how long an attempt's node may take until it runs; 0: the
 	// node agent's default.
 	StartTimeout time.Duration `json:"startTimeout,omitempty"`
+	// StartAfter is when the first attempt may begin; zero: at once.
+	StartAfter time.Time `json:"startAfter,omitzero"`
+	// QueueTimeout is how long the job may wait for a node each time it is
+	// queued, from when it may start; 0: without end.
+	QueueTimeout time.Duration `json:"queueTimeout,omitempty"`
 }
 
 // PullPolicy says when an image is fetched. The zero value is IfNotPresent.

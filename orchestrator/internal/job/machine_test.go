@@ -22,7 +22,10 @@ func TestStateMachine(t *testing.T) {
 			MaxAttempts:      rapid.IntRange(0, 4).Draw(t, "maxAttempts"),
 			RetryOn:          rapid.SliceOfN(failure.Filter(job.Failure.Selectable), 0, 2).Draw(t, "retryOn"),
 			NoRetryExitCodes: rapid.SliceOfN(rapid.IntRange(1, 3), 0, 2).Draw(t, "noRetryExitCodes"),
-		}}}
+		}, QueueTimeout: time.Duration(rapid.IntRange(0, 3).Draw(t, "queueTimeout")) * time.Second}}
+		if rapid.Bool().Draw(t, "delayed") {
+			j.Spec.StartAfter = t0.Add(2 * time.Second)
+		}
 		if err := j.Submit(); err != nil {
 			t.Fatal(err)
 		}
@@ -63,8 +66,9 @@ func TestStateMachine(t *testing.T) {
 			},
 			"lose":   func(*rapid.T) { do(job.EventLose, j.Lose(number(), "lease", now)) },
 			"cancel": func(*rapid.T) { _, err := j.Cancel("why", now); do(job.EventCancel, err) },
-			"retry":  func(*rapid.T) { _, err := j.Retry(); do(job.EventRetry, err) },
 			"evict":  func(*rapid.T) { _, err := j.Evict(number(), "drained"); do(job.EventEvict, err) },
+			"expire": func(*rapid.T) { do(job.EventExpire, j.Expire("full", now)) },
+			"retry":  func(*rapid.T) { _, err := j.Retry(now); do(job.EventRetry, err) },
 			"": func(t *rapid.T) {
 				now = now.Add(time.Second)
 				checkJob(t, j)

@@ -26,6 +26,8 @@ const (
 	EventRetry
 	// EventEvict: the job is to run elsewhere.
 	EventEvict
+	// EventExpire: the job waited for a node longer than it may.
+	EventExpire
 )
 
 // String gives the event's name as it stands in the diagram.
@@ -47,6 +49,8 @@ func (e Event) String() string {
 		return "retry"
 	case EventEvict:
 		return "evict"
+	case EventExpire:
+		return "expire"
 	default:
 		return "event"
 	}
@@ -71,6 +75,8 @@ func (e Event) action() string {
 		return "retried"
 	case EventEvict:
 		return "evicted"
+	case EventExpire:
+		return "given up for its queue timeout"
 	default:
 		return "changed"
 	}
@@ -92,6 +98,7 @@ func Transitions() []Transition {
 		{EventSubmit, 0, Queued, ""},
 		{EventClaim, Queued, Assigned, ""},
 		{EventCancel, Queued, Cancelled, ""},
+		{EventExpire, Queued, Failed, "its queue timeout ran out"},
 
 		{EventStart, Assigned, Running, ""},
 		{EventCancel, Assigned, Assigned, "the node is asked"},
@@ -137,6 +144,8 @@ func allowed(event Event, from, to State) bool {
 		return from == Queued && to == Cancelled || from.Active() && to == from
 	case EventEvict:
 		return from.Active() && to == from
+	case EventExpire:
+		return from == Queued && to == Failed
 	case EventRetry:
 		return (from == Failed || from == Cancelled) && to == Queued
 	default:

@@ -32,7 +32,20 @@ func (j *Job) Submit() error {
 		// Callers may say what the job will be.
 		j.State = 0
 	}
-	return j.move(EventSubmit, Queued)
+	if err := j.move(EventSubmit, Queued); err != nil {
+		return err
+	}
+	j.delay(j.CreatedAt)
+	return nil
+}
+
+// delay has a queued job wait for the time that its spec names, if that is
+// still to come.
+func (j *Job) delay(now time.Time) {
+	if j.Spec.StartAfter.After(now) {
+		j.NotBefore = j.Spec.StartAfter
+		j.Reason = "waits until " + j.NotBefore.UTC().Format(time.RFC3339) + ", as its startAfter says"
+	}
 }
 
 // Claim gives a queued job to a node as its next attempt.
@@ -207,9 +220,36 @@ func (j *Job) Cancel(reason string, now time.Time) (changed bool, err error) {
 	return true, nil
 }
 
+// WaitsSince is from when on a queued job has been waiting for a node, which
+// is what its queue timeout counts from.
+func (j *Job) WaitsSince() time.Time {
+	since := j.CreatedAt
+	if newest, ok := j.Current(); ok && newest.FinishedAt.After(since) {
+		since = newest.FinishedAt
+	}
+	if j.NotBefore.After(since) {
+		since = j.NotBefore
+	}
+	return since
+}
+
+// Expire fails a queued job whose queue timeout has run out; met says what kept
+// it waiting.
+func (j *Job) Expire(met string, now time.Time) error {
+	if j.State == Queued && (j.Spec.QueueTimeout <= 0 || now.Before(j.WaitsSince().Add(j.Spec.QueueTimeout))) {
+		return fault.New(fault.Precondition, "job %s has not waited for its queue timeout yet; it cannot be %s", j.ID, EventExpire.action())
+	}
+	if err := j.move(EventExpire, Failed); err != nil {
+		return err
+	}
+	j.finish(now, fmt.Sprintf("waited for a node longer than its queue timeout of %s%s", j.Spec.QueueTimeout, after(": ", met)))
+	j.Result = &Result{Error: j.Reason}
+	return nil
+}
+
 // Retry queues a failed or cancelled job again, with the retry policy counting
 // from anew. Retrying a queued job changes nothing.
-func (j *Job) Retry() (changed bool, err error) {
+func (j *Job) Retry(now time.Time) (changed bool, err error) {
 	if j.State == Queued {
 		return false, nil
 	}
@@ -219,7 +259,8 @@ func (j *Job) Retry() (changed bool, err error) {
 	j.Reason = ""
 	j.Result = nil
 	j.FinishedAt = time.Time{}
-	j.NotBefore = time.Time{}
+	j.NotBefore = now // what WaitsSince goes by
+	j.delay(now)
 	j.ForgivenAttempts = len(j.Attempts)
 	return true, nil
 }

@@ -115,7 +115,7 @@ func TestLostTooOften(t *testing.T) {
 		t.Fatalf("after %d losses: %+v, want failed with %q", job.MaxLost, j, want)
 	}
 	// Retrying by hand counts from anew.
-	_, err := j.Retry()
+	_, err := j.Retry(t0)
 	must(t, err)
 	must(t, j.Claim("n1", t0))
 	must(t, j.Lose(job.MaxLost+1, "", t0))
@@ -191,7 +191,7 @@ func TestRefusals(t *testing.T) {
 	complete := func(j *job.Job) error { return j.Complete(1, job.End{State: job.AttemptSucceeded, At: t0}) }
 	lose := func(j *job.Job) error { return j.Lose(1, "", t0) }
 	cancel := func(j *job.Job) error { _, err := j.Cancel("", t0); return err }
-	retry := func(j *job.Job) error { _, err := j.Retry(); return err }
+	retry := func(j *job.Job) error { _, err := j.Retry(t0); return err }
 	for _, test := range []struct {
 		name    string
 		from    job.Job

@@ -68,6 +68,9 @@ type Store interface {
 	// is queued again when it ends, unless it succeeds. An attempt that is
 	// marked, or whose job is being cancelled, is answered unchanged.
 	EvictAttempt(ctx context.Context, ref job.Ref, reason string) (job.Job, error)
+	// ExpireJob fails a queued job whose queue timeout has run out by now; met
+	// says what kept it waiting.
+	ExpireJob(ctx context.Context, id, met string, now time.Time) (job.Job, error)
 	// RetryJob queues a failed or cancelled job again; a queued one is
 	// answered unchanged.
 	RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error)

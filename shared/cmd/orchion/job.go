@@ -146,6 +146,7 @@ func jobFacts(w io.Writer, j *orchionv1.Job) error {
 		{"name", j.GetName()},
 		{"state", jobState(j)},
 		{"reason", orDash(j.GetReason())},
+		{"queue", j.GetSpec().GetQueue()},
 	}
 	if container := j.GetSpec().GetContainer(); container != nil {
 		facts = append(facts, []string{"image", container.GetImage()})

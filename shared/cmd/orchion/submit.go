@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
@@ -40,6 +41,8 @@ type submission struct {
 	timeout           time.Duration
 	startTimeout      time.Duration
 	stopGrace         time.Duration
+	startAfter        string
+	queueTimeout      time.Duration
 	follow            bool
 	file              string
 	set               []string
@@ -118,6 +121,8 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.StringSliceVar(&s.retryOn, "retry-on", nil, "after which failures it is tried again: "+strings.Join(retryClasses, ", ")+" (default: all but image)")
 	f.Int32SliceVar(&s.finalCodes, "no-retry-exit-code", nil, "an exit code after which it is not tried again (repeatable)")
 	f.DurationVar(&s.timeout, "timeout", 0, "how long one attempt may run, such as 10m; 0: without end")
+	f.StringVar(&s.startAfter, "start-after", "", "when it may start: a time such as 2026-01-02T15:04:05Z, or from now, such as 30m")
+	f.DurationVar(&s.queueTimeout, "queue-timeout", 0, "how long it may wait for a node before it fails, such as 1h; 0: without end")
 	f.DurationVar(&s.startTimeout, "start-timeout", 0, "how long pulling and starting may take; 0: 1h")
 	f.DurationVar(&s.stopGrace, "stop-grace", 0, "how long it may take to end when it is cancelled, before it is killed; 0: 10s")
 	f.StringVarP(&s.workdir, "workdir", "w", "", "where the program begins; default: the image's")
@@ -192,6 +197,12 @@ func (s *submission) request(cmd *cobra.Command, args []string) (*orchionv1.Subm
 	if s.startTimeout != 0 {
 		spec.StartTimeout = durationpb.New(s.startTimeout)
 	}
+	if spec.StartAfter, err = parseStartAfter(s.startAfter, time.Now()); err != nil {
+		return nil, err
+	}
+	if s.queueTimeout > 0 {
+		spec.QueueTimeout = durationpb.New(s.queueTimeout)
+	}
 	return &orchionv1.SubmitJobRequest{Name: s.name, Labels: labels, IdempotencyKey: s.key, Spec: spec}, nil
 }
 
@@ -232,6 +243,21 @@ func (s *submission) resources() (*orchionv1.Resources, error) {
 	}
 	r.GpuMemoryBytes, err = parseSize("gpu-memory", s.gpuMemory)
 	return r, err
+}
+
+// parseStartAfter reads a time, or a duration from now; empty is none.
+func parseStartAfter(text string, now time.Time) (*timestamppb.Timestamp, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // unset is not an error
+	}
+	if wait, err := time.ParseDuration(text); err == nil && wait >= 0 {
+		return timestamppb.New(now.Add(wait)), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return nil, usagef("--start-after is %q; it must be a time such as 2026-01-02T15:04:05Z or a duration from now such as 30m", text)
+	}
+	return timestamppb.New(at), nil
 }
 
 var sizePattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?$`)

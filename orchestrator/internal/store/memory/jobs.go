@@ -159,10 +159,15 @@ func (s *Store) EvictAttempt(ctx context.Context, ref job.Ref, reason string) (j
 	})
 }
 
+// ExpireJob fails a queued job whose queue timeout has run out.
+func (s *Store) ExpireJob(ctx context.Context, id, met string, now time.Time) (job.Job, error) {
+	return s.change(ctx, id, func(j *job.Job) error { return j.Expire(met, now) })
+}
+
 // RetryJob queues a failed or cancelled job again.
-func (s *Store) RetryJob(ctx context.Context, id string, _ time.Time) (job.Job, error) {
+func (s *Store) RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error) {
 	return s.change(ctx, id, func(j *job.Job) error {
-		_, err := j.Retry()
+		_, err := j.Retry(now)
 		return err
 	})
 }

@@ -243,7 +243,12 @@ func (s *Store) EvictAttempt(ctx context.Context, ref job.Ref, reason string) (j
 	return s.transition(ctx, ref.JobID, func(j *job.Job) (bool, error) { return j.Evict(ref.Attempt, reason) })
 }
 
+// ExpireJob fails a queued job whose queue timeout has run out.
+func (s *Store) ExpireJob(ctx context.Context, id, met string, now time.Time) (job.Job, error) {
+	return s.transition(ctx, id, func(j *job.Job) (bool, error) { return always(j.Expire(met, now)) })
+}
+
 // RetryJob queues a failed or cancelled job again.
-func (s *Store) RetryJob(ctx context.Context, id string, _ time.Time) (job.Job, error) {
-	return s.transition(ctx, id, func(j *job.Job) (bool, error) { return j.Retry() })
+func (s *Store) RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error) {
+	return s.transition(ctx, id, func(j *job.Job) (bool, error) { return j.Retry(now) })
 }

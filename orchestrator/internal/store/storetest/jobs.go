@@ -155,12 +155,41 @@ func testRefusals(t *testing.T, im Implementation) {
 			return s.EvictAttempt(t.Context(), job.Ref{JobID: "none", Attempt: 1}, "drained")
 		},
 		"cancel": func() (job.Job, error) { return s.CancelJob(t.Context(), "none", "", epoch) },
+		"expire": func() (job.Job, error) { return s.ExpireJob(t.Context(), "none", "", epoch) },
 		"retry":  func() (job.Job, error) { return s.RetryJob(t.Context(), "none", epoch) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := call()
 			wantFault(t, err, fault.NotFound, `there is no job "none"`)
 		})
+	}
+}
+
+func testExpire(t *testing.T, im Implementation) {
+	s := open(t, im)
+	j := newJob(1)
+	j.Spec.QueueTimeout = time.Minute
+	j.Spec.StartAfter = j.CreatedAt.Add(time.Hour)
+	if j = submit(t, s, j); !j.NotBefore.Equal(j.Spec.StartAfter) {
+		t.Errorf("a job that is to start later may start at %v", j.NotBefore)
+	}
+	end := j.Spec.StartAfter.Add(time.Minute)
+	_, err := s.ExpireJob(t.Context(), j.ID, "full", end.Add(-1))
+	wantFault(t, err, fault.Precondition, "job job-0001 has not waited for its queue timeout yet; it cannot be given up for its queue timeout")
+	same(t, "expired too early", j, get(t, s, j.ID))
+	failed := must(t)(s.ExpireJob(t.Context(), j.ID, "full", end))
+	if failed.State != job.Failed || failed.Reason != "waited for a node longer than its queue timeout of 1m0s: full" {
+		t.Errorf("a job that waited too long is %s: %s", failed.State, failed.Reason)
+	}
+	same(t, "expired, read", failed, get(t, s, j.ID))
+	_, err = s.ExpireJob(t.Context(), j.ID, "full", end)
+	wantFault(t, err, fault.Precondition, "job job-0001 is failed; it cannot be given up for its queue timeout")
+
+	// By hand it gets its whole time again, durably.
+	must(t)(s.RetryJob(t.Context(), j.ID, end))
+	again := get(t, s, j.ID)
+	if got := again.WaitsSince(); !got.Equal(end) {
+		t.Errorf("a job that was retried waits since %v, want %v", got, end)
 	}
 }
 

@@ -45,6 +45,7 @@ func testModel(t *testing.T, im Implementation) {
 				j.CreatedAt = epoch.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "created")))
 				j.Labels = map[string]string{"a": rapid.SampledFrom([]string{"1", "2"}).Draw(t, "label")}
 				j.Spec.Retry.MaxAttempts = rapid.IntRange(1, 3).Draw(t, "maxAttempts")
+				j.Spec.QueueTimeout = time.Duration(rapid.IntRange(0, 2).Draw(t, "queueTimeout")) * time.Millisecond
 				if rapid.Bool().Draw(t, "keyed") {
 					j.IdempotencyKey = rapid.SampledFrom([]string{"k1", "k2", "k3"}).Draw(t, "key")
 				}
@@ -76,6 +77,10 @@ func testModel(t *testing.T, im Implementation) {
 			"cancel": func(*rapid.T) {
 				id := id()
 				both(func(s store.Store) (job.Job, error) { return s.CancelJob(ctx, id, "why", now) })
+			},
+			"expire": func(*rapid.T) {
+				id := id()
+				both(func(s store.Store) (job.Job, error) { return s.ExpireJob(ctx, id, "full", now) })
 			},
 			"retry": func(*rapid.T) {
 				id := id()

@@ -37,6 +37,7 @@ func Run(t *testing.T, im Implementation) {
 		{"lifecycle", testLifecycle},
 		{"refusals", testRefusals},
 		{"cancel and retry", testCancelAndRetry},
+		{"expire", testExpire},
 		{"racing submits", testRacingSubmits},
 		{"racing claims", testRacingClaims},
 		{"racing completions", testRacingCompletions},
@@ -107,6 +108,8 @@ func fullJob(n int) job.Job {
 			RetryOn: []job.Failure{job.FailureExitCode, job.FailureTimeout}, NoRetryExitCodes: []int{2},
 		},
 		Timeout: 90 * time.Second,
+
+		StartAfter: epoch.Add(-time.Hour), QueueTimeout: time.Minute,
 	}
 	return j
 }

@@ -672,8 +672,20 @@ export interface components {
              *     starting with a letter or digit. Empty means default.
              */
             queue?: string;
+            /**
+             * @description How long it may wait for a node, 1s to 30 days, from when it may start, and
+             *     again whenever it is queued again. After that it fails and says what kept
+             *     it waiting. Unset: without end.
+             */
+            queueTimeout?: string;
             resources?: components["schemas"]["orchion.v1.Resources"];
             retry?: components["schemas"]["orchion.v1.RetryPolicy"];
+            /**
+             * Format: date-time
+             * @description When it may start, at most a year ahead. Unset, or a time that has passed:
+             *     at once.
+             */
+            startAfter?: string;
             /**
              * @description How long an attempt may take, from when its node begins with it, until it
              *     runs: pulling the image, creating, starting. 1s to 24h; unset: 1h.

@@ -452,7 +452,14 @@ type JobSpec struct {
 	StartTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=start_timeout,json=startTimeout,proto3" json:"start_timeout,omitempty"`
 	// The queue that it waits in: 1 to 63 characters of A-Z a-z 0-9 . _ -,
 	// starting with a letter or digit. Empty means default.
-	Queue         string `protobuf:"bytes,20,opt,name=queue,proto3" json:"queue,omitempty"`
+	Queue string `protobuf:"bytes,20,opt,name=queue,proto3" json:"queue,omitempty"`
+	// When it may start, at most a year ahead. Unset, or a time that has passed:
+	// at once.
+	StartAfter *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=start_after,json=startAfter,proto3" json:"start_after,omitempty"`
+	// How long it may wait for a node, 1s to 30 days, from when it may start, and
+	// again whenever it is queued again. After that it fails and says what kept
+	// it waiting. Unset: without end.
+	QueueTimeout  *durationpb.Duration `protobuf:"bytes,22,opt,name=queue_timeout,json=queueTimeout,proto3" json:"queue_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -559,6 +566,20 @@ func (x *JobSpec) GetQueue() string {
 		return x.Queue
 	}
 	return ""
+}
+
+func (x *JobSpec) GetStartAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartAfter
+	}
+	return nil
+}
+
+func (x *JobSpec) GetQueueTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.QueueTimeout
+	}
+	return nil
 }
 
 type isJobSpec_Kind interface {
@@ -2102,7 +2123,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\f \x01(\tR\x0eidempotencyKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa2\x04\n" +
 	"\aJobSpec\x129\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x19.orchion.v1.ContainerSpecH\x00R\tcontainer\x12*\n" +
 	"\x04chat\x18\x02 \x01(\v2\x14.orchion.v1.ChatSpecH\x00R\x04chat\x123\n" +
@@ -2112,7 +2133,10 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x05retry\x18\x06 \x01(\v2\x17.orchion.v1.RetryPolicyR\x05retry\x123\n" +
 	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12>\n" +
 	"\rstart_timeout\x18\b \x01(\v2\x19.google.protobuf.DurationR\fstartTimeout\x12\x14\n" +
-	"\x05queue\x18\x14 \x01(\tR\x05queueB\x06\n" +
+	"\x05queue\x18\x14 \x01(\tR\x05queue\x12;\n" +
+	"\vstart_after\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"startAfter\x12>\n" +
+	"\rqueue_timeout\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\fqueueTimeoutB\x06\n" +
 	"\x04kind\"\xac\x04\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x18\n" +
@@ -2355,45 +2379,47 @@ var file_orchion_v1_job_proto_depIdxs = []int32{
 	13, // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
 	31, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
 	31, // 13: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
-	28, // 14: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
-	3,  // 15: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
-	31, // 16: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
-	7,  // 17: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
-	8,  // 18: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
-	9,  // 19: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
-	11, // 20: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
-	31, // 21: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	31, // 22: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	2,  // 23: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
-	1,  // 24: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
-	30, // 25: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
-	30, // 26: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	30, // 27: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
-	2,  // 28: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
-	29, // 29: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
-	5,  // 30: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
-	4,  // 31: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
-	25, // 32: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
-	30, // 33: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	16, // 34: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
-	17, // 35: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
-	19, // 36: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
-	20, // 37: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
-	21, // 38: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
-	22, // 39: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
-	23, // 40: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
-	4,  // 41: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
-	18, // 42: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
-	4,  // 43: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
-	4,  // 44: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
-	4,  // 45: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
-	26, // 46: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
-	24, // 47: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
-	41, // [41:48] is the sub-list for method output_type
-	34, // [34:41] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	30, // 14: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
+	31, // 15: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
+	28, // 16: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
+	3,  // 17: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
+	31, // 18: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
+	7,  // 19: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
+	8,  // 20: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
+	9,  // 21: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
+	11, // 22: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
+	31, // 23: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	31, // 24: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	2,  // 25: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
+	1,  // 26: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
+	30, // 27: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
+	30, // 28: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	30, // 29: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
+	2,  // 30: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
+	29, // 31: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
+	5,  // 32: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
+	4,  // 33: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
+	25, // 34: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
+	30, // 35: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	16, // 36: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
+	17, // 37: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
+	19, // 38: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
+	20, // 39: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
+	21, // 40: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
+	22, // 41: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
+	23, // 42: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
+	4,  // 43: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
+	18, // 44: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
+	4,  // 45: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
+	4,  // 46: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
+	4,  // 47: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
+	26, // 48: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
+	24, // 49: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
+	43, // [43:50] is the sub-list for method output_type
+	36, // [36:43] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_job_proto_init() }
