@@ -10,6 +10,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/api"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/store/logfile"
 )
 
 // Config says how an orchestrator runs. Begin with DefaultConfig: zero is not
@@ -43,6 +44,17 @@ type Config struct {
 	// MaxNodes bounds the nodes that are online together. 1 to 1,000,000.
 	// Default 20,000.
 	MaxNodes int
+	// LogRetention is how long the log of an attempt that has ended is kept after
+	// it last grew. 1m to 100 years; 0: for ever. Default 14 days.
+	LogRetention time.Duration
+	// LogMaxBytes is how much of the disk all logs together may take, about: over
+	// it the oldest of what has ended go. At least 1 MiB; 0: no limit. Default
+	// 10 GiB.
+	LogMaxBytes int64
+	// JobLogMaxBytes bounds the log of one attempt, counted before it is
+	// compressed: over it lines are dropped from the middle. 64 KiB to 1 TiB.
+	// Default 256 MiB.
+	JobLogMaxBytes int64
 	// Logger gets what happens. Default: nowhere.
 	Logger *slog.Logger
 	// OnReady is called once everything is served. Default: nothing.
@@ -69,10 +81,21 @@ func DefaultConfig() Config {
 		ShutdownTimeout:  10 * time.Second,
 		AllowedOrigins:   []string{"http://localhost:5173", "http://127.0.0.1:5173"},
 		MaxNodes:         20_000,
+		LogRetention:     14 * day,
+		LogMaxBytes:      10 << 30,
+		JobLogMaxBytes:   logfile.DefaultMaxBytes,
 	}
 }
 
-const maxPort = 65535
+const (
+	maxPort = 65535
+	day     = 24 * time.Hour
+
+	maxLogRetention = 36_500 * day
+	minLogBytes     = 1 << 20
+	minJobLogBytes  = 64 << 10
+	maxJobLogBytes  = 1 << 40
+)
 
 // Validate says what is wrong with a configuration, naming the flag.
 func (c *Config) Validate() error {
@@ -101,6 +124,14 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxNodes < 1 || c.MaxNodes > 1_000_000 {
 		return fault.BadField("--max-nodes", "is %d; it must be between 1 and 1000000", c.MaxNodes)
+	}
+	switch {
+	case c.LogRetention != 0 && (c.LogRetention < time.Minute || c.LogRetention > maxLogRetention):
+		return fault.BadField("--log-retention", "is %v; it must be between 1m and 36500d, or 0 to keep logs for ever", c.LogRetention)
+	case c.LogMaxBytes != 0 && c.LogMaxBytes < minLogBytes:
+		return fault.BadField("--log-max-bytes", "is %d; it must be at least %d, or 0 for no limit", c.LogMaxBytes, minLogBytes)
+	case c.JobLogMaxBytes < minJobLogBytes || c.JobLogMaxBytes > maxJobLogBytes:
+		return fault.BadField("--job-log-max-bytes", "is %d; it must be between %d and %d", c.JobLogMaxBytes, minJobLogBytes, maxJobLogBytes)
 	}
 	if c.DataDir == "" {
 		return fault.BadField("--data-dir", "is empty; name a folder")

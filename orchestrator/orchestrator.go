@@ -89,7 +89,12 @@ func (o *Orchestrator) Run(ctx context.Context) (err error) {
 		return err
 	}
 	parts.add(ignoreClosed(httpListener.Close))
-	logs, err := logfile.Open(logfile.Config{Dir: filepath.Join(o.cfg.DataDir, "logs")})
+	logs, err := logfile.Open(logfile.Config{
+		Dir: filepath.Join(o.cfg.DataDir, "logs"), MaxBytes: o.cfg.JobLogMaxBytes,
+		Retention: logfile.Retention{
+			Age: o.cfg.LogRetention, MaxBytes: o.cfg.LogMaxBytes, State: attemptState(db), Logger: o.log,
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -303,6 +308,23 @@ func readiness(db *sqlite.Store) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := db.ListJobs(ctx, store.JobFilter{Limit: 1})
 		return err
+	}
+}
+
+// attemptState tells the retention of logs how an attempt stands.
+func attemptState(db *sqlite.Store) func(context.Context, job.Ref) (logfile.AttemptState, error) {
+	return func(ctx context.Context, ref job.Ref) (logfile.AttemptState, error) {
+		j, err := db.GetJob(ctx, ref.JobID)
+		switch {
+		case fault.CodeOf(err) == fault.NotFound:
+			return logfile.Unknown, nil
+		case err != nil:
+			return 0, err
+		case ref.Attempt <= len(j.Attempts) && j.Attempts[ref.Attempt-1].State.Ended():
+			return logfile.Ended, nil
+		default:
+			return logfile.Live, nil
+		}
 	}
 }
 

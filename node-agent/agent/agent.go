@@ -197,7 +197,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Links:         services.links,
 		GatewayClient: dialer.HTTPClient,
 		Report:        n.stream,
-		Logs:          session.NewLogs(sessions, reach, a.cfg.Logger),
+		Logs:          session.NewLogs(sessions, reach, int(a.cfg.LogRate), a.cfg.Logger),
 		MaxContainers: a.cfg.MaxJobs,
 		StopGrace:     min(10*time.Second, a.cfg.ShutdownTimeout/2),
 		Logger:        a.cfg.Logger,

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/orchion/orchion/node-agent/internal/session"
 	"github.com/orchion/orchion/shared/settings"
 )
 
@@ -62,6 +63,9 @@ type Config struct {
 	// MaxJobs is how many containers of jobs run at once. 0 to 10,000. Default 0: twice the
 	// number of logical cores.
 	MaxJobs int
+	// LogRate is how many bytes of the log of one job are sent in a second at most. 64 KiB
+	// to 1 GiB; 0: as much as goes. Default 32 MiB.
+	LogRate int64
 	// ShutdownTimeout bounds the graceful end: stopping jobs and engines, telling the
 	// orchestrator. 1s to 10m. Default 20s.
 	ShutdownTimeout time.Duration
@@ -75,6 +79,7 @@ func DefaultConfig() Config {
 		Orchestrator:      "localhost:" + DefaultPort,
 		HeartbeatInterval: 5 * time.Second,
 		Runtime:           RuntimeAuto,
+		LogRate:           session.DefaultLogRate,
 		ShutdownTimeout:   20 * time.Second,
 	}
 }
@@ -101,6 +106,9 @@ const (
 	maxLabelValue = 253
 	maxAdopted    = 32
 	maxMaxJobs    = 10_000
+
+	minLogRate = 64 << 10
+	maxLogRate = 1 << 30
 )
 
 var (
@@ -136,6 +144,9 @@ func (c *Config) Validate() error {
 		return wrong("runtime", "is %q; it must be one of %s", c.Runtime, strings.Join(Runtimes(), ", "))
 	case c.MaxJobs < 0 || c.MaxJobs > maxMaxJobs:
 		return wrong("max-jobs", "is %d; it must be between 0 and %d, 0 meaning twice the number of logical cores", c.MaxJobs, maxMaxJobs)
+	}
+	if c.LogRate != 0 && (c.LogRate < minLogRate || c.LogRate > maxLogRate) {
+		return wrong("log-rate", "is %d; it must be between %d and %d, or 0 for no limit", c.LogRate, minLogRate, maxLogRate)
 	}
 	if err := validateLabels(c.Labels); err != nil {
 		return err

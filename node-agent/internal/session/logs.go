@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -18,12 +19,20 @@ const (
 	// A batch of a log is sent when it has this many bytes of text, or is this old.
 	batchBytes = 256 << 10
 	batchAge   = 100 * time.Millisecond
+	// maxLinesAhead is how many lines are read ahead of what is sent.
+	maxLinesAhead = 64
 	// entryOverhead is what an entry costs on the wire beside its text, about.
 	entryOverhead = 48
 )
 
+// DefaultLogRate is how many bytes of one attempt's log are sent in a second at most, over
+// some time: fast enough for people, and slow enough for the other jobs of a node whose
+// one job prints without end.
+const DefaultLogRate = 32 << 20
+
 // LogSource reads an attempt's log from its beginning, hands every line to emit, and
-// returns nil once the log has ended. It returns emit's error as it is.
+// returns nil once the log has ended. It returns emit's error as it is. When it reads the
+// log once more, it says so with Line.Again.
 type LogSource func(ctx context.Context, emit func(Line) error) error
 
 // Logs pushes the logs of attempts to the orchestrator.
@@ -31,11 +40,22 @@ type Logs struct {
 	client orchionv1.NodeSessionClient
 	reach  *Reach
 	logger *slog.Logger
+	rate   int
 }
 
-// NewLogs makes a Logs that speaks through client.
-func NewLogs(client orchionv1.NodeSessionClient, reach *Reach, logger *slog.Logger) *Logs {
-	return &Logs{client: client, reach: reach, logger: logger}
+// NewLogs makes a Logs that speaks through client. Of each attempt it sends at most
+// bytesPerSecond; 0: as much as goes.
+func NewLogs(client orchionv1.NodeSessionClient, reach *Reach, bytesPerSecond int, logger *slog.Logger) *Logs {
+	return &Logs{client: client, reach: reach, logger: logger, rate: bytesPerSecond}
+}
+
+// limiter bounds how fast one attempt's log is sent. What waited for a second may go at
+// once.
+func (l *Logs) limiter() *rate.Limiter {
+	if l.rate <= 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(l.rate), max(l.rate, 2*batchBytes))
 }
 
 // Push sends an attempt's log as it grows, and returns nil when the orchestrator has said
@@ -43,9 +63,10 @@ func NewLogs(client orchionv1.NodeSessionClient, reach *Reach, logger *slog.Logg
 // always be read again from its beginning.
 func (l *Logs) Push(ctx context.Context, ref *orchionv1.AttemptRef, source LogSource) error {
 	wait := newBackOff(retryLimit)
+	limiter := l.limiter()
 	for {
 		began := time.Now()
-		err := l.pushOnce(ctx, ref, source)
+		err := l.pushOnce(ctx, ref, source, limiter)
 		if err == nil {
 			return nil
 		}
@@ -80,7 +101,7 @@ type logStream interface {
 }
 
 // pushOnce sends the log over one stream.
-func (l *Logs) pushOnce(ctx context.Context, ref *orchionv1.AttemptRef, source LogSource) error {
+func (l *Logs) pushOnce(ctx context.Context, ref *orchionv1.AttemptRef, source LogSource, limiter *rate.Limiter) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// The first of the group that fails ends the stream, and with it the others.
@@ -100,10 +121,8 @@ func (l *Logs) pushOnce(ctx context.Context, ref *orchionv1.AttemptRef, source L
 	if held.GetClosed() {
 		return nil
 	}
-	n := numbering{attempt: ref.GetAttempt()}
-	n.stdout.held, n.stderr.held = held.GetStdoutLines(), held.GetStderrLines()
-
-	lines := make(chan Line, 256)
+	n := newNumbering(ref.GetAttempt(), held)
+	lines := make(chan Line, maxLinesAhead)
 	group.Go(func() error {
 		err := source(ctx, func(line Line) error {
 			select {
@@ -120,7 +139,7 @@ func (l *Logs) pushOnce(ctx context.Context, ref *orchionv1.AttemptRef, source L
 		return err
 	})
 	group.Go(func() error {
-		err := sendLines(ctx, stream, &n, lines)
+		err := sendLines(ctx, stream, limiter, n, lines)
 		if errors.Is(err, io.EOF) {
 			return nil // the stream has broken, and the receiver knows why
 		}
@@ -158,8 +177,8 @@ func unexpectedEnd(err error) error {
 }
 
 // sendLines sends the lines in batches, and half-closes the stream after the last one.
-func sendLines(ctx context.Context, stream logStream, n *numbering, lines <-chan Line) error {
-	b := batch{stream: stream, age: time.NewTimer(batchAge)}
+func sendLines(ctx context.Context, stream logStream, limiter *rate.Limiter, n *numbering, lines <-chan Line) error {
+	b := batch{stream: stream, limiter: limiter, age: time.NewTimer(batchAge)}
 	b.age.Stop()
 	defer b.age.Stop()
 	for {
@@ -168,15 +187,15 @@ func sendLines(ctx context.Context, stream logStream, n *numbering, lines <-chan
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-b.age.C:
-			err = b.flush()
+			err = b.flush(ctx)
 		case line, more := <-lines:
 			if !more {
-				if err := errors.Join(b.add(n.finish()), b.flush()); err != nil {
+				if err := errors.Join(b.add(ctx, n.finish()), b.flush(ctx)); err != nil {
 					return err
 				}
 				return stream.CloseSend()
 			}
-			err = b.add(n.entries(line))
+			err = b.add(ctx, n.entries(line))
 		}
 		if err != nil {
 			return err
@@ -187,12 +206,13 @@ func sendLines(ctx context.Context, stream logStream, n *numbering, lines <-chan
 // batch gathers entries until they are many or old.
 type batch struct {
 	stream  logStream
+	limiter *rate.Limiter
 	age     *time.Timer // fires when the oldest entry has waited for batchAge
 	entries []*orchionv1.LogEntry
 	size    int
 }
 
-func (b *batch) add(entries []*orchionv1.LogEntry) error {
+func (b *batch) add(ctx context.Context, entries []*orchionv1.LogEntry) error {
 	for _, e := range entries {
 		if len(b.entries) == 0 {
 			b.age.Reset(batchAge)
@@ -200,7 +220,7 @@ func (b *batch) add(entries []*orchionv1.LogEntry) error {
 		b.entries = append(b.entries, e)
 		b.size += len(e.GetText()) + entryOverhead
 		if b.size >= batchBytes {
-			if err := b.flush(); err != nil {
+			if err := b.flush(ctx); err != nil {
 				return err
 			}
 		}
@@ -208,9 +228,13 @@ func (b *batch) add(entries []*orchionv1.LogEntry) error {
 	return nil
 }
 
-func (b *batch) flush() error {
+func (b *batch) flush(ctx context.Context) error {
 	if len(b.entries) == 0 {
 		return nil
+	}
+	// One batch is never more than the limiter's burst.
+	if err := b.limiter.WaitN(ctx, b.size); err != nil {
+		return err
 	}
 	m := &orchionv1.PushLogsRequest{Message: &orchionv1.PushLogsRequest_Batch{Batch: &orchionv1.LogBatch{Entries: b.entries}}}
 	b.entries, b.size = nil, 0

@@ -164,7 +164,7 @@ func TestEntries(t *testing.T) {
 		{"the end of a character never comes", []Line{{Text: "a\xc3", Partial: true}}, []string{"a", "\uFFFD"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n := numbering{attempt: 1}
+			n := newNumbering(1, nil)
 			var got []*orchionv1.LogEntry
 			for _, l := range c.lines {
 				got = append(got, n.entries(l)...)
@@ -185,7 +185,7 @@ func TestEntriesAfterWhatIsHeld(t *testing.T) {
 				Partial: rapid.Bool().Draw(t, "partial"),
 			}
 		})).Draw(t, "lines")
-		read := func(n numbering) (stdout, stderr []string) {
+		read := func(n *numbering) (stdout, stderr []string) {
 			var all []*orchionv1.LogEntry
 			for _, l := range lines {
 				all = append(all, n.entries(l)...)
@@ -202,10 +202,11 @@ func TestEntriesAfterWhatIsHeld(t *testing.T) {
 			}
 			return stdout, stderr
 		}
-		stdout, stderr := read(numbering{})
-		var n numbering
-		n.stdout.held = int64(rapid.IntRange(0, len(stdout)).Draw(t, "held stdout"))
-		n.stderr.held = int64(rapid.IntRange(0, len(stderr)).Draw(t, "held stderr"))
+		stdout, stderr := read(newNumbering(1, nil))
+		n := newNumbering(1, &orchionv1.PushLogsResponse{
+			StdoutLines: int64(rapid.IntRange(0, len(stdout)).Draw(t, "held stdout")),
+			StderrLines: int64(rapid.IntRange(0, len(stderr)).Draw(t, "held stderr")),
+		})
 		restOut, restErr := read(n)
 		if strings.Join(restOut, "\n") != strings.Join(stdout[n.stdout.held:], "\n") || strings.Join(restErr, "\n") != strings.Join(stderr[n.stderr.held:], "\n") {
 			t.Fatalf("what comes after %d and %d entries differs", n.stdout.held, n.stderr.held)

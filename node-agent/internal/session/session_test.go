@@ -71,7 +71,7 @@ func newBench(t *testing.T, far *fakeorchestrator.Fake) *bench {
 		Client: client, Membership: b.membership, Reach: reach, Logger: logger,
 		OpenTunnel: func(o *orchionv1.OpenTunnel) { b.tunnels <- o },
 	})
-	b.logs = NewLogs(client, reach, logger)
+	b.logs = NewLogs(client, reach, 0, logger)
 	b.ctx, b.cancel = context.WithCancel(t.Context())
 	return b
 }

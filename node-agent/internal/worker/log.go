@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type logPush struct {
 	done        chan struct{} // closed when the push has returned
 	// Owned by the push until done is closed.
 	tail   tail
+	pace   pace
 	whole  bool // the log was read to its end
 	failed int  // readings in a row that the engine refused
 }
@@ -91,24 +93,37 @@ func (l *logPush) unreadable(ctx context.Context, err error) bool {
 
 func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) error) error {
 	engine, id := l.a.w.cfg.Driver, l.containerID
-	position := int64(0)
+	first := true
 	pass := func(follow bool) error {
-		return engine.Logs(ctx, id, driver.LogOptions{Follow: follow, Skip: position}, func(e driver.LogEntry) error {
-			if position == 0 {
-				l.tail = tail{} // of an earlier reading
+		if !first {
+			if err := emit(session.Line{Again: true}); err != nil {
+				return err
 			}
-			position = e.Index
+		}
+		first = false
+		l.tail = tail{} // of an earlier reading
+		began := l.pace.begin(time.Now(), follow)
+		return engine.Logs(ctx, id, driver.LogOptions{Follow: follow}, func(e driver.LogEntry) error {
+			if began.overtaken(e.Time, time.Now()) {
+				return errOvertaken
+			}
 			if e.Stream == driver.Stdout {
 				l.tail.add(e.Text, e.Partial)
 			}
-			if plantedbug.On(plantedbug.SkipsLines) && position%50 == 0 {
+			if plantedbug.On(plantedbug.SkipsLines) && e.Index%50 == 0 {
 				return nil
 			}
 			return emit(session.Line{Stderr: e.Stream == driver.Stderr, Time: e.Time, Text: e.Text, Partial: e.Partial})
 		})
 	}
 	for {
-		if err := pass(true); err != nil {
+		err := pass(true)
+		if errors.Is(err, errOvertaken) {
+			// What the engine still has is read again, and shows whether something is
+			// missing.
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		// Engines end a log that is followed when they shut down, too. It is whole only

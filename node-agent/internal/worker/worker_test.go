@@ -48,7 +48,9 @@ func (o *orchestrator) ReportReplica(s *orchionv1.ReplicaStatus) {
 func (o *orchestrator) Push(ctx context.Context, ref *orchionv1.AttemptRef, source session.LogSource) error {
 	var lines []session.Line
 	err := source(ctx, func(l session.Line) error {
-		lines = append(lines, l)
+		if lines = append(lines, l); l.Again {
+			lines = nil
+		}
 		return nil
 	})
 	if err == nil && o.holdLogs != nil {

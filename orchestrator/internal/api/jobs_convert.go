@@ -151,6 +151,7 @@ func logEntryToProto(e *job.LogEntry) *orchionv1.LogEntry {
 		Time:    timeToProto(e.Time),
 		Text:    e.Text,
 		Line:    e.Line,
+		Note:    e.Note,
 	}
 }
 

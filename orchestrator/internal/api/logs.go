@@ -2,6 +2,9 @@ package api
 
 import (
 	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
@@ -16,6 +19,20 @@ const (
 	// logPoll is how often a reader that follows looks whether the job has
 	// ended without a word in its log, such as one cancelled in the queue.
 	logPoll = time.Second
+	// maxGrep bounds what is looked for in a log.
+	maxGrep = 256
+	// followerRest is how long each reader that follows has all of them rest
+	// between two looks at a log that grows: thousands together cost no more
+	// than a few.
+	followerRest    = 100 * time.Microsecond
+	maxFollowerRest = time.Second
+	// fewFollowers need not share anything.
+	fewFollowers = 10
+	// jobStateAge is how old an answer on how a job stands may be to be shared
+	// by those who follow its log.
+	jobStateAge = 100 * time.Millisecond
+	// maxJobStates bounds the jobs whose answers are shared.
+	maxJobStates = 1000
 )
 
 // logQuery says which part of a job's log is read.
@@ -24,8 +41,31 @@ type logQuery struct {
 	follow  bool
 	attempt int // 0: all
 	tail    int // 0: all
-	// position continues an earlier read; it wins over tail.
+	// since leaves out what is earlier, by the nodes' clocks; zero: nothing.
+	since time.Time
+	// grep leaves out what does not hold it; empty: nothing.
+	grep string
+	// position continues an earlier read; it wins over tail and since.
 	position string
+}
+
+// wanted says whether an entry is part of what is read. Notes always are.
+func (q *logQuery) wanted(e *job.LogEntry) bool {
+	return e.Note || !e.Time.Before(q.since) && strings.Contains(e.Text, q.grep)
+}
+
+// filter gives the entries that are wanted. Entries are shared with others.
+func (q *logQuery) filter(entries []job.LogEntry) []job.LogEntry {
+	if q.since.IsZero() && q.grep == "" {
+		return entries
+	}
+	var wanted []job.LogEntry
+	for i := range entries {
+		if q.wanted(&entries[i]) {
+			wanted = append(wanted, entries[i])
+		}
+	}
+	return wanted
 }
 
 func logQueryFromProto(req *orchionv1.ReadJobLogsRequest) (logQuery, error) {
@@ -39,8 +79,15 @@ func logQueryFromProto(req *orchionv1.ReadJobLogsRequest) (logQuery, error) {
 	if err := checkRange("tail", req.GetTail(), 0, store.MaxLogRead); err != nil {
 		return none, err
 	}
+	if err := checkProse("grep", req.GetGrep(), maxGrep); err != nil {
+		return none, err
+	}
+	if req.GetSince() != nil && req.GetSince().CheckValid() != nil {
+		return none, fault.BadField("since", "is not a time")
+	}
 	return logQuery{
 		jobID: req.GetId(), follow: req.GetFollow(), attempt: int(req.GetAttempt()), tail: int(req.GetTail()),
+		since: timeFromProto(req.GetSince()), grep: req.GetGrep(),
 	}, nil
 }
 
@@ -56,8 +103,20 @@ type logBatch struct {
 
 // logReader reads and follows logs.
 type logReader struct {
-	store JobReader
-	logs  store.LogStore
+	store     JobReader
+	logs      store.LogStore
+	followers atomic.Int64
+
+	mu     sync.Mutex
+	states map[string]*jobState // guarded by mu
+}
+
+// jobState is how a job stood a moment ago.
+type jobState struct {
+	asked time.Time
+	once  sync.Once
+	job   job.Job
+	err   error
 }
 
 // read calls emit with what the log holds and, when the query follows, with
@@ -69,12 +128,13 @@ func (r *logReader) read(ctx context.Context, q logQuery, emit func(logBatch) er
 	if _, _, err := r.ended(ctx, q); err != nil {
 		return err
 	}
-	position := q.position
-	if position == "" && q.tail > 0 {
-		var err error
-		if position, err = r.logs.Tail(ctx, q.jobID, q.attempt, q.tail); err != nil {
-			return err
-		}
+	position, err := r.begin(ctx, q)
+	if err != nil {
+		return err
+	}
+	if q.follow {
+		r.followers.Add(1)
+		defer r.followers.Add(-1)
 	}
 	// An empty batch says that it has begun: a silent job may have nothing to
 	// say for long.
@@ -89,7 +149,7 @@ func (r *logReader) read(ctx context.Context, q logQuery, emit func(logBatch) er
 		changed := r.logs.Changed(q.jobID)
 		// Whether the job has ended is asked before its log is read to its
 		// end: what is read then is all there will be.
-		ended, state, err := r.ended(ctx, q)
+		ended, state, err := r.endedLately(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -105,6 +165,40 @@ func (r *logReader) read(ctx context.Context, q logQuery, emit func(logBatch) er
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		if err := r.rest(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// begin answers the position from which a log is read.
+func (r *logReader) begin(ctx context.Context, q logQuery) (string, error) {
+	switch {
+	case q.position != "":
+		return q.position, nil
+	case q.tail > 0:
+		return r.logs.Tail(ctx, q.jobID, q.attempt, q.tail)
+	case !q.since.IsZero():
+		return r.logs.Since(ctx, q.jobID, q.attempt, q.since)
+	default:
+		return "", nil
+	}
+}
+
+// rest gives the others a turn when there are many.
+func (r *logReader) rest(ctx context.Context) error {
+	n := r.followers.Load()
+	if n < fewFollowers {
+		return nil
+	}
+	d := min(time.Duration(n)*followerRest, maxFollowerRest)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -119,6 +213,9 @@ func (r *logReader) drain(ctx context.Context, q logQuery, position string, emit
 			return position, nil
 		}
 		position = next
+		if entries = q.filter(entries); len(entries) == 0 {
+			continue
+		}
 		if err := emit(logBatch{entries: entries, position: position}); err != nil {
 			return position, err
 		}
@@ -131,6 +228,37 @@ func (r *logReader) ended(ctx context.Context, q logQuery) (bool, job.State, err
 	if err != nil {
 		return false, 0, err
 	}
+	return q.ended(&j)
+}
+
+// endedLately is ended for one who follows: that a job goes on may be an answer
+// that is shared with others.
+func (r *logReader) endedLately(ctx context.Context, q logQuery) (bool, job.State, error) {
+	if r.followers.Load() < fewFollowers {
+		return r.ended(ctx, q)
+	}
+	r.mu.Lock()
+	state := r.states[q.jobID]
+	if state == nil || time.Since(state.asked) > jobStateAge {
+		if r.states == nil || len(r.states) >= maxJobStates {
+			r.states = map[string]*jobState{}
+		}
+		state = &jobState{asked: time.Now()}
+		r.states[q.jobID] = state
+	}
+	r.mu.Unlock()
+	// The one who asks may leave before the others have their answer.
+	state.once.Do(func() { state.job, state.err = r.store.GetJob(context.WithoutCancel(ctx), q.jobID) })
+	if state.err == nil {
+		if ended, at, err := q.ended(&state.job); err == nil && !ended {
+			return false, at, nil
+		}
+	}
+	return r.ended(ctx, q)
+}
+
+// ended says whether nothing more of what is asked for can come.
+func (q *logQuery) ended(j *job.Job) (bool, job.State, error) {
 	if q.attempt > len(j.Attempts) && q.attempt > 0 && j.State.Ended() {
 		return false, 0, fault.New(fault.NotFound, "job %q has ended after %d attempts; there is no attempt %d",
 			q.jobID, len(j.Attempts), q.attempt)

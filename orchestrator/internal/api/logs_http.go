@@ -7,16 +7,22 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
-// maxLogPosition bounds what is taken for a position in a log.
-const maxLogPosition = 256
+const (
+	// maxLogPosition bounds what is taken for a position in a log.
+	maxLogPosition = 256
+	// notePrefix tells notes from output where there is only text.
+	notePrefix = "orchion: "
+)
 
 // logStream serves /api/jobs/{id}/logs.
 type logStream struct {
@@ -56,7 +62,7 @@ func (h *logStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func logQueryFromHTTP(r *http.Request) (logQuery, error) {
 	var none logQuery
 	values := r.URL.Query()
-	if err := checkParameters(values, []string{"follow", "attempt", "tail"}); err != nil {
+	if err := checkParameters(values, []string{"follow", "attempt", "tail", "since", "grep"}); err != nil {
 		return none, err
 	}
 	req := &orchionv1.ReadJobLogsRequest{Id: r.PathValue("id")}
@@ -74,6 +80,14 @@ func logQueryFromHTTP(r *http.Request) (logQuery, error) {
 	if req.Tail, err = numberFromQuery(values, "tail"); err != nil {
 		return none, err
 	}
+	if text := values.Get("since"); text != "" {
+		since, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return none, fault.BadField("since", "is %q; it must be a time such as 2006-01-02T15:04:05Z", clip(text))
+		}
+		req.Since = timestamppb.New(since)
+	}
+	req.Grep = values.Get("grep")
 	query, err := logQueryFromProto(req)
 	if err != nil {
 		return none, err
@@ -142,6 +156,9 @@ func (l *lineLog) write(batch logBatch) error {
 				return err
 			}
 			continue
+		}
+		if batch.entries[i].Note {
+			l.buf.WriteString(notePrefix)
 		}
 		l.buf.WriteString(batch.entries[i].Text)
 		l.buf.WriteByte('\n')

@@ -59,7 +59,11 @@ func (s *sessions) PushLogs(stream pushStream) error {
 func (s *sessions) takeLog(ctx context.Context, stream pushStream, in *inbox[*orchionv1.PushLogsRequest],
 	ref job.Ref, writer store.LogWriter, progress *progress,
 ) error {
-	if err := stream.Send(heldLines(writer)); err != nil {
+	begin, err := whereToBegin(writer)
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(begin); err != nil {
 		return err
 	}
 	for {
@@ -95,6 +99,23 @@ func (s *sessions) takeLog(ctx context.Context, stream pushStream, in *inbox[*or
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// whereToBegin tells the node where it goes on.
+func whereToBegin(w store.LogWriter) (*orchionv1.PushLogsResponse, error) {
+	m := heldLines(w)
+	if m.GetClosed() || m.GetStdoutLines()+m.GetStderrLines() == 0 {
+		return m, nil
+	}
+	resume, err := w.Resume()
+	if err != nil {
+		return nil, err
+	}
+	if resume.First.Line > 0 && resume.Last.Line > 0 {
+		m.First, m.Last = logEntryToProto(&resume.First), logEntryToProto(&resume.Last)
+		m.LastSameTime = int32(resume.Same)
+	}
+	return m, nil
 }
 
 func heldLines(w store.LogWriter) *orchionv1.PushLogsResponse {

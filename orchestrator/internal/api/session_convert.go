@@ -211,7 +211,7 @@ func logEntriesFromProto(ref job.Ref, batch *orchionv1.LogBatch) ([]job.LogEntry
 	total := 0
 	for i, e := range batch.GetEntries() {
 		at := indexed("batch.entries", i)
-		entry := job.LogEntry{Attempt: ref.Attempt, Line: e.GetLine(), Time: timeFromProto(e.GetTime()), Text: e.GetText()}
+		entry := job.LogEntry{Attempt: ref.Attempt, Line: e.GetLine(), Time: timeFromProto(e.GetTime()), Text: e.GetText(), Note: e.GetNote()}
 		switch e.GetStream() {
 		case stdoutName:
 			entry.Stream = job.Stdout

@@ -244,6 +244,9 @@ type LogEntry struct {
 	Line int64
 	Time time.Time // by the node's clock
 	Text string    // without the newline
+	// Note says that this is no output of the job but a word on its log, such
+	// as that lines were dropped here. A note has the number of a line, or 0.
+	Note bool
 }
 
 // Stream is stdout or stderr.

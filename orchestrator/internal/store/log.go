@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
 )
@@ -29,11 +30,15 @@ type LogStore interface {
 	// from the position on. Position is opaque; "" is the beginning. attempt 0
 	// means all. The answer holds at most limit entries (1 to MaxLogRead); an
 	// empty answer means that there is no more for now. A job without a log
-	// has none. Entries with line 0 are notes of the store itself, such as
-	// that a log grew over its limit.
+	// has none. Notes with line 0 are of the store itself: that lines were
+	// dropped there because the log is over its limit, that retention has
+	// removed the log, that something is damaged.
 	Read(ctx context.Context, jobID string, attempt int, position string, limit int) (entries []job.LogEntry, next string, err error)
 	// Tail answers the position before the last n entries, at most MaxLogRead.
 	Tail(ctx context.Context, jobID string, attempt int, n int) (position string, err error)
+	// Since answers a position before the first entry whose time is not before
+	// at, and not far before it; "" is the beginning.
+	Since(ctx context.Context, jobID string, attempt int, at time.Time) (position string, err error)
 	// Changed answers a channel that is closed when a log of the job grows or
 	// is completed after the call. It may be closed without cause: look, and
 	// ask for the next one before looking.
@@ -51,6 +56,10 @@ type LogWriter interface {
 	// Held answers the number of the last entry of each stream that is stored
 	// or was dropped because the log is over its limit.
 	Held() (stdoutLines, stderrLines int64)
+	// Resume answers by what the reader of the node's copy finds the place
+	// again at which it goes on, when lines cannot be counted from the
+	// beginning because the beginning of that copy is gone.
+	Resume() (Resume, error)
 	// Append stores entries in their order. What it stored outlives the
 	// process; it outlives the machine after Complete.
 	Append(entries []job.LogEntry) error
@@ -62,4 +71,13 @@ type LogWriter interface {
 	Completed() bool
 	// Close releases the writer; the log stays open for the next one.
 	Close() error
+}
+
+// Resume is the beginning and the end of a log, notes left out.
+type Resume struct {
+	// First and Last are entries as they are stored; Line 0: there is none.
+	First, Last job.LogEntry
+	// Same counts the entries up to the last one that carry its time: an engine
+	// may give many lines one time.
+	Same int
 }

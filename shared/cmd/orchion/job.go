@@ -195,15 +195,23 @@ func jobFacts(w io.Writer, j *orchionv1.Job) error {
 
 func (c *cli) jobLogs() *cobra.Command {
 	var options logOptions
+	var since string
 	cmd := &cobra.Command{
 		Use:               "logs ID",
 		Short:             "Print the log of a job; its stderr goes to stderr",
-		Example:           "  orchion job logs -f ID\n  orchion job logs --attempt 1 --tail 100 --timestamps ID",
+		Example:           "  orchion job logs -f ID\n  orchion job logs --attempt 1 --tail 100 --timestamps ID\n  orchion job logs --since 10m --grep error ID",
 		Args:              exactly("ID"),
 		ValidArgsFunction: c.completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if options.attempt < 0 || options.tail < 0 {
 				return usagef("--attempt and --tail must be 0 or more")
+			}
+			if since != "" {
+				at, err := parseSince(since, time.Now())
+				if err != nil {
+					return err
+				}
+				options.since = at
 			}
 			return c.copyLogs(cmd.Context(), args[0], options, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -211,6 +219,8 @@ func (c *cli) jobLogs() *cobra.Command {
 	cmd.Flags().BoolVarP(&options.follow, "follow", "f", false, "go on until the job has ended")
 	cmd.Flags().IntVar(&options.attempt, "attempt", 0, "only this attempt; 0: all")
 	cmd.Flags().IntVar(&options.tail, "tail", 0, "only the last so many lines; 0: all")
+	cmd.Flags().StringVar(&since, "since", "", "only lines of this time and later: a period such as 10m, or 2006-01-02T15:04:05Z")
+	cmd.Flags().StringVar(&options.grep, "grep", "", "only lines that hold this text")
 	cmd.Flags().BoolVarP(&options.timestamps, "timestamps", "t", false, "put the time before each line")
 	return cmd
 }

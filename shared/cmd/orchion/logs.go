@@ -19,6 +19,20 @@ type logOptions struct {
 	follow        bool
 	attempt, tail int
 	timestamps    bool
+	since         time.Time // zero: all
+	grep          string
+}
+
+// parseSince reads a time, or how long ago it was.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return at, usagef("--since is %q; it must be a period such as 10m or 36h, or a time such as 2006-01-02T15:04:05Z", text)
+	}
+	return at, nil
 }
 
 // maxLogLine is above the longest entry that the orchestrator sends, as JSON.
@@ -36,6 +50,12 @@ func (c *cli) copyLogs(ctx context.Context, id string, options logOptions, out, 
 	}
 	if options.tail > 0 {
 		query.Set("tail", strconv.Itoa(options.tail))
+	}
+	if !options.since.IsZero() {
+		query.Set("since", options.since.UTC().Format(time.RFC3339Nano))
+	}
+	if options.grep != "" {
+		query.Set("grep", options.grep)
 	}
 	response, err := c.client().stream(ctx, http.MethodGet, "/api/jobs/"+segment(id)+"/logs", query, "application/x-ndjson", nil)
 	if err != nil {
@@ -74,7 +94,7 @@ func printEntry(entry *orchionv1.LogEntry, timestamps bool, out, errOut io.Write
 	if entry.GetStream() == "stderr" {
 		w = errOut
 	}
-	if timestamps {
+	if timestamps && entry.GetTime() != nil {
 		if _, err := fmt.Fprint(w, entry.GetTime().AsTime().Local().Format(time.RFC3339Nano), " "); err != nil {
 			return err
 		}
@@ -82,6 +102,9 @@ func printEntry(entry *orchionv1.LogEntry, timestamps bool, out, errOut io.Write
 	// To a pipe the text goes as it is; a terminal is kept from being steered
 	// by more than colours.
 	text := entry.GetText()
+	if entry.GetNote() {
+		text = "orchion: " + text
+	}
 	if isTerminal(w) {
 		text = withoutControls(text)
 	}

@@ -1,23 +1,27 @@
-// Package logfile keeps the logs of attempts in files, one for each attempt:
-// logs/<first two of the job's id>/<job's id>/<attempt>.log.
+// Package logfile keeps the logs of attempts in files beside the database:
+// logs/<first two of the job's id>/<job's id>/<attempt>.log and what layout.go
+// says. A text grows; once it is long enough it is compressed into a chunk and
+// a new text begins. So a log is read from any position, and from its end,
+// without decompressing more than a chunk.
 //
-// A file only grows. What was appended outlives the process that appended it;
-// it is forced to the disk when the log is completed, for until then the node
-// holds a copy and sends again what is not here. A record that was cut off by a
-// crash is removed when the log is next opened.
+// What was appended outlives the process that appended it; it is forced to the
+// disk when the log is completed, for until then the node holds a copy and
+// sends again what is not here. A record that was cut off by a crash is removed
+// when the log is next opened. A text is removed after what was compressed of
+// it is on the disk.
 package logfile
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -28,16 +32,22 @@ import (
 type Config struct {
 	// Dir is the folder of the logs; it is made if need be. Required.
 	Dir string
-	// MaxBytes bounds the file of one attempt; what comes after is dropped and
-	// the log says so. Default: 256 MiB.
+	// MaxBytes bounds the log of one attempt, counted before it is compressed.
+	// Over it the middle is dropped, and the log says there how many lines that
+	// were: a quarter of the limit is for its beginning. Default: 256 MiB.
 	MaxBytes int64
+	// Retention says which logs are removed by themselves. Default: none.
+	Retention Retention
 	// MaxOpenFiles bounds how many files are open at a time; more callers
 	// wait. Default: 128.
 	MaxOpenFiles int
 }
 
+// DefaultMaxBytes is the default of Config.MaxBytes.
+const DefaultMaxBytes = 256 << 20
+
 const (
-	defaultMaxBytes     = 256 << 20
+	defaultMaxBytes     = DefaultMaxBytes
 	defaultMaxOpenFiles = 128
 	// maxWaited bounds how many jobs' changes are waited for by name. Past it
 	// everyone is woken up and asks anew.
@@ -46,8 +56,21 @@ const (
 
 // Store is a store.LogStore. Make one with Open.
 type Store struct {
-	dir      string
-	maxBytes int64
+	dir        string
+	maxBytes   int64
+	chunkBytes int64
+	codec      codec
+	chunks     *cache[chunkKey, []byte]
+	pages      *cache[pageKey, page]
+	// shape is held to look at which files there are, and locked to replace
+	// some by others.
+	shape     sync.RWMutex
+	retention Retention
+	// stopRetaining ends what removes old logs; nil when nothing does.
+	stopRetaining context.CancelFunc
+	retaining     sync.WaitGroup
+	// kept is how many bytes are on the disk, about; see Sweep.
+	kept atomic.Int64
 	// files has room for as many tokens as files may be open.
 	files chan struct{}
 	shut  func() error // close, once
@@ -74,18 +97,42 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.MaxOpenFiles <= 0 {
 		cfg.MaxOpenFiles = defaultMaxOpenFiles
 	}
+	if limits := cfg.Retention; limits.State == nil && (limits.Age > 0 || limits.MaxBytes > 0) {
+		return nil, fault.BadField("retention.state", "is missing; without it the logs of what still runs would be removed")
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder of the logs: %w", err)
 	}
 	s := &Store{
-		dir:      cfg.Dir,
-		maxBytes: cfg.MaxBytes,
-		files:    make(chan struct{}, cfg.MaxOpenFiles),
-		logs:     map[string]map[int]*attemptLog{},
-		waited:   map[string]chan struct{}{},
+		dir:        cfg.Dir,
+		maxBytes:   cfg.MaxBytes,
+		chunkBytes: min(defaultChunkBytes, max(cfg.MaxBytes/16, 1)),
+		chunks:     newCache[chunkKey](maxCachedChunks, func(records []byte) int { return len(records) }),
+		pages:      newCache[pageKey](maxCachedPages, pageSize),
+		files:      make(chan struct{}, cfg.MaxOpenFiles),
+		logs:       map[string]map[int]*attemptLog{},
+		waited:     map[string]chan struct{}{},
 	}
 	s.shut = sync.OnceValue(s.close)
+	s.startRetaining(cfg.Retention)
 	return s, nil
+}
+
+// startRetaining begins to remove old logs, if any are to be removed.
+func (s *Store) startRetaining(r Retention) {
+	if r.Every <= 0 {
+		r.Every = defaultRetentionPeriod
+	}
+	if r.Logger == nil {
+		r.Logger = slog.New(slog.DiscardHandler)
+	}
+	s.retention = r
+	if r.State == nil || r.Age <= 0 && r.MaxBytes <= 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopRetaining = cancel
+	s.retaining.Go(func() { s.retain(ctx) })
 }
 
 // begin counts a call in; end must follow when there is no error.
@@ -107,9 +154,13 @@ func (s *Store) Close() error { return s.shut() }
 
 // close does the work of Close, once.
 func (s *Store) close() error {
+	if s.stopRetaining != nil {
+		s.stopRetaining()
+	}
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	s.retaining.Wait()
 	s.calls.Wait()
 	s.mu.Lock()
 	s.wakeAllLocked()
@@ -122,6 +173,7 @@ func (s *Store) close() error {
 			errs = append(errs, l.sync())
 		}
 	}
+	s.codec.close()
 	return errors.Join(errs...)
 }
 
@@ -185,7 +237,7 @@ func (s *Store) Open(ctx context.Context, ref job.Ref) (store.LogWriter, error) 
 	}
 	l, ok := attempts[ref.Attempt]
 	if !ok {
-		l = newAttemptLog(s, ref)
+		l = &attemptLog{store: s, ref: ref}
 		attempts[ref.Attempt] = l
 	}
 	l.writers++
@@ -195,7 +247,7 @@ func (s *Store) Open(ctx context.Context, ref job.Ref) (store.LogWriter, error) 
 			earlier = append(earlier, other)
 		}
 		if number > ref.Attempt {
-			l.newer.Store(true)
+			earlier = append(earlier, l)
 		}
 	}
 	s.mu.Unlock()
@@ -223,17 +275,28 @@ func (s *Store) DeleteJob(ctx context.Context, jobID string) error {
 		return err
 	}
 	defer s.end()
+	// Whoever writes has finished its append before its files go.
 	s.mu.Lock()
 	open := slices.Collect(maps.Values(s.logs[jobID]))
 	s.mu.Unlock()
 	for _, l := range open {
-		l.remove()
+		l.remove(&layout{})
 	}
-	if err := os.RemoveAll(s.folder(jobID)); err != nil {
+	s.shape.Lock()
+	err := os.RemoveAll(s.folder(jobID))
+	s.shape.Unlock()
+	s.forget(func(ref job.Ref) bool { return ref.JobID == jobID })
+	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the logs of job %s could not be removed", jobID)
 	}
 	s.wake(jobID)
 	return nil
+}
+
+// forget drops what is kept in memory of logs.
+func (s *Store) forget(f func(job.Ref) bool) {
+	s.chunks.forget(func(k chunkKey) bool { return f(k.ref) })
+	s.pages.forget(func(k pageKey) bool { return f(k.ref) })
 }
 
 // release counts a writer out.
@@ -251,16 +314,15 @@ func (s *Store) release(l *attemptLog) {
 	}
 }
 
-// written is how far an attempt's file may be read: to the end of what was
-// appended for sure when it is being written, else to its end.
-func (s *Store) written(ref job.Ref) (size int64, known bool) {
+// written is the layout of a log that is being written, as far as it may be
+// read; nil when nobody writes it.
+func (s *Store) written(ref job.Ref) *layout {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l, ok := s.logs[ref.JobID][ref.Attempt]; ok {
-		size = l.size.Load()
-		return size, size >= 0
+		return l.shape.Load()
 	}
-	return 0, false
+	return nil
 }
 
 // openFile waits until another file may be open and opens one; done must be
@@ -298,30 +360,6 @@ func checkJobID(id string) error {
 // folder is where the logs of a job are. The id must have been checked.
 func (s *Store) folder(jobID string) string {
 	return filepath.Join(s.dir, jobID[:min(2, len(jobID))], jobID)
-}
-
-func (s *Store) path(ref job.Ref) string {
-	return filepath.Join(s.folder(ref.JobID), strconv.Itoa(ref.Attempt)+".log")
-}
-
-// attempts are the attempts of a job that have a file, in their order.
-func (s *Store) attempts(jobID string) ([]int, error) {
-	files, err := os.ReadDir(s.folder(jobID))
-	if os.IsNotExist(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	var numbers []int
-	for _, f := range files {
-		base, isLog := strings.CutSuffix(f.Name(), ".log")
-		if n, err := strconv.Atoi(base); isLog && err == nil && n > 0 {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	return numbers, nil
 }
 
 // unreadable is for what the file system refuses.

@@ -37,22 +37,27 @@ func openIn(t *testing.T, cfg Config) *Store {
 }
 
 func TestConformance(t *testing.T) {
-	dirs := map[store.LogStore]string{}
-	open := func(t *testing.T, dir string) store.LogStore {
-		// Few files, so that waiting for one is part of the test.
-		s := openIn(t, Config{Dir: dir, MaxOpenFiles: 2})
-		dirs[s] = dir
-		return s
-	}
-	storetest.RunLogs(t, storetest.LogImplementation{
-		Open: func(t *testing.T) store.LogStore { return open(t, t.TempDir()) },
-		Reopen: func(t *testing.T, s store.LogStore) store.LogStore {
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
+	for name, chunkBytes := range map[string]int64{"texts": defaultChunkBytes, "chunks": 300} {
+		t.Run(name, func(t *testing.T) {
+			dirs := map[store.LogStore]string{}
+			open := func(t *testing.T, dir string) store.LogStore {
+				// Few files, so that waiting for one is part of the test.
+				s := openIn(t, Config{Dir: dir, MaxOpenFiles: 2})
+				s.chunkBytes = chunkBytes
+				dirs[s] = dir
+				return s
 			}
-			return open(t, dirs[s])
-		},
-	})
+			storetest.RunLogs(t, storetest.LogImplementation{
+				Open: func(t *testing.T) store.LogStore { return open(t, t.TempDir()) },
+				Reopen: func(t *testing.T, s store.LogStore) store.LogStore {
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+					return open(t, dirs[s])
+				},
+			})
+		})
+	}
 }
 
 // sample are entries of both streams, with texts that are hard on the format.
@@ -104,7 +109,7 @@ func withFile(t *testing.T, dir string, content []byte) *Store {
 	if err := os.MkdirAll(filepath.Join(dir, "ab", "abc"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(s.path(ref), content, 0o600); err != nil {
+	if err := os.WriteFile(s.textPath(ref, 0), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -134,7 +139,7 @@ func TestCutOffAnywhere(t *testing.T) {
 		// What is cut off is gone for good: a shorter write over it would let
 		// its end show again.
 		rest := int64(bytes.LastIndexByte(content[:cut], '\n') + 1)
-		if info, err := os.Stat(s.path(ref)); err != nil || info.Size() != rest {
+		if info, err := os.Stat(s.textPath(ref, 0)); err != nil || info.Size() != rest {
 			t.Fatalf("cut at %d: %v; the file has %d bytes once it is opened, want %d", cut, err, info.Size(), rest)
 		}
 		stdout, stderr := w.Held()
@@ -235,18 +240,81 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-func TestLimit(t *testing.T) {
-	dir := t.TempDir()
-	s := openIn(t, Config{Dir: dir, MaxBytes: 500})
-	w := mustOpen(t, s)
-	for n := range int64(100) {
-		entry := job.LogEntry{Stream: job.Stdout, Line: n + 1, Text: "twenty characters ..."}
+// fill appends lines of twenty characters, one at a time.
+func fill(t *testing.T, w store.LogWriter, lines int64) {
+	t.Helper()
+	held, _ := w.Held()
+	for n := held + 1; n <= held+lines; n++ {
+		entry := job.LogEntry{Attempt: 1, Stream: job.Stdout, Line: n, Text: fmt.Sprintf("twenty characters %02d", n%100)}
 		if err := w.Append([]job.LogEntry{entry}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if stdout, _ := w.Held(); stdout != 100 {
-		t.Errorf("%d lines are accounted for, want 100: the node would send the rest for ever", stdout)
+}
+
+// Over its limit a log keeps its beginning and its end, and says how many lines
+// it does not.
+func TestLimit(t *testing.T) {
+	dir := t.TempDir()
+	cfg := Config{Dir: dir, MaxBytes: 4000}
+	check := func(s *Store) {
+		t.Helper()
+		got := read(t, s)
+		expected := int64(1)
+		notes := 0
+		for i, e := range got {
+			if e.Note {
+				next := got[i+1].Line
+				if want := fmt.Sprintf("%d lines dropped here: the log is over its limit, and only its beginning and its end are kept", next-expected); e.Text != want || e.Line != 0 {
+					t.Errorf("note %+v, want %s", e, want)
+				}
+				notes++
+				expected = next
+				continue
+			}
+			if e.Line != expected {
+				t.Fatalf("line %d where %d should be", e.Line, expected)
+			}
+			expected++
+		}
+		if notes != 1 || expected != 1001 || len(got) < 50 || len(got) > 120 {
+			t.Errorf("%d entries, %d notes, the last line is %d", len(got), notes, expected-1)
+		}
+		// From the end, over the gap.
+		for _, n := range []int{1, 10, 60, len(got) - 2, len(got)} {
+			position, err := s.Tail(t.Context(), ref.JobID, 0, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries, _, err := s.Read(t.Context(), ref.JobID, 0, position, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(got[max(0, len(got)-n):], entries); diff != "" {
+				t.Errorf("the last %d:\n%s", n, diff)
+			}
+		}
+	}
+	s := openIn(t, cfg)
+	w := mustOpen(t, s)
+	fill(t, w, 600)
+	// A follower whose place is dropped meanwhile goes on behind it.
+	_, place, err := s.Read(t.Context(), ref.JobID, 0, "", 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	s.Close()
+	s = openIn(t, cfg)
+	w = mustOpen(t, s)
+	if stdout, _ := w.Held(); stdout != 600 {
+		t.Fatalf("after a crash %d lines are accounted for, want 600", stdout)
+	}
+	fill(t, w, 400)
+	check(s)
+	entries, _, err := s.Read(t.Context(), ref.JobID, 0, place, 1000)
+	if err != nil || len(entries) == 0 || entries[len(entries)-1].Line != 1000 {
+		t.Errorf("from %s on: %d entries, %v", place, len(entries), err)
 	}
 	if err := w.Complete(); err != nil {
 		t.Fatal(err)
@@ -254,41 +322,13 @@ func TestLimit(t *testing.T) {
 	w.Close()
 	s.Close()
 
-	s = openIn(t, Config{Dir: dir, MaxBytes: 500})
-	got := read(t, s)
-	last := got[len(got)-1]
-	if len(got) < 5 || len(got) > 20 || last.Line != 0 || last.Stream != job.Stderr || last.Text != "the log is over its limit of 500 bytes; the rest is left out" {
-		t.Errorf("%d entries, the last of them %+v", len(got), last)
-	}
+	s = openIn(t, cfg)
+	check(s)
 	w = mustOpen(t, s)
-	if stdout, _ := w.Held(); stdout != 100 || !w.Completed() {
+	if stdout, _ := w.Held(); stdout != 1000 || !w.Completed() {
 		t.Errorf("after reopening: %d lines, complete %t", stdout, w.Completed())
 	}
 	w.Close()
-}
-
-// A log over its limit that was not completed stays over it.
-func TestLimitOutlivesACrash(t *testing.T) {
-	dir := t.TempDir()
-	fill := func(s *Store) []job.LogEntry {
-		w := mustOpen(t, s)
-		defer w.Close()
-		var entries []job.LogEntry
-		for n := range int64(100) {
-			entries = append(entries, job.LogEntry{Attempt: 1, Stream: job.Stdout, Line: n + 1, Text: "twenty characters ..."})
-		}
-		if err := w.Append(entries); err != nil {
-			t.Fatal(err)
-		}
-		return read(t, s)
-	}
-	s := openIn(t, Config{Dir: dir, MaxBytes: 500})
-	before := fill(s)
-	s.Close()
-	s = openIn(t, Config{Dir: dir, MaxBytes: 500})
-	if diff := cmp.Diff(before, fill(s)); diff != "" {
-		t.Errorf("sent again after a crash:\n%s", diff)
-	}
 }
 
 // When the disk refuses, the caller hears it, nothing half is read, and it goes

@@ -2,6 +2,7 @@ package logfile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"hash/crc32"
 	"strconv"
@@ -26,7 +27,11 @@ type kind byte
 const (
 	kindStdout kind = 'o'
 	kindStderr kind = 'e'
-	// kindLimit: the log reached its limit; what came after was dropped.
+	// Notes of the node in the place of lines, numbered with their stream.
+	kindStdoutNote kind = 'O'
+	kindStderrNote kind = 'E'
+	// kindLimit is a note of an earlier version, which dropped the end of a log
+	// over its limit.
 	kindLimit kind = 'L'
 	// kindComplete: the log is whole. The text is how many lines of stdout and
 	// stderr there were, dropped ones included.
@@ -47,16 +52,65 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // record is one line of a file.
 type record struct {
+	head
+	text string
+}
+
+// head is a record without its text.
+type head struct {
 	kind  kind
 	line  int64
 	nanos int64
-	text  string
+}
+
+// visible says whether a reader sees something of the record: all but that a
+// log is complete.
+func (h head) visible() bool { return h.kind != kindComplete }
+
+// note says that the record is no output of the job.
+func (h head) note() bool { return h.kind != kindStdout && h.kind != kindStderr }
+
+// held is the last line of each stream that is accounted for.
+type held struct {
+	Stdout int64 `json:"stdout"`
+	Stderr int64 `json:"stderr"`
+}
+
+func (h *held) of(stream job.Stream) *int64 {
+	if stream == job.Stderr {
+		return &h.Stderr
+	}
+	return &h.Stdout
+}
+
+// reach counts a record in.
+func (h *held) reach(r head) {
+	switch r.kind {
+	case kindStdout, kindStdoutNote:
+		h.Stdout = max(h.Stdout, r.line)
+	case kindStderr, kindStderrNote:
+		h.Stderr = max(h.Stderr, r.line)
+	case kindLimit, kindComplete:
+	}
+}
+
+// completed reads the text of the mark of a whole log.
+func completed(text []byte) (held, bool) {
+	stdout, stderr, ok := strings.Cut(string(text), " ")
+	o, err := strconv.ParseInt(stdout, 10, 64)
+	e, stderrErr := strconv.ParseInt(stderr, 10, 64)
+	return held{o, e}, ok && err == nil && stderrErr == nil
 }
 
 // entryRecord is how an entry is kept.
 func entryRecord(e job.LogEntry) record {
-	r := record{kind: kindStdout, line: e.Line, text: e.Text}
-	if e.Stream == job.Stderr {
+	r := record{head{kind: kindStdout, line: e.Line}, e.Text}
+	switch {
+	case e.Note && e.Stream == job.Stderr:
+		r.kind = kindStderrNote
+	case e.Note:
+		r.kind = kindStdoutNote
+	case e.Stream == job.Stderr:
 		r.kind = kindStderr
 	}
 	if !e.Time.IsZero() {
@@ -96,32 +150,93 @@ func (r record) append(buffer []byte) []byte {
 // parse reads a line without its newline; false when it is not a record as it
 // was written.
 func parse(line []byte) (record, bool) {
-	if len(line) < kindOffset+2 || line[checksumLength] != ' ' {
-		return record{}, false
-	}
-	var sum [checksumLength / 2]byte
-	if _, err := hex.Decode(sum[:], line[:checksumLength]); err != nil {
-		return record{}, false
-	}
-	body := line[kindOffset:]
-	if crc32.Checksum(body, castagnoli()) != uint32(sum[0])<<24|uint32(sum[1])<<16|uint32(sum[2])<<8|uint32(sum[3]) {
+	if !sumsUp(line) {
 		return record{}, false
 	}
 	// With the checksum right, what follows can only fail when the file was
 	// written by a version that wrote something else.
-	fields := bytes.SplitN(body, []byte{' '}, 4)
-	if len(fields) != 4 || len(fields[0]) != 1 {
+	h, text, ok := parseHead(line)
+	if !ok {
 		return record{}, false
 	}
-	number, err := strconv.ParseInt(string(fields[1]), 10, 64)
-	if err != nil {
-		return record{}, false
+	return record{h, unescape(text)}, true
+}
+
+// sumsUp says whether a line without its newline has the right checksum.
+func sumsUp(line []byte) bool {
+	if len(line) < kindOffset+2 || line[checksumLength] != ' ' {
+		return false
 	}
-	nanos, err := strconv.ParseInt(string(fields[2]), 10, 64)
-	if err != nil {
-		return record{}, false
+	var sum [checksumLength / 2]byte
+	if _, err := hex.Decode(sum[:], line[:checksumLength]); err != nil {
+		return false
 	}
-	return record{kind: kind(fields[0][0]), line: number, nanos: nanos, text: unescape(fields[3])}, true
+	return crc32.Checksum(line[kindOffset:], castagnoli()) == binary.BigEndian.Uint32(sum[:])
+}
+
+// appendChecksum writes the beginning of a record behind buffer.
+func appendChecksum(buffer, body []byte) []byte {
+	var sum [checksumLength / 2]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(body, castagnoli()))
+	return append(hex.AppendEncode(buffer, sum[:]), ' ')
+}
+
+// withoutChecksums gives records without what a compressor can make nothing of;
+// false when one of them has a wrong checksum, which must be kept.
+func withoutChecksums(records []byte) ([]byte, bool) {
+	bare := make([]byte, 0, len(records))
+	for len(records) > 0 {
+		end := bytes.IndexByte(records, '\n')
+		if end < 0 || !sumsUp(records[:end]) {
+			return nil, false
+		}
+		bare = append(bare, records[kindOffset:end+1]...)
+		records = records[end+1:]
+	}
+	return bare, true
+}
+
+// withChecksums is the other way round.
+func withChecksums(bare []byte, length int64) []byte {
+	records := make([]byte, 0, length)
+	for len(bare) > 0 {
+		end := bytes.IndexByte(bare, '\n')
+		if end < 0 {
+			break
+		}
+		records = append(appendChecksum(records, bare[:end]), bare[:end+1]...)
+		bare = bare[end+1:]
+	}
+	return records
+}
+
+// parseHead reads a line that is known to be good. The text is as it is kept,
+// and only valid as long as the line is.
+func parseHead(line []byte) (h head, text []byte, ok bool) {
+	if len(line) < kindOffset+2 {
+		return head{}, nil, false
+	}
+	name, rest, ok := bytes.Cut(line[kindOffset:], []byte{' '})
+	if !ok || len(name) != 1 {
+		return head{}, nil, false
+	}
+	number, rest, ok := bytes.Cut(rest, []byte{' '})
+	if !ok {
+		return head{}, nil, false
+	}
+	nanos, text, ok := bytes.Cut(rest, []byte{' '})
+	if !ok {
+		return head{}, nil, false
+	}
+	h.kind = kind(name[0])
+	var err error
+	if h.line, err = strconv.ParseInt(string(number), 10, 64); err != nil {
+		return head{}, nil, false
+	}
+	if h.nanos, err = strconv.ParseInt(string(nanos), 10, 64); err != nil {
+		return head{}, nil, false
+	}
+	return h, text, true
 }
 
 // unescape undoes the escaping of a text.
@@ -143,16 +258,14 @@ func unescape(text []byte) string {
 	return string(plain)
 }
 
-// entry is what readers see of a record; false when they see nothing, because
-// all it says is that the log is complete.
-func (r record) entry(attempt int) (job.LogEntry, bool) {
-	e := job.LogEntry{Attempt: attempt, Line: r.line, Text: r.text}
+// entry is what readers see of a record.
+func (r record) entry(attempt int) job.LogEntry {
+	e := job.LogEntry{Attempt: attempt, Line: r.line, Text: r.text, Note: r.note(), Stream: job.Stderr}
 	if r.nanos != 0 {
 		e.Time = time.Unix(0, r.nanos).UTC()
 	}
-	e.Stream = job.Stderr
-	if r.kind == kindStdout {
+	if r.kind == kindStdout || r.kind == kindStdoutNote {
 		e.Stream = job.Stdout
 	}
-	return e, r.kind != kindComplete
+	return e
 }

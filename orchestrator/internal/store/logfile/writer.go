@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,67 +18,63 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/store"
 )
 
+const (
+	// defaultChunkBytes is how long a text gets before it is made into a chunk:
+	// what is read, decompressed, to see any of it.
+	defaultChunkBytes = 1 << 20
+	// sealAtEnd is how long the text of a whole log is at least for a chunk to
+	// be made of it: less is one or two blocks of a disk either way.
+	sealAtEnd = 16 << 10
+	// keptAtBeginning is which part of the limit goes to the beginning of a log
+	// over it; the rest goes to the end.
+	keptAtBeginning = 4
+)
+
 // attemptLog is the log of one attempt while somebody writes it.
 type attemptLog struct {
 	store *Store
 	ref   job.Ref
 	// writers counts those that are not closed; guarded by store.mu.
 	writers int
-	// size is how long the file is without what may have been cut off; -1
+	// shape is which files there are, without what may have been cut off; nil
 	// until it was looked at.
-	size atomic.Int64
-	// newer is set once a newer attempt of the job has its log open: this one
-	// is over. Set with mu held, so that no append is under way then.
-	newer atomic.Bool
+	shape atomic.Pointer[layout]
 
-	mu sync.Mutex // guards what follows, and writing the file
+	mu sync.Mutex // guards what follows, and writing the files
 	// current is the only writer that may append.
-	current  *writer
-	held     held
-	limited  bool // a limit record is in the file
-	complete bool
-	removed  bool // with its job
-	unsynced bool // something may not have reached the disk
-	// torn is true while something may stand behind size.
+	current    *writer
+	held       held
+	textBefore held  // what is held without the text
+	sealAt     int64 // the offset at which the text is made into chunks
+	complete   bool
+	over       bool // a newer attempt has begun
+	removed    bool // with its job, or by retention
+	unsynced   bool // something may not have reached the disk
+	// torn is true while something may stand behind the text's end.
 	torn bool
-}
-
-// held is how many lines of each stream are accounted for.
-type held struct{ stdout, stderr int64 }
-
-func (h *held) of(stream job.Stream) *int64 {
-	if stream == job.Stderr {
-		return &h.stderr
-	}
-	return &h.stdout
-}
-
-func newAttemptLog(s *Store, ref job.Ref) *attemptLog {
-	l := &attemptLog{store: s, ref: ref}
-	l.size.Store(-1)
-	return l
 }
 
 // finish says that a newer attempt has begun, after the append under way.
 func (l *attemptLog) finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.newer.Store(true)
+	l.over = true
 }
 
-// remove says that the job's logs are being removed.
-func (l *attemptLog) remove() {
+// remove says that the log is being removed, after the append under way, and
+// what readers see of it from now on.
+func (l *attemptLog) remove(left *layout) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.removed = true
-	l.size.Store(0)
+	l.shape.Store(left)
 }
 
-// take makes w the one that may append, having looked at the file first.
+// take makes w the one that may append, having looked at the files first.
 func (l *attemptLog) take(w *writer) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.size.Load() < 0 {
+	if l.shape.Load() == nil {
 		if err := l.loadLocked(); err != nil {
 			return err
 		}
@@ -86,39 +83,102 @@ func (l *attemptLog) take(w *writer) error {
 	return nil
 }
 
-// loadLocked reads the file from the beginning and cuts off what a crash left
-// half written.
+// loadLocked looks at the files and cuts off what a crash left half written.
 func (l *attemptLog) loadLocked() error {
-	file, err := l.store.openFile(l.store.path(l.ref), os.O_RDWR)
-	if os.IsNotExist(err) {
-		l.size.Store(0)
+	logs, err := l.store.layouts(l.ref.JobID)
+	if err != nil {
+		return err
+	}
+	shape := &layout{}
+	for attempt, other := range logs {
+		if attempt == l.ref.Attempt {
+			shape = other
+		}
+		l.over = l.over || attempt > l.ref.Attempt
+	}
+	if !shape.removedAt.IsZero() {
+		l.removed = true
+		l.shape.Store(shape)
 		return nil
 	}
+	shape, err = l.loadTextLocked(shape)
 	if err != nil {
-		return unreadable(err)
+		return err
+	}
+	if !l.complete {
+		if shape, err = l.loadChunksLocked(shape); err != nil {
+			return err
+		}
+	}
+	l.unsynced = !l.complete
+	l.sealAt = shape.text.start + l.store.chunkBytes
+	l.shape.Store(shape)
+	return nil
+}
+
+// loadTextLocked reads the text and cuts it off behind what can be trusted.
+func (l *attemptLog) loadTextLocked(shape *layout) (*layout, error) {
+	if shape.text.length() == 0 {
+		return shape, nil
+	}
+	file, err := l.store.openFile(l.store.textPath(l.ref, shape.text.start), os.O_RDWR)
+	if err != nil {
+		return nil, unreadable(err)
 	}
 	found, err := survey(file)
 	if err == nil && found.good < found.length {
 		err = file.Truncate(found.good)
 	}
 	if err := errors.Join(err, l.store.done(file)); err != nil {
-		return unreadable(err)
+		return nil, unreadable(err)
 	}
-	l.held, l.limited, l.complete = found.held, found.limited, found.complete
-	l.unsynced = !found.complete
-	l.size.Store(found.good)
-	return nil
+	l.held, l.complete = found.held, found.complete
+	return shape.grown(shape.text.start + found.good), nil
 }
 
-// surveyed is what a file holds.
+// loadChunksLocked counts in what the chunks hold. Behind one that is damaged
+// nothing counts: the node sends it again.
+func (l *attemptLog) loadChunksLocked(shape *layout) (*layout, error) {
+	s := l.store
+	for n := len(shape.chunks); n > 0; n-- {
+		last := shape.chunks[n-1]
+		header, err := s.chunkHeader(l.ref, last)
+		switch {
+		case err == nil:
+			l.textBefore = header.After
+			l.held = held{max(l.held.Stdout, header.After.Stdout), max(l.held.Stderr, header.After.Stderr)}
+			l.complete = header.Complete
+			return shape, nil
+		case !errors.Is(err, errDamaged):
+			return nil, unreadable(err)
+		}
+		// The text may only be there when nothing is missing before it.
+		err = errors.Join(ignoreMissing(os.Remove(s.textPath(l.ref, shape.text.start))), os.Remove(s.chunkPath(l.ref, last)))
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		l.held = held{}
+		shape = &layout{chunks: shape.chunks[:n-1], text: span{last.start, last.start}}
+	}
+	return shape, nil
+}
+
+func ignoreMissing(err error) error {
+	if os.IsNotExist(err) {
+		return nil
+	}
+	return err
+}
+
+// surveyed is what a text holds.
 type surveyed struct {
 	length int64 // of the file
 	good   int64 // up to where it can be trusted
 	held
-	limited, complete bool
+	complete bool
 }
 
-// survey reads a whole file. Everything up to the first line that is not a
+// survey reads a whole text. Everything up to the first line that is not a
 // record is good; a complete log is good to its end, for nobody could send the
 // rest again, and readers pass over what is damaged.
 func survey(file io.Reader) (surveyed, error) {
@@ -149,18 +209,10 @@ func survey(file io.Reader) (surveyed, error) {
 			damaged = true
 			continue
 		}
-		switch r.kind {
-		case kindStdout:
-			all.stdout = max(all.stdout, r.line)
-		case kindStderr:
-			all.stderr = max(all.stderr, r.line)
-		case kindLimit:
-			all.limited = true
-		case kindComplete:
-			var h held
-			if _, err := fmt.Sscanf(r.text, "%d %d", &h.stdout, &h.stderr); err == nil {
-				all.held, all.complete = h, true
-			}
+		if r.visible() {
+			all.reach(r.head)
+		} else if whole, ok := completed([]byte(r.text)); ok {
+			all.held, all.complete = whole, true
 		}
 		if !damaged {
 			all.good = all.length
@@ -179,7 +231,7 @@ type writer struct {
 func (w *writer) Held() (stdoutLines, stderrLines int64) {
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
-	return w.log.held.stdout, w.log.held.stderr
+	return w.log.held.Stdout, w.log.held.Stderr
 }
 
 // Completed says whether the log is whole.
@@ -225,16 +277,21 @@ func (w *writer) Complete() error {
 		}
 		// The log of an attempt that said nothing needs no file: there is
 		// nothing to be whole, and nothing to lose.
-		if size := l.size.Load(); size > 0 {
-			mark := record{kind: kindComplete, nanos: time.Now().UnixNano(), text: fmt.Sprintf("%d %d", l.held.stdout, l.held.stderr)}
+		if shape := l.shape.Load(); shape.end() > 0 {
+			mark := record{head{kind: kindComplete, nanos: time.Now().UnixNano()}, fmt.Sprintf("%d %d", l.held.Stdout, l.held.Stderr)}
 			if err := l.writeLocked(mark.append(nil)); err != nil {
 				return err
 			}
 			if err := l.syncLocked(); err != nil {
 				// Not whole for sure, so not marked: the node keeps its copy.
-				l.size.Store(size)
+				l.shape.Store(shape)
 				l.torn = true
 				return err
+			}
+			// Whatever is worth it is compressed now.
+			if l.shape.Load().text.length() >= min(sealAtEnd, l.store.chunkBytes) {
+				l.sealAt = 0
+				l.sealLocked()
 			}
 		}
 		l.complete = true
@@ -256,8 +313,8 @@ func (w *writer) do(f func(*attemptLog) error) error {
 	}
 	switch {
 	case l.removed:
-		return fault.New(fault.Precondition, "the log of %s was removed with its job", l.ref)
-	case l.newer.Load() && !l.complete:
+		return fault.New(fault.Precondition, "the log of %s was removed", l.ref)
+	case l.over && !l.complete:
 		return fault.New(fault.Precondition, "the log of %s is over: a newer attempt of the job has begun", l.ref)
 	}
 	if err := f(l); err != nil {
@@ -268,7 +325,7 @@ func (w *writer) do(f func(*attemptLog) error) error {
 }
 
 func (l *attemptLog) appendLocked(entries []job.LogEntry) error {
-	after, limited := l.held, l.limited
+	after := l.held
 	var buffer []byte
 	for _, e := range entries {
 		line := after.of(e.Stream)
@@ -279,47 +336,66 @@ func (l *attemptLog) appendLocked(entries []job.LogEntry) error {
 			return fault.New(fault.Precondition, "the log of %s is complete; nothing can be appended", l.ref)
 		}
 		*line = e.Line
-		if limited {
-			continue
-		}
-		before := len(buffer)
 		buffer = entryRecord(e).append(buffer)
-		if l.size.Load()+int64(len(buffer)) > l.store.maxBytes {
-			note := record{kind: kindLimit, nanos: time.Now().UnixNano(), text: fmt.Sprintf("the log is over its limit of %d bytes; the rest is left out", l.store.maxBytes)}
-			buffer = note.append(buffer[:before])
-			limited = true
-		}
 	}
-	if len(buffer) > 0 {
-		if err := l.writeLocked(buffer); err != nil {
-			return err
-		}
+	if len(buffer) == 0 {
+		return nil
 	}
-	l.held, l.limited = after, limited
+	if err := l.writeLocked(buffer); err != nil {
+		return err
+	}
+	l.held = after
+	l.sealLocked()
+	l.limitLocked()
 	return nil
+}
+
+// limitLocked drops chunks while the log is over its limit: the oldest, but for
+// those at its beginning. How a job began and how it ended is what people look
+// for.
+func (l *attemptLog) limitLocked() {
+	s := l.store
+	for shape := l.shape.Load(); shape.bytes() > s.maxBytes; shape = l.shape.Load() {
+		n := slices.IndexFunc(shape.chunks, func(c span) bool { return c.start >= s.maxBytes/keptAtBeginning })
+		if n < 0 {
+			return
+		}
+		dropped := shape.chunks[n]
+		next := *shape
+		next.chunks = slices.Delete(slices.Clone(shape.chunks), n, n+1)
+		s.shape.Lock()
+		err := ignoreMissing(os.Remove(s.chunkPath(l.ref, dropped)))
+		l.shape.Store(&next)
+		s.shape.Unlock()
+		if err != nil {
+			return // it is there again when the log is next opened, and is dropped then
+		}
+	}
 }
 
 // writeLocked puts records behind what is there, all of them or none.
 func (l *attemptLog) writeLocked(records []byte) (err error) {
-	path, size := l.store.path(l.ref), l.size.Load()
-	file, err := l.store.openFile(path, os.O_RDWR|os.O_CREATE)
+	s, shape := l.store, l.shape.Load()
+	path, size := s.textPath(l.ref, shape.text.start), shape.text.length()
+	file, err := s.openFile(path, os.O_RDWR|os.O_CREATE)
 	if os.IsNotExist(err) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return unwritable(err)
 		}
-		file, err = l.store.openFile(path, os.O_RDWR|os.O_CREATE)
+		file, err = s.openFile(path, os.O_RDWR|os.O_CREATE)
 	}
 	if err != nil {
 		return unwritable(err)
 	}
 	defer func() {
-		if closeErr := l.store.done(file); err == nil && closeErr != nil {
+		if closeErr := s.done(file); err == nil && closeErr != nil {
 			l.torn = true
 			err = unwritable(closeErr)
 		}
 		if err == nil {
-			l.size.Store(size + int64(len(records)))
+			l.shape.Store(shape.grown(shape.text.end + int64(len(records))))
 			l.unsynced = true
+			s.kept.Add(int64(len(records)))
 		}
 	}()
 	if l.torn {
@@ -343,11 +419,13 @@ func (l *attemptLog) sync() error {
 	return l.syncLocked()
 }
 
+// syncLocked forces the text to the disk; chunks are there already.
 func (l *attemptLog) syncLocked() error {
-	if !l.unsynced || l.size.Load() <= 0 {
+	shape := l.shape.Load()
+	if !l.unsynced || l.removed || shape == nil || shape.text.length() == 0 {
 		return nil
 	}
-	path := l.store.path(l.ref)
+	path := l.store.textPath(l.ref, shape.text.start)
 	file, err := l.store.openFile(path, os.O_RDWR)
 	if err != nil {
 		return unwritable(err)

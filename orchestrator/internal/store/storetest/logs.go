@@ -447,7 +447,7 @@ func testLogDelete(t *testing.T, im LogImplementation) {
 	default:
 		t.Error("who follows the log is not woken up")
 	}
-	wantFault(t, writing.Append(lines(job.Stdout, 2, 3, "c")), fault.Precondition, "the log of attempt 2 of job j1 was removed with its job")
+	wantFault(t, writing.Append(lines(job.Stdout, 2, 3, "c")), fault.Precondition, "the log of attempt 2 of job j1 was removed")
 	same(t, "removed", nil, readAll(t, s, "j1", 0, "", 10))
 	same(t, "another job", 4, len(readAll(t, s, "j2", 0, "", 10)))
 	ok(t, s.DeleteJob(t.Context(), "j1"))

@@ -735,12 +735,22 @@ export interface components {
             attempt?: number;
             /**
              * Format: int64
-             * @description Counts the entries of one stream of one attempt, from 1.
+             * @description Counts the entries of one stream of one attempt, from 1. Where lines were
+             *     dropped, numbers may be missing. 0: a note of the orchestrator.
              */
             line?: string;
+            /**
+             * @description Not output of the job but a word on its log, such as that lines were
+             *     dropped here.
+             */
+            note?: boolean;
             /** @description stdout or stderr. */
             stream?: string;
-            /** @description Without the newline. Lines over 16 KiB are cut into several entries. */
+            /**
+             * @description Without the newline. Lines over 16 KiB are cut into several entries. What
+             *     is no valid UTF-8 is replaced by U+FFFD; all else is as it was printed,
+             *     carriage returns, escape sequences and NUL bytes too.
+             */
             text?: string;
             /**
              * Format: date-time
@@ -1370,6 +1380,16 @@ export interface operations {
                 attempt?: number;
                 /** @description Only the last so many entries; 0: all. */
                 tail?: number;
+                /**
+                 * @description Only entries of this time and later, by the clocks of the nodes. Notes on
+                 *     the log itself are kept.
+                 */
+                since?: string;
+                /**
+                 * @description Only entries whose text holds this, at most 256 bytes; of tail entries,
+                 *     those. Notes on the log itself are kept.
+                 */
+                grep?: string;
             };
             header?: never;
             path: {

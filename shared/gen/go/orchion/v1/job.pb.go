@@ -1770,7 +1770,13 @@ type ReadJobLogsRequest struct {
 	// 0: all attempts.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Only the last so many entries; 0: all.
-	Tail          int32 `protobuf:"varint,4,opt,name=tail,proto3" json:"tail,omitempty"`
+	Tail int32 `protobuf:"varint,4,opt,name=tail,proto3" json:"tail,omitempty"`
+	// Only entries of this time and later, by the clocks of the nodes. Notes on
+	// the log itself are kept.
+	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	// Only entries whose text holds this, at most 256 bytes; of tail entries,
+	// those. Notes on the log itself are kept.
+	Grep          string `protobuf:"bytes,6,opt,name=grep,proto3" json:"grep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1831,6 +1837,20 @@ func (x *ReadJobLogsRequest) GetTail() int32 {
 		return x.Tail
 	}
 	return 0
+}
+
+func (x *ReadJobLogsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ReadJobLogsRequest) GetGrep() string {
+	if x != nil {
+		return x.Grep
+	}
+	return ""
 }
 
 type ExplainJobRequest struct {
@@ -2025,10 +2045,16 @@ type LogEntry struct {
 	Attempt int32  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// By the node's clock.
 	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
-	// Without the newline. Lines over 16 KiB are cut into several entries.
+	// Without the newline. Lines over 16 KiB are cut into several entries. What
+	// is no valid UTF-8 is replaced by U+FFFD; all else is as it was printed,
+	// carriage returns, escape sequences and NUL bytes too.
 	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
-	// Counts the entries of one stream of one attempt, from 1.
-	Line          int64 `protobuf:"varint,5,opt,name=line,proto3" json:"line,omitempty"`
+	// Counts the entries of one stream of one attempt, from 1. Where lines were
+	// dropped, numbers may be missing. 0: a note of the orchestrator.
+	Line int64 `protobuf:"varint,5,opt,name=line,proto3" json:"line,omitempty"`
+	// Not output of the job but a word on its log, such as that lines were
+	// dropped here.
+	Note          bool `protobuf:"varint,6,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2096,6 +2122,13 @@ func (x *LogEntry) GetLine() int64 {
 		return x.Line
 	}
 	return 0
+}
+
+func (x *LogEntry) GetNote() bool {
+	if x != nil {
+		return x.Note
+	}
+	return false
 }
 
 var File_orchion_v1_job_proto protoreflect.FileDescriptor
@@ -2246,12 +2279,14 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"!\n" +
 	"\x0fRetryJobRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"j\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xb0\x01\n" +
 	"\x12ReadJobLogsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\x05R\aattempt\x12\x12\n" +
-	"\x04tail\x18\x04 \x01(\x05R\x04tail\"#\n" +
+	"\x04tail\x18\x04 \x01(\x05R\x04tail\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04grep\x18\x06 \x01(\tR\x04grep\"#\n" +
 	"\x11ExplainJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"p\n" +
 	"\x12ExplainJobResponse\x12\x15\n" +
@@ -2263,13 +2298,14 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x12\n" +
 	"\x04fits\x18\x03 \x01(\bR\x04fits\x12\x18\n" +
 	"\areasons\x18\x04 \x03(\tR\areasons\x12\x14\n" +
-	"\x05score\x18\x05 \x01(\x01R\x05score\"\x94\x01\n" +
+	"\x05score\x18\x05 \x01(\x01R\x05score\"\xa8\x01\n" +
 	"\bLogEntry\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04text\x18\x04 \x01(\tR\x04text\x12\x12\n" +
-	"\x04line\x18\x05 \x01(\x03R\x04line*\xb2\x01\n" +
+	"\x04line\x18\x05 \x01(\x03R\x04line\x12\x12\n" +
+	"\x04note\x18\x06 \x01(\bR\x04note*\xb2\x01\n" +
 	"\bJobState\x12\x19\n" +
 	"\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10JOB_STATE_QUEUED\x10\x01\x12\x16\n" +
@@ -2399,27 +2435,28 @@ var file_orchion_v1_job_proto_depIdxs = []int32{
 	29, // 31: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
 	5,  // 32: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
 	4,  // 33: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
-	25, // 34: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
-	30, // 35: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	16, // 36: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
-	17, // 37: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
-	19, // 38: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
-	20, // 39: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
-	21, // 40: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
-	22, // 41: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
-	23, // 42: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
-	4,  // 43: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
-	18, // 44: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
-	4,  // 45: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
-	4,  // 46: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
-	4,  // 47: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
-	26, // 48: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
-	24, // 49: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
-	43, // [43:50] is the sub-list for method output_type
-	36, // [36:43] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	30, // 34: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
+	25, // 35: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
+	30, // 36: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	16, // 37: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
+	17, // 38: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
+	19, // 39: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
+	20, // 40: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
+	21, // 41: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
+	22, // 42: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
+	23, // 43: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
+	4,  // 44: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
+	18, // 45: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
+	4,  // 46: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
+	4,  // 47: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
+	4,  // 48: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
+	26, // 49: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
+	24, // 50: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
+	44, // [44:51] is the sub-list for method output_type
+	37, // [37:44] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_job_proto_init() }

@@ -1507,7 +1507,14 @@ type PushLogsResponse struct {
 	StdoutLines int64 `protobuf:"varint,1,opt,name=stdout_lines,json=stdoutLines,proto3" json:"stdout_lines,omitempty"`
 	StderrLines int64 `protobuf:"varint,2,opt,name=stderr_lines,json=stderrLines,proto3" json:"stderr_lines,omitempty"`
 	// The log is complete.
-	Closed        bool `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"`
+	Closed bool `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"`
+	// In the first answer: the first and the last entry that are stored, notes
+	// left out, if there are any. When the beginning of the node's copy is gone,
+	// the last one is where it goes on.
+	First *LogEntry `protobuf:"bytes,4,opt,name=first,proto3" json:"first,omitempty"`
+	Last  *LogEntry `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
+	// How many entries up to the last one carry its time.
+	LastSameTime  int32 `protobuf:"varint,6,opt,name=last_same_time,json=lastSameTime,proto3" json:"last_same_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1561,6 +1568,27 @@ func (x *PushLogsResponse) GetClosed() bool {
 		return x.Closed
 	}
 	return false
+}
+
+func (x *PushLogsResponse) GetFirst() *LogEntry {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *PushLogsResponse) GetLast() *LogEntry {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *PushLogsResponse) GetLastSameTime() int32 {
+	if x != nil {
+		return x.LastSameTime
+	}
+	return 0
 }
 
 type ServeRequest struct {
@@ -1849,11 +1877,14 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\aOpenLog\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\":\n" +
 	"\bLogBatch\x12.\n" +
-	"\aentries\x18\x01 \x03(\v2\x14.orchion.v1.LogEntryR\aentries\"p\n" +
+	"\aentries\x18\x01 \x03(\v2\x14.orchion.v1.LogEntryR\aentries\"\xec\x01\n" +
 	"\x10PushLogsResponse\x12!\n" +
 	"\fstdout_lines\x18\x01 \x01(\x03R\vstdoutLines\x12!\n" +
 	"\fstderr_lines\x18\x02 \x01(\x03R\vstderrLines\x12\x16\n" +
-	"\x06closed\x18\x03 \x01(\bR\x06closed\"\"\n" +
+	"\x06closed\x18\x03 \x01(\bR\x06closed\x12*\n" +
+	"\x05first\x18\x04 \x01(\v2\x14.orchion.v1.LogEntryR\x05first\x12(\n" +
+	"\x04last\x18\x05 \x01(\v2\x14.orchion.v1.LogEntryR\x04last\x12$\n" +
+	"\x0elast_same_time\x18\x06 \x01(\x05R\flastSameTime\"\"\n" +
 	"\fServeRequest\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"#\n" +
 	"\rServeResponse\x12\x12\n" +
@@ -1959,19 +1990,21 @@ var file_orchion_v1_session_proto_depIdxs = []int32{
 	19, // 37: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
 	0,  // 38: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
 	33, // 39: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
-	1,  // 40: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
-	17, // 41: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
-	21, // 42: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
-	23, // 43: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
-	8,  // 44: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
-	20, // 45: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
-	22, // 46: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
-	24, // 47: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
-	44, // [44:48] is the sub-list for method output_type
-	40, // [40:44] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	33, // 40: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
+	33, // 41: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
+	1,  // 42: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
+	17, // 43: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
+	21, // 44: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
+	23, // 45: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
+	8,  // 46: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
+	20, // 47: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
+	22, // 48: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
+	24, // 49: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
+	46, // [46:50] is the sub-list for method output_type
+	42, // [42:46] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_session_proto_init() }
