@@ -33,6 +33,10 @@ type Config struct {
 	// LeaseTTL is how long an attempt may run without its node renewing the
 	// lease. 3s to 1h. Default 30s.
 	LeaseTTL time.Duration
+	// PauseLimit is how long the work of silent nodes is kept for them when
+	// more than half went silent within a minute. 10s to 24h; 0: never. Default
+	// 5m.
+	PauseLimit time.Duration
 	// ShutdownTimeout bounds the graceful end. 1s to 10m. Default 10s.
 	ShutdownTimeout time.Duration
 	// AllowedOrigins may use the API from a browser besides the dashboard that
@@ -78,6 +82,7 @@ func DefaultConfig() Config {
 		HTTPPort:         8080,
 		HeartbeatTimeout: 30 * time.Second,
 		LeaseTTL:         30 * time.Second,
+		PauseLimit:       5 * time.Minute,
 		ShutdownTimeout:  10 * time.Second,
 		AllowedOrigins:   []string{"http://localhost:5173", "http://127.0.0.1:5173"},
 		MaxNodes:         20_000,
@@ -121,6 +126,9 @@ func (c *Config) Validate() error {
 		if d.value < d.low || d.value > d.top {
 			return fault.BadField("--"+d.flag, "is %v; it must be between %v and %v", d.value, d.low, d.top)
 		}
+	}
+	if c.PauseLimit != 0 && (c.PauseLimit < 10*time.Second || c.PauseLimit > 24*time.Hour) {
+		return fault.BadField("--pause-limit", "is %v; it must be between 10s and 24h, or 0 for never pausing", c.PauseLimit)
 	}
 	if c.MaxNodes < 1 || c.MaxNodes > 1_000_000 {
 		return fault.BadField("--max-nodes", "is %d; it must be between 1 and 1000000", c.MaxNodes)

@@ -37,6 +37,7 @@ func newCollector(d *dispatch.Dispatcher, db *sqlite.Store) *collector {
 	gauge("jobs_queued", "Jobs that wait for a node.", func(s dispatch.Stats) int64 { return s.Queued })
 	gauge("jobs_active", "Jobs that a node holds.", func(s dispatch.Stats) int64 { return s.Active })
 	gauge("queues", "Queues that are in use or have settings.", func(s dispatch.Stats) int64 { return s.Queues })
+	gauge("jobs_kept", "Jobs whose leases ran out and that are kept for their nodes while rescheduling is paused.", func(s dispatch.Stats) int64 { return s.Spared })
 	counter("jobs_submitted_total", "Jobs submitted.", func(s dispatch.Stats) uint64 { return s.Submitted })
 	counter("attempts_claimed_total", "Attempts given to a node.", func(s dispatch.Stats) uint64 { return s.Claimed })
 	counter("attempts_started_total", "Attempts that began to run.", func(s dispatch.Stats) uint64 { return s.Started })

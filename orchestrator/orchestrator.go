@@ -151,6 +151,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 	var err error
 	p.dispatcher, err = dispatch.New(dispatch.Config{
 		Store: db, Hub: p.hub, Cluster: cluster, LeaseTTL: o.cfg.LeaseTTL, Logger: o.log,
+		Spare:  func(nodeID string) bool { return p.registry.Spares(nodeID) },
 		Events: func(j *job.Job) { p.bus.Publish(events.Event{Type: events.Updated, Job: j.WithoutContents()}) },
 	})
 	if err != nil {
@@ -168,7 +169,8 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 	}
 	p.registry = node.NewRegistry(node.Config{
 		HeartbeatTimeout: o.cfg.HeartbeatTimeout, MaxNodes: o.cfg.MaxNodes, Store: db, Logger: o.log,
-		OnChange: p.nodeChanged,
+		SilentAfter: o.cfg.LeaseTTL, PauseLimit: pauseLimit(o.cfg.PauseLimit),
+		OnChange: p.nodeChanged, OnOutage: p.outageChanged,
 		OnUsage: func(n *node.Node) {
 			cluster.UsageChanged(n)
 			p.bus.Publish(events.Event{Type: events.Updated, Node: n})
@@ -212,6 +214,26 @@ func (p *plane) nodeChanged(prev, next *node.Node) {
 		return
 	}
 	p.bus.Publish(events.Event{Type: events.Updated, Node: next})
+}
+
+// pauseLimit is a setting of which 0 means never, for a registry to which it
+// means the default.
+func pauseLimit(setting time.Duration) time.Duration {
+	if setting == 0 {
+		return -1
+	}
+	return setting
+}
+
+// outageChanged tells everyone who would give the work of silent nodes to
+// others.
+func (p *plane) outageChanged(o *node.Outage) {
+	p.models.SetPaused(o.Ended == "")
+	if o.Ended != "" {
+		// When nodes come back, the others are given time to follow.
+		p.dispatcher.Resume(o.Ended == node.OutageOver)
+	}
+	p.bus.Publish(events.Event{Type: events.Updated, Cluster: true})
 }
 
 // streamEnds says whether a change ends the node's assignment stream, and why.

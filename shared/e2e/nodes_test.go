@@ -71,3 +71,72 @@ func TestDrainMovesAJob(t *testing.T) {
 		c.waitJob(id, cancelled)
 	})
 }
+
+// TestAgentsThatVanishTogether kills all agents at once: their containers are
+// kept for them, and taken over when they are back, however late that is.
+func TestAgentsThatVanishTogether(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
+		c := newCluster(t)
+		agents := []*agentProgram{c.addAgent("vanish-a", e), c.addAgent("vanish-b", e)}
+		var ids []string
+		for range agents {
+			id := c.submit([]string{"hold"})
+			c.waitJob(id, running)
+			c.waitLog(id, "holding")
+			ids = append(ids, id)
+		}
+		vanish := func() {
+			t.Helper()
+			for _, a := range agents {
+				a.kill()
+			}
+			c.eventually("the leases have run out and the jobs are kept", func() error {
+				cluster := &orchionv1.Cluster{}
+				if err := c.get("/api/cluster", cluster); err != nil {
+					return err
+				}
+				if cluster.GetPause().GetKeptJobs() != 2 {
+					return fmt.Errorf("the cluster is %v", cluster)
+				}
+				return nil
+			})
+		}
+		vanish()
+		if got := c.cli("node", "ls", "--all"); !strings.Contains(got, "Rescheduling is paused: 2 of 2 nodes went silent") {
+			t.Errorf("the list of nodes does not tell of the pause:\n%s", got)
+		}
+		for _, a := range agents {
+			a.program = a.start()
+		}
+		c.eventually("all are back and the pause is over", func() error {
+			if got := c.cli("cluster", "show"); !strings.Contains(got, "works") || !strings.Contains(got, "2 online") {
+				return fmt.Errorf("the cluster is\n%s", got)
+			}
+			return nil
+		})
+		for _, id := range ids {
+			c.eventually("job "+id+" goes on", func() error {
+				job := c.job(id)
+				if job.GetState() != running || len(job.GetAttempts()) != 1 || job.GetReason() != "" {
+					return fmt.Errorf("it is %v: %s; attempts %v", job.GetState(), job.GetReason(), job.GetAttempts())
+				}
+				return nil
+			})
+		}
+
+		vanish()
+		c.cli("cluster", "resume")
+		for _, id := range ids {
+			c.eventually("job "+id+" waits for another node", func() error {
+				job := c.job(id)
+				if job.GetState() != orchionv1.JobState_JOB_STATE_QUEUED || job.GetAttempts()[0].GetState() != orchionv1.AttemptState_ATTEMPT_STATE_LOST {
+					return fmt.Errorf("it is %v; attempts %v", job.GetState(), job.GetAttempts())
+				}
+				return nil
+			})
+			if err := c.call(http.MethodPost, "/api/jobs/"+id+":cancel", &orchionv1.CancelJobRequest{}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

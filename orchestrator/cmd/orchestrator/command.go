@@ -86,6 +86,8 @@ func addFlags(cmd *cobra.Command, cfg *orchestrator.Config, f *flags) {
 	set.StringVar(&cfg.DataDir, "data-dir", "", "folder of the database and the logs (default: this user's, "+shownDataDir()+")")
 	set.DurationVar(&cfg.HeartbeatTimeout, "heartbeat-timeout", cfg.HeartbeatTimeout, "how long a node may be silent before it is offline, 1s to 1h")
 	set.DurationVar(&cfg.LeaseTTL, "lease-ttl", cfg.LeaseTTL, "how long a job runs on without its node reaching the orchestrator, 3s to 1h")
+	set.DurationVar(&cfg.PauseLimit, "pause-limit", cfg.PauseLimit,
+		"how long the work of silent nodes is kept for them when more than half went silent within a minute, 10s to 24h; 0 never does that")
 	set.DurationVar(&cfg.ShutdownTimeout, "shutdown-timeout", cfg.ShutdownTimeout, "how long a graceful end may take, 1s to 10m")
 	set.StringSliceVar(&cfg.AllowedOrigins, "allowed-origins", cfg.AllowedOrigins, "web origins that may use the API from a browser")
 	set.StringSliceVar(&cfg.AllowedHosts, "allowed-hosts", cfg.AllowedHosts, "names to answer to besides localhost, 127.0.0.1 and [::1]")

@@ -44,6 +44,7 @@ type Jobs interface {
 	NodeLeft(nodeID string)
 	// JobsOn answers how many jobs a node holds.
 	JobsOn(nodeID string) int
+	Stats() dispatch.Stats
 }
 
 // Queues is the dispatcher as those use it who share it out. Errors are

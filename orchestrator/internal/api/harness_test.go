@@ -57,7 +57,9 @@ type settings struct {
 	gateway        http.Handler
 	keepAlive      time.Duration
 	ready          func(context.Context) error
-	busSize        int
+	// heartbeats is how long nodes may be silent.
+	heartbeats time.Duration
+	busSize    int
 }
 
 func newHarness(t *testing.T, s settings) *harness {
@@ -83,7 +85,9 @@ func newHarness(t *testing.T, s settings) *harness {
 		Events: func(d *model.Deployment) { h.bus.Publish(events.Event{Type: events.Updated, Deployment: d}) },
 	})
 	must(err)
-	h.registry = node.NewRegistry(node.Config{Store: db, MaxNodes: 50, OnChange: func(prev, next *node.Node) {
+	h.registry = node.NewRegistry(node.Config{Store: db, MaxNodes: 50, HeartbeatTimeout: s.heartbeats, OnOutage: func(*node.Outage) {
+		h.bus.Publish(events.Event{Type: events.Updated, Cluster: true})
+	}, OnChange: func(prev, next *node.Node) {
 		h.dispatcher.NodeChanged(prev, next)
 		h.models.NodeChanged(prev, next)
 		if next != nil {

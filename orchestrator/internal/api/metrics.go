@@ -45,6 +45,15 @@ func newMetrics(cfg *Config) *metrics {
 			Help: "Nodes whose assignment stream is open.",
 		}, func() float64 { return float64(cfg.Hub.Len()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "orchion_rescheduling_paused",
+			Help: "1 while work of silent nodes is not given to others, because too many went silent at once; else 0.",
+		}, func() float64 {
+			if cfg.Nodes.Outage() != nil {
+				return 1
+			}
+			return 0
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "orchion_event_subscribers",
 			Help: "Clients that watch events.",
 		}, func() float64 { return float64(cfg.Events.Subscribers()) }),

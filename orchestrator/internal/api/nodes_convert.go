@@ -227,7 +227,7 @@ func usageFromProto(field string, u *orchionv1.NodeUsage) (node.Usage, error) {
 }
 
 func (c *Config) nodeToProto(n *node.Node) *orchionv1.Node {
-	return &orchionv1.Node{
+	out := &orchionv1.Node{
 		Id:              n.ID,
 		Hostname:        n.Hostname,
 		State:           nodeStateToProto(n.State),
@@ -241,6 +241,10 @@ func (c *Config) nodeToProto(n *node.Node) *orchionv1.Node {
 		Cordoned:        n.Cordoned,
 		Drain:           c.drainToProto(n),
 	}
+	if n.CoolDown != nil {
+		out.CoolDown = &orchionv1.NodeCoolDown{Until: timeToProto(n.CoolDown.Until), Reason: n.CoolDown.Reason()}
+	}
+	return out
 }
 
 func nodeStateToProto(s node.State) orchionv1.NodeState {

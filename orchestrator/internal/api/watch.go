@@ -47,6 +47,8 @@ func (c *Config) eventToProto(e *events.Event) *orchionv1.Event {
 		out.Object = &orchionv1.Event_Job{Job: jobToProto(e.Job)}
 	case e.Deployment != nil:
 		out.Object = &orchionv1.Event_Deployment{Deployment: deploymentToProto(e.Deployment)}
+	case e.Cluster:
+		out.Object = &orchionv1.Event_Cluster{Cluster: c.cluster()}
 	case e.Log != nil:
 		out.Object = &orchionv1.Event_Log{Log: &orchionv1.LogProgress{
 			JobId: e.Log.JobID, Attempt: int32(e.Log.Attempt),
@@ -67,6 +69,8 @@ func eventName(e *events.Event) string {
 		return "job"
 	case e.Deployment != nil:
 		return "deployment"
+	case e.Cluster:
+		return "cluster"
 	default:
 		return "log"
 	}

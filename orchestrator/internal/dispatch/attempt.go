@@ -35,6 +35,8 @@ type attempt struct {
 	// heard of here; the store knows what is to become of it.
 	recheck bool
 
+	// spared: its lease ran out and it was kept.
+	spared bool
 	// The lease; see leases.
 	deadline      time.Time
 	leased        bool
@@ -69,6 +71,7 @@ func (d *Dispatcher) hold(j *job.Job, now time.Time) *attempt {
 func (d *Dispatcher) drop(a *attempt) {
 	a.gone = true
 	d.leases.end(a)
+	d.unspare(a)
 	delete(d.active, a.ref.JobID)
 	d.queue.ran(a.lane, -1)
 	onNode := d.byNode[a.nodeID]
@@ -95,12 +98,17 @@ func (d *Dispatcher) held(nodeID string, ref job.Ref) *attempt {
 }
 
 func (d *Dispatcher) renew(a *attempt, now time.Time) {
+	d.heardOf(a)
 	d.leases.grant(a, now.Add(d.cfg.LeaseTTL+d.grace()))
 }
 
 // expire loses the attempts whose leases ran out.
 func (d *Dispatcher) expire(now time.Time) {
 	for a := d.leases.expired(now); a != nil; a = d.leases.expired(now) {
+		if d.cfg.Spare(a.nodeID) {
+			d.spare(a)
+			continue
+		}
 		d.stats.expired.Add(1)
 		d.cfg.Logger.Warn("lease ran out", "job", a.ref.JobID, "attempt", a.ref.Attempt, "node", a.nodeID)
 		d.lose(a, fmt.Sprintf("the node has not renewed its lease for %s", d.cfg.LeaseTTL+d.grace()))
@@ -114,6 +122,7 @@ func (d *Dispatcher) lose(a *attempt, reason string) {
 	}
 	a.lost = reason
 	d.leases.end(a)
+	d.unspare(a)
 	d.cfg.Hub.Send(a.nodeID, CancelAttempt{Ref: a.ref, Grace: d.stopGrace(a), Reason: reason})
 	d.advance(a)
 }

@@ -41,6 +41,10 @@ type Config struct {
 	// Events is told of every change of a job, in the order of the changes. It
 	// must not block. Default: nobody is told.
 	Events func(*job.Job)
+	// Spare is asked when a lease of a node has run out: true keeps the attempt
+	// until its node is heard of or Resume is called. It must not block.
+	// Default: nothing is spared.
+	Spare func(nodeID string) bool
 	// LeaseTTL is how long a node may run an attempt without renewing.
 	// Default 30 s, at least 1 s.
 	LeaseTTL time.Duration
@@ -76,6 +80,9 @@ func (c *Config) complete() error {
 	}
 	if c.Events == nil {
 		c.Events = func(*job.Job) {}
+	}
+	if c.Spare == nil {
+		c.Spare = func(string) bool { return false }
 	}
 	if c.MaxQueued <= 0 {
 		c.MaxQueued = 1_000_000
@@ -122,6 +129,7 @@ type Dispatcher struct {
 	byNode  map[string]map[string]*attempt // by node, then job
 	leases  leases
 	drains  drains
+	spared  int // attempts whose leases ran out and were kept
 	claims  int // under way
 	givenUp int // jobs whose queue timeout the store is being told of
 	changes *scheduler.Changes

@@ -242,6 +242,9 @@ type Stats struct {
 	// Queued and Active are how many jobs wait and how many nodes hold, Queues
 	// in how many queues, those with settings included.
 	Queued, Active, Queues int64
+	// Spared is how many of the active ones are kept although their leases ran
+	// out.
+	Spared int64
 	// The others count from the start of the process.
 	Submitted, Claimed, Started, Completed uint64
 	// Lost are attempts lost for whatever reason, Expired those of them whose
@@ -254,7 +257,7 @@ type Stats struct {
 }
 
 type counters struct {
-	queued, active, queues                 atomic.Int64
+	queued, active, queues, spared         atomic.Int64
 	submitted, claimed, started, completed atomic.Uint64
 	lost, expired, evicted, renewed        atomic.Uint64
 }
@@ -263,6 +266,7 @@ type counters struct {
 func (d *Dispatcher) Stats() Stats {
 	return Stats{
 		Queued: d.stats.queued.Load(), Active: d.stats.active.Load(), Queues: d.stats.queues.Load(),
+		Spared:    d.stats.spared.Load(),
 		Submitted: d.stats.submitted.Load(), Claimed: d.stats.claimed.Load(),
 		Started: d.stats.started.Load(), Completed: d.stats.completed.Load(),
 		Lost: d.stats.lost.Load(), Expired: d.stats.expired.Load(), Evicted: d.stats.evicted.Load(), Renewed: d.stats.renewed.Load(),
@@ -273,4 +277,5 @@ func (d *Dispatcher) publishStats() {
 	d.stats.queued.Store(int64(len(d.queue.entries)))
 	d.stats.active.Store(int64(len(d.active)))
 	d.stats.queues.Store(int64(len(d.queue.lanes)))
+	d.stats.spared.Store(int64(d.spared))
 }

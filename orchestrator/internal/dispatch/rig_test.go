@@ -28,6 +28,8 @@ type rig struct {
 	hub   *Hub
 	d     *Dispatcher
 	nodes map[string]*testNode
+	// silent are the nodes whose leases are spared.
+	silent sync.Map
 
 	mu     sync.Mutex // guards events
 	events []string
@@ -45,7 +47,7 @@ func newRig(tb testing.TB) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	r.hub = NewHub()
-	d, err := New(Config{Store: r.store, Hub: r.hub, LeaseTTL: ttl, Events: r.event})
+	d, err := New(Config{Store: r.store, Hub: r.hub, LeaseTTL: ttl, Events: r.event, Spare: r.spare})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -53,6 +55,11 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	r.d = d
+}
+
+func (r *rig) spare(nodeID string) bool {
+	_, silent := r.silent.Load(nodeID)
+	return silent
 }
 
 func (r *rig) stop() {

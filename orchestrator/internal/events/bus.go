@@ -44,6 +44,9 @@ type Event struct {
 	Job        *job.Job
 	Deployment *model.Deployment
 	Log        *LogProgress
+	// Cluster: something changed that concerns all of it. Whoever passes the
+	// event on looks up what is so now.
+	Cluster bool
 }
 
 // LogProgress says that an attempt's log has grown.

@@ -117,6 +117,7 @@ type Manager struct {
 	scanned     time.Time           // when room was looked for last
 	rescan      bool                // room was gained since
 	rerouted    bool                // the routes are to be made anew
+	paused      bool                // nodes that are not there are waited for
 	unremoved   bool                // the store failed while a replica was to be removed
 	removed     []string            // deployments gone since the last publishing
 	made        int                 // replicas made

@@ -414,6 +414,22 @@ func TestDrainingMovesReplicas(t *testing.T) {
 	})
 }
 
+func TestReplicasStayWhilePaused(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.node("a")
+		r.create("d")
+		r.ready("d", "a")
+		r.node("b")
+		r.m.SetPaused(true)
+		r.change("a", func(n *node.Node) { n.State = node.Offline })
+		time.Sleep(10 * time.Minute)
+		r.want("d", "pending: a pending")
+		r.m.SetPaused(false)
+		time.Sleep(time.Second)
+		r.want("d", "pending: a pending, b pending")
+	})
+}
+
 func TestFailedReplicaIsTriedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.node("a")

@@ -56,6 +56,12 @@ func (m *Manager) nodeChanged(prev, next *node.Node) {
 	}
 }
 
+// SetPaused says whether the replicas of nodes that are not there are kept
+// where they are rather than placed elsewhere. It does not block.
+func (m *Manager) SetPaused(paused bool) {
+	m.box.Post(func() { m.paused = paused })
+}
+
 // NodeLeft says that a node left on purpose and has removed the replicas that
 // it ran. It does not block.
 func (m *Manager) NodeLeft(nodeID string) {

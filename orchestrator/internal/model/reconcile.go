@@ -169,9 +169,9 @@ func (m *Manager) isSteady(nodeID string, now time.Time) bool {
 }
 
 // isExpected says whether a node that is not there is only late after our own
-// restart.
+// restart, or silent while nothing is to be replaced.
 func (m *Manager) isExpected(nodeID string, now time.Time) bool {
-	return !m.seen[nodeID] && now.Before(m.startedAt.Add(m.cfg.StartGrace))
+	return m.paused || !m.seen[nodeID] && now.Before(m.startedAt.Add(m.cfg.StartGrace))
 }
 
 // clearStopped forgets replicas that are to go away and whose nodes need not be

@@ -26,6 +26,13 @@ type Config struct {
 	// Default 5s; never more than a third of the timeout, so that a node may
 	// lose two beats in a row.
 	HeartbeatInterval time.Duration
+	// SilentAfter is how long a node may be silent before leases of it that run
+	// out are taken for a sign of an outage; see Spares. Default and maximum:
+	// HeartbeatTimeout.
+	SilentAfter time.Duration
+	// PauseLimit is how long an outage may keep lost work from being replaced.
+	// Default 5m; negative: outages are not looked for.
+	PauseLimit time.Duration
 	// MaxNodes bounds the active nodes; as many offline ones are remembered.
 	// Default 20,000.
 	MaxNodes int
@@ -39,6 +46,9 @@ type Config struct {
 	// OnUsage is told of nodes whose live usage changed: each at most once a
 	// second, and maxUsageReports of them a second at most. It must not block.
 	OnUsage func(*Node)
+	// OnOutage is told of an outage that begins, changes or ends, in order with
+	// OnChange and under the same rules.
+	OnOutage func(*Outage)
 	// Logger gets what happens to nodes. Default: nowhere.
 	Logger *slog.Logger
 }
@@ -51,14 +61,20 @@ const (
 	minHeartbeatInterval = time.Second
 	beatsPerTimeout      = 3
 	defaultMaxNodes      = 20_000
+	defaultPauseLimit    = 5 * time.Minute
 )
 
 func (c Config) withDefaults() Config {
 	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, defaultHeartbeatTimeout)
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, defaultHeartbeatInterval)
+	c.SilentAfter = min(cmp.Or(c.SilentAfter, c.HeartbeatTimeout), c.HeartbeatTimeout)
+	c.PauseLimit = cmp.Or(c.PauseLimit, defaultPauseLimit)
 	c.MaxNodes = cmp.Or(c.MaxNodes, defaultMaxNodes)
 	if c.OnChange == nil {
 		c.OnChange = func(_, _ *Node) {}
+	}
+	if c.OnOutage == nil {
+		c.OnOutage = func(*Outage) {}
 	}
 	if c.OnUsage == nil {
 		c.OnUsage = func(*Node) {}

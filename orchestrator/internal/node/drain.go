@@ -69,8 +69,14 @@ func (r *Registry) SetDrain(ctx context.Context, id string, drain *Drain) (*Node
 }
 
 // SetCordon says whether a node is kept from getting new work, all else staying
-// as it is. Durable.
+// as it is; durable. Lifting the cordon ends a cool-down too: a person wants the
+// node to work.
 // Errors: NotFound, Unavailable.
 func (r *Registry) SetCordon(ctx context.Context, id string, cordoned bool) (*Node, error) {
-	return r.edit(ctx, id, func(n *Node) { n.Cordoned = cordoned })
+	return r.edit(ctx, id, func(n *Node) {
+		n.Cordoned = cordoned
+		if !cordoned {
+			n.CoolDown = nil
+		}
+	})
 }

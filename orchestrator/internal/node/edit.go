@@ -45,6 +45,9 @@ func (r *Registry) edit(ctx context.Context, id string, apply func(*Node)) (*Nod
 	prev, next := e.node, *e.node
 	apply(&next)
 	e.node = &next
+	if next.inMaintenance() {
+		r.excuseLocked(e)
+	}
 	r.changeLocked(prev, &next)
 	r.mu.Unlock()
 	r.deliver()
@@ -108,6 +111,7 @@ func (r *Registry) Delete(ctx context.Context, id string) error {
 		return nil
 	}
 	delete(r.entries, id)
+	r.excuseLocked(e)
 	r.sorted = nil
 	r.changeLocked(e.node, nil)
 	r.mu.Unlock()

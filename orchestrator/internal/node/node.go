@@ -45,8 +45,10 @@ type Node struct {
 	Labels      map[string]string
 	// Cordoned and Drain are wanted by people and outlive the node's
 	// connection. Drain is nil while the node is not drained.
-	Cordoned     bool
-	Drain        *Drain
+	Cordoned bool
+	Drain    *Drain
+	// CoolDown is nil unless the node came and went too often lately.
+	CoolDown     *CoolDown
 	AgentVersion string
 	// Address is where the connection comes from, host without port.
 	Address      string

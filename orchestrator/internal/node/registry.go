@@ -22,13 +22,18 @@ type entry struct {
 	deadline time.Time // of an active node
 	// prev and next link the active nodes in the order of their deadlines.
 	prev, next *entry
+	flaps      *flaps // nil: it never went silent
 	// dirty: what is stored differs. reported: waits in usageQueue.
 	dirty, reported bool
 	// saving orders the writes to the store of this one node.
 	saving sync.Mutex
 }
 
-type change struct{ prev, next *Node }
+// change is one thing to tell: of a node, or of an outage that ended.
+type change struct {
+	prev, next *Node
+	ended      *Outage
+}
 
 // Registry knows the nodes and which of them live. Heartbeats cost O(1) and
 // stay in memory; only changes of what is Known are stored. Its methods are
@@ -40,14 +45,18 @@ type Registry struct {
 	entries map[string]*entry // active and offline
 	active  expiryList
 	// sorted is entries ordered by id; nil when it must be made anew.
-	sorted []*entry
-	// changes wait for OnChange; usageQueue for OnUsage; dirtyIDs for the store.
+	sorted  []*entry
+	outages outages
+	cooling map[*entry]struct{} // nodes with a CoolDown
+	// changes wait for OnChange and OnOutage; usageQueue for OnUsage; dirtyIDs for the store.
 	changes    []change
 	usageQueue []*entry
 	dirtyIDs   []string
 
-	// delivering serialises calls of OnChange.
+	// delivering serialises calls of OnChange and OnOutage, and guards told:
+	// the outage that goes on was told of.
 	delivering sync.Mutex
+	told       bool
 
 	wake chan struct{} // the list of deadlines has a new head
 	kick chan struct{} // dirtyIDs is not empty
@@ -62,6 +71,7 @@ func NewRegistry(cfg Config) *Registry {
 	r := &Registry{
 		cfg:     cfg.withDefaults(),
 		entries: make(map[string]*entry),
+		cooling: make(map[*entry]struct{}),
 		wake:    make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
 	}
@@ -101,6 +111,7 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 		LastSeenAt:   now,
 	}
 	var prev *Node
+	cooling := false
 	if e == nil {
 		r.forgetOldestLocked()
 		e = &entry{}
@@ -108,7 +119,8 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 		r.sorted = nil
 	} else {
 		prev = e.node
-		n.UserLabels, n.Cordoned, n.Drain = prev.UserLabels, prev.Cordoned, prev.Drain
+		n.UserLabels, n.Cordoned, n.Drain, n.CoolDown = prev.UserLabels, prev.Cordoned, prev.Drain, prev.CoolDown
+		cooling = !prev.State.Active() && r.coolDownLocked(e, n, now)
 	}
 	if n.Drain != nil {
 		n.State = Draining
@@ -117,6 +129,7 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 	e.interval = r.clampInterval(reg.HeartbeatInterval)
 	e.node = n
 	r.beatLocked(e, now)
+	r.backLocked(e)
 	if prev == nil || !sameKnown(prev, n) {
 		r.markDirtyLocked(e)
 	}
@@ -132,6 +145,10 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 			"previous_hostname", prev.Hostname, "previous_address", prev.Address)
 	default:
 		r.cfg.Logger.Info("node registered", "node", n.ID, "hostname", n.Hostname, "address", n.Address)
+	}
+	if cooling {
+		r.cfg.Logger.Warn("node gets no new work for a while",
+			"node", n.ID, "hostname", n.Hostname, "why", n.CoolDown.Reason(), "until", n.CoolDown.Until.UTC().Format(time.RFC3339))
 	}
 	return n, next, nil
 }
@@ -152,6 +169,7 @@ func (r *Registry) Heartbeat(id, instanceID string, usage Usage) (time.Duration,
 	n.LastSeenAt = now
 	e.node = &n
 	r.beatLocked(e, now)
+	r.backLocked(e)
 	if !e.reported {
 		e.reported = true
 		r.usageQueue = append(r.usageQueue, e)
@@ -201,6 +219,7 @@ func (r *Registry) Deregister(_ context.Context, id, instanceID, reason string) 
 		return err
 	}
 	r.offlineLocked(e)
+	r.excuseLocked(e)
 	hostname := e.node.Hostname
 	r.mu.Unlock()
 	r.deliver()
@@ -263,10 +282,10 @@ func (r *Registry) markDirtyLocked(e *entry) {
 }
 
 func (r *Registry) changeLocked(prev, next *Node) {
-	r.changes = append(r.changes, change{prev, next})
+	r.changes = append(r.changes, change{prev: prev, next: next})
 }
 
-// deliver calls OnChange for what waits. Whoever comes in while another
+// deliver calls OnChange and OnOutage for what waits. Whoever comes in while another
 // delivers waits: when deliver returns, the caller's change has been told.
 func (r *Registry) deliver() {
 	r.delivering.Lock()
@@ -275,12 +294,23 @@ func (r *Registry) deliver() {
 		r.mu.Lock()
 		batch := r.changes
 		r.changes = nil
+		var outage *Outage
+		if r.outages.changed {
+			outage, r.outages.changed = r.outages.current, false
+		}
 		r.mu.Unlock()
-		if len(batch) == 0 {
+		if len(batch) == 0 && outage == nil {
 			return
 		}
 		for _, c := range batch {
+			if c.ended != nil {
+				r.tellOutage(c.ended)
+				continue
+			}
 			r.cfg.OnChange(c.prev, c.next)
+		}
+		if outage != nil {
+			r.tellOutage(outage)
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +56,12 @@ func start(t *testing.T, cfg Config) *Registry {
 	}
 	t.Cleanup(r.Stop)
 	return r
+}
+
+// recordLog is a logger and what it wrote; read it when nothing logs any more.
+func recordLog() (*slog.Logger, *bytes.Buffer) {
+	var text bytes.Buffer
+	return slog.New(slog.NewTextHandler(&text, nil)), &text
 }
 
 func register(t *testing.T, r *Registry, reg Registration) *Node {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -102,8 +103,8 @@ func (r *Registry) reapUntil(ctx context.Context) {
 	}
 }
 
-// reap takes the nodes whose deadline has passed offline and answers how long
-// it is until the next deadline, if there is one.
+// reap takes the nodes whose deadline has passed offline, looks whether that is
+// an outage, and answers how long it is until it has to look again, if it has.
 func (r *Registry) reap() (wait time.Duration, some bool) {
 	now := time.Now()
 	var silent []*Node
@@ -111,14 +112,28 @@ func (r *Registry) reap() (wait time.Duration, some bool) {
 	for e := r.active.front; e != nil && !e.deadline.After(now); e = r.active.front {
 		silent = append(silent, e.node)
 		r.offlineLocked(e)
+		r.wentSilentLocked(e, now)
+	}
+	if len(silent) > 0 {
+		r.findOutageLocked(now)
 	}
 	if e := r.active.front; e != nil {
 		wait, some = e.deadline.Sub(now), true
 	}
+	if until, outage := r.expireOutageLocked(now); outage && (!some || until.Sub(now) < wait) {
+		wait, some = until.Sub(now), true
+	}
+	if next := r.endCoolDownsLocked(now); !next.IsZero() && (!some || next.Sub(now) < wait) {
+		wait, some = next.Sub(now), true
+	}
 	r.mu.Unlock()
 	r.deliver()
 	for _, n := range silent {
-		r.cfg.Logger.Warn("node is offline: its heartbeats stopped",
+		level := slog.LevelWarn
+		if n.inMaintenance() {
+			level = slog.LevelInfo
+		}
+		r.cfg.Logger.Log(context.Background(), level, "node is offline: its heartbeats stopped",
 			"node", n.ID, "hostname", n.Hostname, "silent_for", now.Sub(n.LastSeenAt).Round(time.Millisecond))
 	}
 	return wait, some

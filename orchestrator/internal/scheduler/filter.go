@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/node"
@@ -113,7 +114,7 @@ func says(reason string) func(*Work, *Candidate) []string {
 func isConnected(_ *Work, c *Candidate) bool { return c.Connected }
 
 func isTaking(_ *Work, c *Candidate) bool {
-	return c.Node.State == node.Online && c.Node.Drain == nil && !c.Node.Cordoned
+	return c.Node.State == node.Online && c.Node.Drain == nil && !c.Node.Cordoned && c.Node.CoolDown == nil
 }
 
 func whyNotTaking(_ *Work, c *Candidate) []string {
@@ -126,6 +127,10 @@ func whyNotTaking(_ *Work, c *Candidate) []string {
 	}
 	if c.Node.Cordoned {
 		reasons = append(reasons, "is cordoned: it takes no new work until it is uncordoned")
+	}
+	if cool := c.Node.CoolDown; cool != nil {
+		reasons = append(reasons, fmt.Sprintf("is cooling down: %s; it takes no new work until %s UTC",
+			cool.Reason(), cool.Until.UTC().Format(time.TimeOnly)))
 	}
 	return reasons
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -49,6 +50,9 @@ func TestExplainReasons(t *testing.T) {
 			want: []string{"is draining: it takes no new work (new disk)"}},
 		{name: "cordoned", candidate: with(func(c *Candidate) { c.Node.Cordoned = true }),
 			want: []string{"is cordoned: it takes no new work until it is uncordoned"}},
+		{name: "cooling down", candidate: with(func(c *Candidate) {
+			c.Node.CoolDown = &node.CoolDown{Until: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
+		}), want: []string{"is cooling down: it went offline 3 times within 10 minutes; it takes no new work until 03:04:05 UTC"}},
 		{name: "cordoned and drained", candidate: with(func(c *Candidate) {
 			c.Node.Cordoned, c.Node.Drain, c.Node.State = true, &node.Drain{}, node.Draining
 		}), want: []string{"is draining: it takes no new work", "is cordoned: it takes no new work until it is uncordoned"}},

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -61,7 +62,10 @@ func (c *cli) nodeList() *cobra.Command {
 				for _, n := range list.GetNodes() {
 					rows = append(rows, nodeRow(n))
 				}
-				return table(w, rows...)
+				if err := table(w, rows...); err != nil {
+					return err
+				}
+				return c.warnOfPause(cmd, w)
 			})
 		},
 	}
@@ -129,6 +133,9 @@ func nodeFacts(n *orchionv1.Node) [][]string {
 		{"disk", fmt.Sprintf("%s, %s used, at %s", bytesText(capabilities.GetDisk().GetTotalBytes()), bytesText(usage.GetDiskUsedBytes()), capabilities.GetDisk().GetPath())},
 	}
 	facts = append(facts, drainFacts(n.GetDrain())...)
+	if cool := n.GetCoolDown(); cool != nil {
+		facts = append(facts, []string{"cooling down", "for " + short(time.Until(cool.GetUntil().AsTime())) + " more: " + cool.GetReason()})
+	}
 	for _, gpu := range capabilities.GetGpus() {
 		facts = append(facts, []string{"gpu", fmt.Sprintf("%s, %s, driver %s, %s", gpu.GetModel(), bytesText(gpu.GetMemoryBytes()), orDash(gpu.GetDriverVersion()), gpu.GetUuid())})
 	}

@@ -32,6 +32,9 @@ func (c *cli) nodeDrain() *cobra.Command {
 		Args:              atLeastOne("ID"),
 		ValidArgsFunction: c.completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if move && cmd.Flags().Changed("deadline") {
+				return usagef("--move and --deadline do not go together: --move waits for no job")
+			}
 			if cmd.Flags().Changed("deadline") {
 				request.Deadline = durationpb.New(deadline)
 			}
@@ -45,7 +48,6 @@ func (c *cli) nodeDrain() *cobra.Command {
 	cmd.Flags().DurationVar(&deadline, "deadline", 0, "how long jobs may go on until they are moved, such as 30m; up to 720h")
 	cmd.Flags().StringVar(&request.Reason, "reason", "", "why, for people")
 	cmd.Flags().BoolVar(&request.Maintenance, "maintenance", false, "the machine is expected to go away: that it is offline is no fault")
-	cmd.MarkFlagsMutuallyExclusive("move", "deadline")
 	return cmd
 }
 
@@ -90,6 +92,9 @@ func nodeState(n *orchionv1.Node) string {
 	}
 	if n.GetCordoned() {
 		words = append(words, "cordoned")
+	}
+	if n.GetCoolDown() != nil {
+		words = append(words, "cooling down")
 	}
 	return strings.Join(words, ", ")
 }

@@ -80,8 +80,11 @@ type machine struct {
 // startCluster starts an orchestrator and so many machines, in a folder.
 func startCluster(ctx context.Context, bin, dir, bug string, machines int) (*cluster, error) {
 	c := &cluster{bin: bin, dir: dir, http: &http.Client{Timeout: 5 * time.Second}}
+	// Machines that vanish together are waited for, as long as a run has time
+	// for; a planted bug is to show as often as it can.
+	c.env = []string{"ORCHION_PAUSE_LIMIT=10s"}
 	if bug != "" {
-		c.env = []string{"ORCHION_PLANTED_BUG=" + bug}
+		c.env = []string{"ORCHION_PAUSE_LIMIT=0", "ORCHION_PLANTED_BUG=" + bug}
 	}
 	if err := os.MkdirAll(c.dataDir(), 0o700); err != nil {
 		return nil, err

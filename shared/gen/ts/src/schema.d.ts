@@ -4,6 +4,46 @@
  */
 
 export interface paths {
+    "/api/cluster": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetCluster answers how the whole is: its nodes and jobs in numbers, and
+         *     whether rescheduling is paused.
+         */
+        get: operations["Orchestrator_GetCluster"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/cluster:resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * ResumeCluster ends a pause of rescheduling: what silent nodes held is given
+         *     to others. Without a pause nothing happens.
+         */
+        post: operations["Orchestrator_ResumeCluster"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/deployments": {
         parameters: {
             query?: never;
@@ -279,8 +319,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * UncordonNode lets a cordoned node take work again, unless it is draining.
-         *     Idempotent. NOT_FOUND.
+         * UncordonNode lets a cordoned node take work again, unless it is draining. It
+         *     ends a cool-down too. Idempotent. NOT_FOUND.
          */
         post: operations["Orchestrator_UncordonNode"];
         delete?: never;
@@ -448,6 +488,13 @@ export interface components {
             /** Format: double */
             temperature?: number;
         };
+        /** @description Cluster is how the whole is. */
+        "orchion.v1.Cluster": {
+            jobs?: components["schemas"]["orchion.v1.JobCounts"];
+            nodes?: components["schemas"]["orchion.v1.NodeCounts"];
+            /** @description Set while rescheduling is paused. */
+            pause?: components["schemas"]["orchion.v1.ReschedulingPause"];
+        };
         "orchion.v1.ContainerRuntime": {
             /** @description For example unix:///var/run/docker.sock. */
             endpoint?: string;
@@ -544,6 +591,8 @@ export interface components {
         /** @enum {string} */
         "orchion.v1.Engine": "ENGINE_UNSPECIFIED" | "ENGINE_OLLAMA" | "ENGINE_VLLM" | "ENGINE_EXTERNAL";
         "orchion.v1.Event": {
+            /** @description The cluster as a whole, when rescheduling is paused or goes on. */
+            cluster?: components["schemas"]["orchion.v1.Cluster"];
             deployment?: components["schemas"]["orchion.v1.Deployment"];
             id?: string;
             job?: components["schemas"]["orchion.v1.Job"];
@@ -560,6 +609,8 @@ export interface components {
             deployment: components["schemas"]["orchion.v1.Deployment"];
         } | {
             log: components["schemas"]["orchion.v1.LogProgress"];
+        } | {
+            cluster: components["schemas"]["orchion.v1.Cluster"];
         });
         /** @enum {string} */
         "orchion.v1.EventType": "EVENT_TYPE_UNSPECIFIED" | "EVENT_TYPE_UPDATED" | "EVENT_TYPE_REMOVED" | "EVENT_TYPE_RESET";
@@ -646,6 +697,18 @@ export interface components {
              */
             startedAt?: string;
             state?: components["schemas"]["orchion.v1.JobState"];
+        };
+        "orchion.v1.JobCounts": {
+            /**
+             * Format: int32
+             * @description Are held by a node.
+             */
+            active?: number;
+            /**
+             * Format: int32
+             * @description Wait for a node.
+             */
+            queued?: number;
         };
         "orchion.v1.JobResult": {
             error?: string;
@@ -777,6 +840,11 @@ export interface components {
             address?: string;
             agentVersion?: string;
             capabilities?: components["schemas"]["orchion.v1.Capabilities"];
+            /**
+             * @description Output only: set while the node gets no new work because it came and went
+             *     too often.
+             */
+            coolDown?: components["schemas"]["orchion.v1.NodeCoolDown"];
             /** @description Output only: a person wants no new work on it; what is there stays. */
             cordoned?: boolean;
             /** @description Output only: set while the node is drained, also while it is offline. */
@@ -805,6 +873,21 @@ export interface components {
             /** @description Output only. */
             state?: components["schemas"]["orchion.v1.NodeState"];
             usage?: components["schemas"]["orchion.v1.NodeUsage"];
+        };
+        "orchion.v1.NodeCoolDown": {
+            /** @description For people. */
+            reason?: string;
+            /** Format: date-time */
+            until?: string;
+        };
+        /** @description NodeCounts says how many nodes there are in each state. */
+        "orchion.v1.NodeCounts": {
+            /** Format: int32 */
+            draining?: number;
+            /** Format: int32 */
+            offline?: number;
+            /** Format: int32 */
+            online?: number;
         };
         /** @description NodeDrain is how a node is drained. */
         "orchion.v1.NodeDrain": {
@@ -905,6 +988,32 @@ export interface components {
         };
         /** @enum {string} */
         "orchion.v1.ReplicaState": "REPLICA_STATE_UNSPECIFIED" | "REPLICA_STATE_PENDING" | "REPLICA_STATE_PULLING" | "REPLICA_STATE_LOADING" | "REPLICA_STATE_READY" | "REPLICA_STATE_FAILED" | "REPLICA_STATE_STOPPING";
+        /**
+         * @description ReschedulingPause is why jobs and replicas of silent nodes are not given to
+         *     others: so many nodes went silent together that it is more likely the network
+         *     than they.
+         */
+        "orchion.v1.ReschedulingPause": {
+            /**
+             * Format: int32
+             * @description Jobs whose leases ran out and that are kept for their nodes.
+             */
+            keptJobs?: number;
+            /** @description For people. */
+            reason?: string;
+            /**
+             * Format: int32
+             * @description Nodes that went silent with it and are not back.
+             */
+            silentNodes?: number;
+            /** Format: date-time */
+            since?: string;
+            /**
+             * Format: date-time
+             * @description When it ends at the latest.
+             */
+            until?: string;
+        };
         "orchion.v1.Resources": {
             /**
              * Format: int64
@@ -1005,6 +1114,68 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    Orchestrator_GetCluster: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Cluster is how the whole is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Cluster"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Orchestrator_ResumeCluster: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Cluster is how the whole is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Cluster"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
     Deployments_ListDeployments: {
         parameters: {
             query?: {

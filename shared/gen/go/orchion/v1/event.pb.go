@@ -136,6 +136,7 @@ type Event struct {
 	//	*Event_Job
 	//	*Event_Deployment
 	//	*Event_Log
+	//	*Event_Cluster
 	Object        isEvent_Object `protobuf_oneof:"object"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -235,6 +236,15 @@ func (x *Event) GetLog() *LogProgress {
 	return nil
 }
 
+func (x *Event) GetCluster() *Cluster {
+	if x != nil {
+		if x, ok := x.Object.(*Event_Cluster); ok {
+			return x.Cluster
+		}
+	}
+	return nil
+}
+
 type isEvent_Object interface {
 	isEvent_Object()
 }
@@ -255,6 +265,11 @@ type Event_Log struct {
 	Log *LogProgress `protobuf:"bytes,7,opt,name=log,proto3,oneof"`
 }
 
+type Event_Cluster struct {
+	// The cluster as a whole, when rescheduling is paused or goes on.
+	Cluster *Cluster `protobuf:"bytes,8,opt,name=cluster,proto3,oneof"`
+}
+
 func (*Event_Node) isEvent_Object() {}
 
 func (*Event_Job) isEvent_Object() {}
@@ -262,6 +277,8 @@ func (*Event_Job) isEvent_Object() {}
 func (*Event_Deployment) isEvent_Object() {}
 
 func (*Event_Log) isEvent_Object() {}
+
+func (*Event_Cluster) isEvent_Object() {}
 
 // LogProgress says that a job's log has grown: a hint to read on.
 type LogProgress struct {
@@ -339,7 +356,7 @@ const file_orchion_v1_event_proto_rawDesc = "" +
 	"\x16orchion/v1/event.proto\x12\n" +
 	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1borchion/v1/deployment.proto\x1a\x14orchion/v1/job.proto\x1a\x15orchion/v1/node.proto\"8\n" +
 	"\x12WatchEventsRequest\x12\"\n" +
-	"\rlast_event_id\x18\x01 \x01(\tR\vlastEventId\"\xb0\x02\n" +
+	"\rlast_event_id\x18\x01 \x01(\tR\vlastEventId\"\xe1\x02\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x15.orchion.v1.EventTypeR\x04type\x12.\n" +
@@ -349,7 +366,8 @@ const file_orchion_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"deployment\x18\x06 \x01(\v2\x16.orchion.v1.DeploymentH\x00R\n" +
 	"deployment\x12+\n" +
-	"\x03log\x18\a \x01(\v2\x17.orchion.v1.LogProgressH\x00R\x03logB\b\n" +
+	"\x03log\x18\a \x01(\v2\x17.orchion.v1.LogProgressH\x00R\x03log\x12/\n" +
+	"\acluster\x18\b \x01(\v2\x13.orchion.v1.ClusterH\x00R\aclusterB\b\n" +
 	"\x06object\"\x84\x01\n" +
 	"\vLogProgress\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
@@ -387,6 +405,7 @@ var file_orchion_v1_event_proto_goTypes = []any{
 	(*Node)(nil),                  // 5: orchion.v1.Node
 	(*Job)(nil),                   // 6: orchion.v1.Job
 	(*Deployment)(nil),            // 7: orchion.v1.Deployment
+	(*Cluster)(nil),               // 8: orchion.v1.Cluster
 }
 var file_orchion_v1_event_proto_depIdxs = []int32{
 	0, // 0: orchion.v1.Event.type:type_name -> orchion.v1.EventType
@@ -395,13 +414,14 @@ var file_orchion_v1_event_proto_depIdxs = []int32{
 	6, // 3: orchion.v1.Event.job:type_name -> orchion.v1.Job
 	7, // 4: orchion.v1.Event.deployment:type_name -> orchion.v1.Deployment
 	3, // 5: orchion.v1.Event.log:type_name -> orchion.v1.LogProgress
-	1, // 6: orchion.v1.Events.WatchEvents:input_type -> orchion.v1.WatchEventsRequest
-	2, // 7: orchion.v1.Events.WatchEvents:output_type -> orchion.v1.Event
-	7, // [7:8] is the sub-list for method output_type
-	6, // [6:7] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8, // 6: orchion.v1.Event.cluster:type_name -> orchion.v1.Cluster
+	1, // 7: orchion.v1.Events.WatchEvents:input_type -> orchion.v1.WatchEventsRequest
+	2, // 8: orchion.v1.Events.WatchEvents:output_type -> orchion.v1.Event
+	8, // [8:9] is the sub-list for method output_type
+	7, // [7:8] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_event_proto_init() }
@@ -417,6 +437,7 @@ func file_orchion_v1_event_proto_init() {
 		(*Event_Job)(nil),
 		(*Event_Deployment)(nil),
 		(*Event_Log)(nil),
+		(*Event_Cluster)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

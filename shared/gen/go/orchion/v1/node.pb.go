@@ -158,7 +158,10 @@ type Node struct {
 	// Output only: a person wants no new work on it; what is there stays.
 	Cordoned bool `protobuf:"varint,11,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
 	// Output only: set while the node is drained, also while it is offline.
-	Drain         *NodeDrain `protobuf:"bytes,12,opt,name=drain,proto3" json:"drain,omitempty"`
+	Drain *NodeDrain `protobuf:"bytes,12,opt,name=drain,proto3" json:"drain,omitempty"`
+	// Output only: set while the node gets no new work because it came and went
+	// too often.
+	CoolDown      *NodeCoolDown `protobuf:"bytes,13,opt,name=cool_down,json=coolDown,proto3" json:"cool_down,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -277,6 +280,66 @@ func (x *Node) GetDrain() *NodeDrain {
 	return nil
 }
 
+func (x *Node) GetCoolDown() *NodeCoolDown {
+	if x != nil {
+		return x.CoolDown
+	}
+	return nil
+}
+
+type NodeCoolDown struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=until,proto3" json:"until,omitempty"`
+	// For people.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeCoolDown) Reset() {
+	*x = NodeCoolDown{}
+	mi := &file_orchion_v1_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeCoolDown) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeCoolDown) ProtoMessage() {}
+
+func (x *NodeCoolDown) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeCoolDown.ProtoReflect.Descriptor instead.
+func (*NodeCoolDown) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *NodeCoolDown) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *NodeCoolDown) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // NodeDrain is how a node is drained.
 type NodeDrain struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -296,7 +359,7 @@ type NodeDrain struct {
 
 func (x *NodeDrain) Reset() {
 	*x = NodeDrain{}
-	mi := &file_orchion_v1_node_proto_msgTypes[1]
+	mi := &file_orchion_v1_node_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +371,7 @@ func (x *NodeDrain) String() string {
 func (*NodeDrain) ProtoMessage() {}
 
 func (x *NodeDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[1]
+	mi := &file_orchion_v1_node_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +384,7 @@ func (x *NodeDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDrain.ProtoReflect.Descriptor instead.
 func (*NodeDrain) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *NodeDrain) GetSince() *timestamppb.Timestamp {
@@ -391,7 +454,7 @@ type Capabilities struct {
 
 func (x *Capabilities) Reset() {
 	*x = Capabilities{}
-	mi := &file_orchion_v1_node_proto_msgTypes[2]
+	mi := &file_orchion_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +466,7 @@ func (x *Capabilities) String() string {
 func (*Capabilities) ProtoMessage() {}
 
 func (x *Capabilities) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[2]
+	mi := &file_orchion_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +479,7 @@ func (x *Capabilities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capabilities.ProtoReflect.Descriptor instead.
 func (*Capabilities) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Capabilities) GetOs() string {
@@ -500,7 +563,7 @@ type Cpu struct {
 
 func (x *Cpu) Reset() {
 	*x = Cpu{}
-	mi := &file_orchion_v1_node_proto_msgTypes[3]
+	mi := &file_orchion_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +575,7 @@ func (x *Cpu) String() string {
 func (*Cpu) ProtoMessage() {}
 
 func (x *Cpu) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[3]
+	mi := &file_orchion_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,7 +588,7 @@ func (x *Cpu) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cpu.ProtoReflect.Descriptor instead.
 func (*Cpu) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Cpu) GetModel() string {
@@ -558,7 +621,7 @@ type Memory struct {
 
 func (x *Memory) Reset() {
 	*x = Memory{}
-	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	mi := &file_orchion_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +633,7 @@ func (x *Memory) String() string {
 func (*Memory) ProtoMessage() {}
 
 func (x *Memory) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	mi := &file_orchion_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +646,7 @@ func (x *Memory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Memory.ProtoReflect.Descriptor instead.
 func (*Memory) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Memory) GetTotalBytes() int64 {
@@ -604,7 +667,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_orchion_v1_node_proto_msgTypes[5]
+	mi := &file_orchion_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +679,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[5]
+	mi := &file_orchion_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +692,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Disk) GetTotalBytes() int64 {
@@ -662,7 +725,7 @@ type Gpu struct {
 
 func (x *Gpu) Reset() {
 	*x = Gpu{}
-	mi := &file_orchion_v1_node_proto_msgTypes[6]
+	mi := &file_orchion_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +737,7 @@ func (x *Gpu) String() string {
 func (*Gpu) ProtoMessage() {}
 
 func (x *Gpu) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[6]
+	mi := &file_orchion_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +750,7 @@ func (x *Gpu) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gpu.ProtoReflect.Descriptor instead.
 func (*Gpu) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Gpu) GetVendor() string {
@@ -739,7 +802,7 @@ type ContainerRuntime struct {
 
 func (x *ContainerRuntime) Reset() {
 	*x = ContainerRuntime{}
-	mi := &file_orchion_v1_node_proto_msgTypes[7]
+	mi := &file_orchion_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +814,7 @@ func (x *ContainerRuntime) String() string {
 func (*ContainerRuntime) ProtoMessage() {}
 
 func (x *ContainerRuntime) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[7]
+	mi := &file_orchion_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +827,7 @@ func (x *ContainerRuntime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerRuntime.ProtoReflect.Descriptor instead.
 func (*ContainerRuntime) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ContainerRuntime) GetName() string {
@@ -809,7 +872,7 @@ type LocalEngine struct {
 
 func (x *LocalEngine) Reset() {
 	*x = LocalEngine{}
-	mi := &file_orchion_v1_node_proto_msgTypes[8]
+	mi := &file_orchion_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +884,7 @@ func (x *LocalEngine) String() string {
 func (*LocalEngine) ProtoMessage() {}
 
 func (x *LocalEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[8]
+	mi := &file_orchion_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +897,7 @@ func (x *LocalEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalEngine.ProtoReflect.Descriptor instead.
 func (*LocalEngine) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LocalEngine) GetName() string {
@@ -880,7 +943,7 @@ type NodeUsage struct {
 
 func (x *NodeUsage) Reset() {
 	*x = NodeUsage{}
-	mi := &file_orchion_v1_node_proto_msgTypes[9]
+	mi := &file_orchion_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +955,7 @@ func (x *NodeUsage) String() string {
 func (*NodeUsage) ProtoMessage() {}
 
 func (x *NodeUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[9]
+	mi := &file_orchion_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +968,7 @@ func (x *NodeUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUsage.ProtoReflect.Descriptor instead.
 func (*NodeUsage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NodeUsage) GetCpuPercent() float64 {
@@ -955,7 +1018,7 @@ type GpuUsage struct {
 
 func (x *GpuUsage) Reset() {
 	*x = GpuUsage{}
-	mi := &file_orchion_v1_node_proto_msgTypes[10]
+	mi := &file_orchion_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1030,7 @@ func (x *GpuUsage) String() string {
 func (*GpuUsage) ProtoMessage() {}
 
 func (x *GpuUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[10]
+	mi := &file_orchion_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1043,7 @@ func (x *GpuUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GpuUsage.ProtoReflect.Descriptor instead.
 func (*GpuUsage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GpuUsage) GetUuid() string {
@@ -1018,7 +1081,7 @@ type RegisterNodeRequest struct {
 
 func (x *RegisterNodeRequest) Reset() {
 	*x = RegisterNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[11]
+	mi := &file_orchion_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1093,7 @@ func (x *RegisterNodeRequest) String() string {
 func (*RegisterNodeRequest) ProtoMessage() {}
 
 func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[11]
+	mi := &file_orchion_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1106,7 @@ func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeRequest.ProtoReflect.Descriptor instead.
 func (*RegisterNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RegisterNodeRequest) GetNode() *Node {
@@ -1081,7 +1144,7 @@ type RegisterNodeResponse struct {
 
 func (x *RegisterNodeResponse) Reset() {
 	*x = RegisterNodeResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[12]
+	mi := &file_orchion_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1156,7 @@ func (x *RegisterNodeResponse) String() string {
 func (*RegisterNodeResponse) ProtoMessage() {}
 
 func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[12]
+	mi := &file_orchion_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1169,7 @@ func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeResponse.ProtoReflect.Descriptor instead.
 func (*RegisterNodeResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RegisterNodeResponse) GetNodeId() string {
@@ -1149,7 +1212,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[13]
+	mi := &file_orchion_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1224,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[13]
+	mi := &file_orchion_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1237,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeartbeatRequest) GetNodeId() string {
@@ -1208,7 +1271,7 @@ type HeartbeatResponse struct {
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[14]
+	mi := &file_orchion_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1283,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[14]
+	mi := &file_orchion_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1296,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HeartbeatResponse) GetHeartbeatInterval() *durationpb.Duration {
@@ -1255,7 +1318,7 @@ type DeregisterNodeRequest struct {
 
 func (x *DeregisterNodeRequest) Reset() {
 	*x = DeregisterNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[15]
+	mi := &file_orchion_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1330,7 @@ func (x *DeregisterNodeRequest) String() string {
 func (*DeregisterNodeRequest) ProtoMessage() {}
 
 func (x *DeregisterNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[15]
+	mi := &file_orchion_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1343,7 @@ func (x *DeregisterNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterNodeRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeregisterNodeRequest) GetNodeId() string {
@@ -1320,7 +1383,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[16]
+	mi := &file_orchion_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1395,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[16]
+	mi := &file_orchion_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1408,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListNodesRequest) GetPageSize() int32 {
@@ -1388,7 +1451,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[17]
+	mi := &file_orchion_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1463,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[17]
+	mi := &file_orchion_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1476,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1446,7 +1509,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[18]
+	mi := &file_orchion_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1521,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[18]
+	mi := &file_orchion_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1534,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -1493,7 +1556,7 @@ type UpdateNodeRequest struct {
 
 func (x *UpdateNodeRequest) Reset() {
 	*x = UpdateNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[19]
+	mi := &file_orchion_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1568,7 @@ func (x *UpdateNodeRequest) String() string {
 func (*UpdateNodeRequest) ProtoMessage() {}
 
 func (x *UpdateNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[19]
+	mi := &file_orchion_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1581,7 @@ func (x *UpdateNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateNodeRequest.ProtoReflect.Descriptor instead.
 func (*UpdateNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpdateNodeRequest) GetId() string {
@@ -1544,7 +1607,7 @@ type CordonNodeRequest struct {
 
 func (x *CordonNodeRequest) Reset() {
 	*x = CordonNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	mi := &file_orchion_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1619,7 @@ func (x *CordonNodeRequest) String() string {
 func (*CordonNodeRequest) ProtoMessage() {}
 
 func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	mi := &file_orchion_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1632,7 @@ func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*CordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CordonNodeRequest) GetId() string {
@@ -1588,7 +1651,7 @@ type UncordonNodeRequest struct {
 
 func (x *UncordonNodeRequest) Reset() {
 	*x = UncordonNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	mi := &file_orchion_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1663,7 @@ func (x *UncordonNodeRequest) String() string {
 func (*UncordonNodeRequest) ProtoMessage() {}
 
 func (x *UncordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	mi := &file_orchion_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1676,7 @@ func (x *UncordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UncordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*UncordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UncordonNodeRequest) GetId() string {
@@ -1640,7 +1703,7 @@ type DrainNodeRequest struct {
 
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[22]
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1715,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[22]
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1728,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DrainNodeRequest) GetId() string {
@@ -1712,7 +1775,7 @@ type UndrainNodeRequest struct {
 
 func (x *UndrainNodeRequest) Reset() {
 	*x = UndrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1787,7 @@ func (x *UndrainNodeRequest) String() string {
 func (*UndrainNodeRequest) ProtoMessage() {}
 
 func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1800,7 @@ func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UndrainNodeRequest) GetId() string {
@@ -1756,7 +1819,7 @@ type DeleteNodeRequest struct {
 
 func (x *DeleteNodeRequest) Reset() {
 	*x = DeleteNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1831,7 @@ func (x *DeleteNodeRequest) String() string {
 func (*DeleteNodeRequest) ProtoMessage() {}
 
 func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +1844,7 @@ func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNodeRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteNodeRequest) GetId() string {
@@ -1789,6 +1852,338 @@ func (x *DeleteNodeRequest) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+type GetClusterRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetClusterRequest) Reset() {
+	*x = GetClusterRequest{}
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetClusterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetClusterRequest) ProtoMessage() {}
+
+func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
+func (*GetClusterRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{26}
+}
+
+type ResumeClusterRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeClusterRequest) Reset() {
+	*x = ResumeClusterRequest{}
+	mi := &file_orchion_v1_node_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeClusterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeClusterRequest) ProtoMessage() {}
+
+func (x *ResumeClusterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeClusterRequest.ProtoReflect.Descriptor instead.
+func (*ResumeClusterRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{27}
+}
+
+// Cluster is how the whole is.
+type Cluster struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Nodes *NodeCounts            `protobuf:"bytes,1,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	Jobs  *JobCounts             `protobuf:"bytes,2,opt,name=jobs,proto3" json:"jobs,omitempty"`
+	// Set while rescheduling is paused.
+	Pause         *ReschedulingPause `protobuf:"bytes,3,opt,name=pause,proto3" json:"pause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cluster) Reset() {
+	*x = Cluster{}
+	mi := &file_orchion_v1_node_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cluster) ProtoMessage() {}
+
+func (x *Cluster) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
+func (*Cluster) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Cluster) GetNodes() *NodeCounts {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *Cluster) GetJobs() *JobCounts {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+func (x *Cluster) GetPause() *ReschedulingPause {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
+}
+
+// NodeCounts says how many nodes there are in each state.
+type NodeCounts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Online        int32                  `protobuf:"varint,1,opt,name=online,proto3" json:"online,omitempty"`
+	Draining      int32                  `protobuf:"varint,2,opt,name=draining,proto3" json:"draining,omitempty"`
+	Offline       int32                  `protobuf:"varint,3,opt,name=offline,proto3" json:"offline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeCounts) Reset() {
+	*x = NodeCounts{}
+	mi := &file_orchion_v1_node_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeCounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeCounts) ProtoMessage() {}
+
+func (x *NodeCounts) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeCounts.ProtoReflect.Descriptor instead.
+func (*NodeCounts) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *NodeCounts) GetOnline() int32 {
+	if x != nil {
+		return x.Online
+	}
+	return 0
+}
+
+func (x *NodeCounts) GetDraining() int32 {
+	if x != nil {
+		return x.Draining
+	}
+	return 0
+}
+
+func (x *NodeCounts) GetOffline() int32 {
+	if x != nil {
+		return x.Offline
+	}
+	return 0
+}
+
+type JobCounts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Wait for a node.
+	Queued int32 `protobuf:"varint,1,opt,name=queued,proto3" json:"queued,omitempty"`
+	// Are held by a node.
+	Active        int32 `protobuf:"varint,2,opt,name=active,proto3" json:"active,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobCounts) Reset() {
+	*x = JobCounts{}
+	mi := &file_orchion_v1_node_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobCounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobCounts) ProtoMessage() {}
+
+func (x *JobCounts) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobCounts.ProtoReflect.Descriptor instead.
+func (*JobCounts) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *JobCounts) GetQueued() int32 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+func (x *JobCounts) GetActive() int32 {
+	if x != nil {
+		return x.Active
+	}
+	return 0
+}
+
+// ReschedulingPause is why jobs and replicas of silent nodes are not given to
+// others: so many nodes went silent together that it is more likely the network
+// than they.
+type ReschedulingPause struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// When it ends at the latest.
+	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// For people.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Nodes that went silent with it and are not back.
+	SilentNodes int32 `protobuf:"varint,4,opt,name=silent_nodes,json=silentNodes,proto3" json:"silent_nodes,omitempty"`
+	// Jobs whose leases ran out and that are kept for their nodes.
+	KeptJobs      int32 `protobuf:"varint,5,opt,name=kept_jobs,json=keptJobs,proto3" json:"kept_jobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReschedulingPause) Reset() {
+	*x = ReschedulingPause{}
+	mi := &file_orchion_v1_node_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReschedulingPause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReschedulingPause) ProtoMessage() {}
+
+func (x *ReschedulingPause) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReschedulingPause.ProtoReflect.Descriptor instead.
+func (*ReschedulingPause) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ReschedulingPause) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ReschedulingPause) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ReschedulingPause) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReschedulingPause) GetSilentNodes() int32 {
+	if x != nil {
+		return x.SilentNodes
+	}
+	return 0
+}
+
+func (x *ReschedulingPause) GetKeptJobs() int32 {
+	if x != nil {
+		return x.KeptJobs
+	}
+	return 0
 }
 
 type GetVersionRequest struct {
@@ -1799,7 +2194,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[25]
+	mi := &file_orchion_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +2206,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[25]
+	mi := &file_orchion_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2219,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 type Version struct {
@@ -1843,7 +2238,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	mi := &file_orchion_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +2250,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	mi := &file_orchion_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +2263,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Version) GetName() string {
@@ -1918,7 +2313,7 @@ var File_orchion_v1_node_proto protoreflect.FileDescriptor
 const file_orchion_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"\x15orchion/v1/node.proto\x12\n" +
-	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x04\n" +
+	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x05\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12+\n" +
@@ -1932,10 +2327,14 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\x11last_heartbeat_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x0flastHeartbeatAt\x12\x1a\n" +
 	"\bcordoned\x18\v \x01(\bR\bcordoned\x12+\n" +
-	"\x05drain\x18\f \x01(\v2\x15.orchion.v1.NodeDrainR\x05drain\x1a9\n" +
+	"\x05drain\x18\f \x01(\v2\x15.orchion.v1.NodeDrainR\x05drain\x125\n" +
+	"\tcool_down\x18\r \x01(\v2\x18.orchion.v1.NodeCoolDownR\bcoolDown\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"X\n" +
+	"\fNodeCoolDown\x120\n" +
+	"\x05until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x81\x02\n" +
 	"\tNodeDrain\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12)\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x15.orchion.v1.DrainModeR\x04mode\x126\n" +
@@ -2048,6 +2447,26 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"#\n" +
 	"\x11DeleteNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x13\n" +
+	"\x11GetClusterRequest\"\x16\n" +
+	"\x14ResumeClusterRequest\"\x97\x01\n" +
+	"\aCluster\x12,\n" +
+	"\x05nodes\x18\x01 \x01(\v2\x16.orchion.v1.NodeCountsR\x05nodes\x12)\n" +
+	"\x04jobs\x18\x02 \x01(\v2\x15.orchion.v1.JobCountsR\x04jobs\x123\n" +
+	"\x05pause\x18\x03 \x01(\v2\x1d.orchion.v1.ReschedulingPauseR\x05pause\"Z\n" +
+	"\n" +
+	"NodeCounts\x12\x16\n" +
+	"\x06online\x18\x01 \x01(\x05R\x06online\x12\x1a\n" +
+	"\bdraining\x18\x02 \x01(\x05R\bdraining\x12\x18\n" +
+	"\aoffline\x18\x03 \x01(\x05R\aoffline\";\n" +
+	"\tJobCounts\x12\x16\n" +
+	"\x06queued\x18\x01 \x01(\x05R\x06queued\x12\x16\n" +
+	"\x06active\x18\x02 \x01(\x05R\x06active\"\xcf\x01\n" +
+	"\x11ReschedulingPause\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12!\n" +
+	"\fsilent_nodes\x18\x04 \x01(\x05R\vsilentNodes\x12\x1b\n" +
+	"\tkept_jobs\x18\x05 \x01(\x05R\bkeptJobs\"\x13\n" +
 	"\x11GetVersionRequest\"\xcc\x01\n" +
 	"\aVersion\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -2066,7 +2485,8 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\tDrainMode\x12\x1a\n" +
 	"\x16DRAIN_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11DRAIN_MODE_FINISH\x10\x01\x12\x13\n" +
-	"\x0fDRAIN_MODE_MOVE\x10\x022\xc7\b\n" +
+	"\x0fDRAIN_MODE_MOVE\x10\x022\x87\n" +
+	"\n" +
 	"\fOrchestrator\x12Q\n" +
 	"\fRegisterNode\x12\x1f.orchion.v1.RegisterNodeRequest\x1a .orchion.v1.RegisterNodeResponse\x12H\n" +
 	"\tHeartbeat\x12\x1c.orchion.v1.HeartbeatRequest\x1a\x1d.orchion.v1.HeartbeatResponse\x12K\n" +
@@ -2084,6 +2504,9 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"DeleteNode\x12\x1d.orchion.v1.DeleteNodeRequest\x1a\x16.google.protobuf.Empty\"\x17\x82\xd3\xe4\x93\x02\x11*\x0f/api/nodes/{id}\x12V\n" +
 	"\n" +
+	"GetCluster\x12\x1d.orchion.v1.GetClusterRequest\x1a\x13.orchion.v1.Cluster\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/api/cluster\x12f\n" +
+	"\rResumeCluster\x12 .orchion.v1.ResumeClusterRequest\x1a\x13.orchion.v1.Cluster\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/cluster:resume\x12V\n" +
+	"\n" +
 	"GetVersion\x12\x1d.orchion.v1.GetVersionRequest\x1a\x13.orchion.v1.Version\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/api/versionB?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
 
 var (
@@ -2099,102 +2522,120 @@ func file_orchion_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_orchion_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: orchion.v1.NodeState
 	(DrainMode)(0),                // 1: orchion.v1.DrainMode
 	(*Node)(nil),                  // 2: orchion.v1.Node
-	(*NodeDrain)(nil),             // 3: orchion.v1.NodeDrain
-	(*Capabilities)(nil),          // 4: orchion.v1.Capabilities
-	(*Cpu)(nil),                   // 5: orchion.v1.Cpu
-	(*Memory)(nil),                // 6: orchion.v1.Memory
-	(*Disk)(nil),                  // 7: orchion.v1.Disk
-	(*Gpu)(nil),                   // 8: orchion.v1.Gpu
-	(*ContainerRuntime)(nil),      // 9: orchion.v1.ContainerRuntime
-	(*LocalEngine)(nil),           // 10: orchion.v1.LocalEngine
-	(*NodeUsage)(nil),             // 11: orchion.v1.NodeUsage
-	(*GpuUsage)(nil),              // 12: orchion.v1.GpuUsage
-	(*RegisterNodeRequest)(nil),   // 13: orchion.v1.RegisterNodeRequest
-	(*RegisterNodeResponse)(nil),  // 14: orchion.v1.RegisterNodeResponse
-	(*HeartbeatRequest)(nil),      // 15: orchion.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),     // 16: orchion.v1.HeartbeatResponse
-	(*DeregisterNodeRequest)(nil), // 17: orchion.v1.DeregisterNodeRequest
-	(*ListNodesRequest)(nil),      // 18: orchion.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 19: orchion.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 20: orchion.v1.GetNodeRequest
-	(*UpdateNodeRequest)(nil),     // 21: orchion.v1.UpdateNodeRequest
-	(*CordonNodeRequest)(nil),     // 22: orchion.v1.CordonNodeRequest
-	(*UncordonNodeRequest)(nil),   // 23: orchion.v1.UncordonNodeRequest
-	(*DrainNodeRequest)(nil),      // 24: orchion.v1.DrainNodeRequest
-	(*UndrainNodeRequest)(nil),    // 25: orchion.v1.UndrainNodeRequest
-	(*DeleteNodeRequest)(nil),     // 26: orchion.v1.DeleteNodeRequest
-	(*GetVersionRequest)(nil),     // 27: orchion.v1.GetVersionRequest
-	(*Version)(nil),               // 28: orchion.v1.Version
-	nil,                           // 29: orchion.v1.Node.LabelsEntry
-	nil,                           // 30: orchion.v1.UpdateNodeRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
-	(*emptypb.Empty)(nil),         // 33: google.protobuf.Empty
+	(*NodeCoolDown)(nil),          // 3: orchion.v1.NodeCoolDown
+	(*NodeDrain)(nil),             // 4: orchion.v1.NodeDrain
+	(*Capabilities)(nil),          // 5: orchion.v1.Capabilities
+	(*Cpu)(nil),                   // 6: orchion.v1.Cpu
+	(*Memory)(nil),                // 7: orchion.v1.Memory
+	(*Disk)(nil),                  // 8: orchion.v1.Disk
+	(*Gpu)(nil),                   // 9: orchion.v1.Gpu
+	(*ContainerRuntime)(nil),      // 10: orchion.v1.ContainerRuntime
+	(*LocalEngine)(nil),           // 11: orchion.v1.LocalEngine
+	(*NodeUsage)(nil),             // 12: orchion.v1.NodeUsage
+	(*GpuUsage)(nil),              // 13: orchion.v1.GpuUsage
+	(*RegisterNodeRequest)(nil),   // 14: orchion.v1.RegisterNodeRequest
+	(*RegisterNodeResponse)(nil),  // 15: orchion.v1.RegisterNodeResponse
+	(*HeartbeatRequest)(nil),      // 16: orchion.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),     // 17: orchion.v1.HeartbeatResponse
+	(*DeregisterNodeRequest)(nil), // 18: orchion.v1.DeregisterNodeRequest
+	(*ListNodesRequest)(nil),      // 19: orchion.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 20: orchion.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 21: orchion.v1.GetNodeRequest
+	(*UpdateNodeRequest)(nil),     // 22: orchion.v1.UpdateNodeRequest
+	(*CordonNodeRequest)(nil),     // 23: orchion.v1.CordonNodeRequest
+	(*UncordonNodeRequest)(nil),   // 24: orchion.v1.UncordonNodeRequest
+	(*DrainNodeRequest)(nil),      // 25: orchion.v1.DrainNodeRequest
+	(*UndrainNodeRequest)(nil),    // 26: orchion.v1.UndrainNodeRequest
+	(*DeleteNodeRequest)(nil),     // 27: orchion.v1.DeleteNodeRequest
+	(*GetClusterRequest)(nil),     // 28: orchion.v1.GetClusterRequest
+	(*ResumeClusterRequest)(nil),  // 29: orchion.v1.ResumeClusterRequest
+	(*Cluster)(nil),               // 30: orchion.v1.Cluster
+	(*NodeCounts)(nil),            // 31: orchion.v1.NodeCounts
+	(*JobCounts)(nil),             // 32: orchion.v1.JobCounts
+	(*ReschedulingPause)(nil),     // 33: orchion.v1.ReschedulingPause
+	(*GetVersionRequest)(nil),     // 34: orchion.v1.GetVersionRequest
+	(*Version)(nil),               // 35: orchion.v1.Version
+	nil,                           // 36: orchion.v1.Node.LabelsEntry
+	nil,                           // 37: orchion.v1.UpdateNodeRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
+	(*emptypb.Empty)(nil),         // 40: google.protobuf.Empty
 }
 var file_orchion_v1_node_proto_depIdxs = []int32{
 	0,  // 0: orchion.v1.Node.state:type_name -> orchion.v1.NodeState
-	29, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
-	4,  // 2: orchion.v1.Node.capabilities:type_name -> orchion.v1.Capabilities
-	11, // 3: orchion.v1.Node.usage:type_name -> orchion.v1.NodeUsage
-	31, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
-	31, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
-	3,  // 6: orchion.v1.Node.drain:type_name -> orchion.v1.NodeDrain
-	31, // 7: orchion.v1.NodeDrain.since:type_name -> google.protobuf.Timestamp
-	1,  // 8: orchion.v1.NodeDrain.mode:type_name -> orchion.v1.DrainMode
-	31, // 9: orchion.v1.NodeDrain.deadline:type_name -> google.protobuf.Timestamp
-	5,  // 10: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
-	6,  // 11: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
-	7,  // 12: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
-	8,  // 13: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
-	9,  // 14: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
-	10, // 15: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
-	12, // 16: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
-	2,  // 17: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
-	32, // 18: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 19: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
-	32, // 20: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	32, // 21: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
-	11, // 22: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
-	32, // 23: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 24: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
-	30, // 25: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
-	1,  // 26: orchion.v1.DrainNodeRequest.mode:type_name -> orchion.v1.DrainMode
-	32, // 27: orchion.v1.DrainNodeRequest.deadline:type_name -> google.protobuf.Duration
-	31, // 28: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
-	13, // 29: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
-	15, // 30: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
-	17, // 31: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
-	18, // 32: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
-	20, // 33: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
-	21, // 34: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
-	22, // 35: orchion.v1.Orchestrator.CordonNode:input_type -> orchion.v1.CordonNodeRequest
-	23, // 36: orchion.v1.Orchestrator.UncordonNode:input_type -> orchion.v1.UncordonNodeRequest
-	24, // 37: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
-	25, // 38: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
-	26, // 39: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
-	27, // 40: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
-	14, // 41: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
-	16, // 42: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
-	33, // 43: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
-	19, // 44: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
-	2,  // 45: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
-	2,  // 46: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
-	2,  // 47: orchion.v1.Orchestrator.CordonNode:output_type -> orchion.v1.Node
-	2,  // 48: orchion.v1.Orchestrator.UncordonNode:output_type -> orchion.v1.Node
-	2,  // 49: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
-	2,  // 50: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
-	33, // 51: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
-	28, // 52: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
-	41, // [41:53] is the sub-list for method output_type
-	29, // [29:41] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	36, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
+	5,  // 2: orchion.v1.Node.capabilities:type_name -> orchion.v1.Capabilities
+	12, // 3: orchion.v1.Node.usage:type_name -> orchion.v1.NodeUsage
+	38, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
+	38, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
+	4,  // 6: orchion.v1.Node.drain:type_name -> orchion.v1.NodeDrain
+	3,  // 7: orchion.v1.Node.cool_down:type_name -> orchion.v1.NodeCoolDown
+	38, // 8: orchion.v1.NodeCoolDown.until:type_name -> google.protobuf.Timestamp
+	38, // 9: orchion.v1.NodeDrain.since:type_name -> google.protobuf.Timestamp
+	1,  // 10: orchion.v1.NodeDrain.mode:type_name -> orchion.v1.DrainMode
+	38, // 11: orchion.v1.NodeDrain.deadline:type_name -> google.protobuf.Timestamp
+	6,  // 12: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
+	7,  // 13: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
+	8,  // 14: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
+	9,  // 15: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
+	10, // 16: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
+	11, // 17: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
+	13, // 18: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
+	2,  // 19: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
+	39, // 20: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 21: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
+	39, // 22: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	39, // 23: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
+	12, // 24: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
+	39, // 25: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 26: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
+	37, // 27: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
+	1,  // 28: orchion.v1.DrainNodeRequest.mode:type_name -> orchion.v1.DrainMode
+	39, // 29: orchion.v1.DrainNodeRequest.deadline:type_name -> google.protobuf.Duration
+	31, // 30: orchion.v1.Cluster.nodes:type_name -> orchion.v1.NodeCounts
+	32, // 31: orchion.v1.Cluster.jobs:type_name -> orchion.v1.JobCounts
+	33, // 32: orchion.v1.Cluster.pause:type_name -> orchion.v1.ReschedulingPause
+	38, // 33: orchion.v1.ReschedulingPause.since:type_name -> google.protobuf.Timestamp
+	38, // 34: orchion.v1.ReschedulingPause.until:type_name -> google.protobuf.Timestamp
+	38, // 35: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
+	14, // 36: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
+	16, // 37: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
+	18, // 38: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
+	19, // 39: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
+	21, // 40: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
+	22, // 41: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
+	23, // 42: orchion.v1.Orchestrator.CordonNode:input_type -> orchion.v1.CordonNodeRequest
+	24, // 43: orchion.v1.Orchestrator.UncordonNode:input_type -> orchion.v1.UncordonNodeRequest
+	25, // 44: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
+	26, // 45: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
+	27, // 46: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
+	28, // 47: orchion.v1.Orchestrator.GetCluster:input_type -> orchion.v1.GetClusterRequest
+	29, // 48: orchion.v1.Orchestrator.ResumeCluster:input_type -> orchion.v1.ResumeClusterRequest
+	34, // 49: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
+	15, // 50: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
+	17, // 51: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
+	40, // 52: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
+	20, // 53: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
+	2,  // 54: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
+	2,  // 55: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
+	2,  // 56: orchion.v1.Orchestrator.CordonNode:output_type -> orchion.v1.Node
+	2,  // 57: orchion.v1.Orchestrator.UncordonNode:output_type -> orchion.v1.Node
+	2,  // 58: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
+	2,  // 59: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
+	40, // 60: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
+	30, // 61: orchion.v1.Orchestrator.GetCluster:output_type -> orchion.v1.Cluster
+	30, // 62: orchion.v1.Orchestrator.ResumeCluster:output_type -> orchion.v1.Cluster
+	35, // 63: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
+	50, // [50:64] is the sub-list for method output_type
+	36, // [36:50] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_node_proto_init() }
@@ -2208,7 +2649,7 @@ func file_orchion_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_node_proto_rawDesc), len(file_orchion_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   29,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,8 @@ const (
 	Orchestrator_DrainNode_FullMethodName      = "/orchion.v1.Orchestrator/DrainNode"
 	Orchestrator_UndrainNode_FullMethodName    = "/orchion.v1.Orchestrator/UndrainNode"
 	Orchestrator_DeleteNode_FullMethodName     = "/orchion.v1.Orchestrator/DeleteNode"
+	Orchestrator_GetCluster_FullMethodName     = "/orchion.v1.Orchestrator/GetCluster"
+	Orchestrator_ResumeCluster_FullMethodName  = "/orchion.v1.Orchestrator/ResumeCluster"
 	Orchestrator_GetVersion_FullMethodName     = "/orchion.v1.Orchestrator/GetVersion"
 )
 
@@ -63,8 +65,8 @@ type OrchestratorClient interface {
 	// CordonNode stops new work from being placed on a node; all that is there
 	// stays. Idempotent. NOT_FOUND.
 	CordonNode(ctx context.Context, in *CordonNodeRequest, opts ...grpc.CallOption) (*Node, error)
-	// UncordonNode lets a cordoned node take work again, unless it is draining.
-	// Idempotent. NOT_FOUND.
+	// UncordonNode lets a cordoned node take work again, unless it is draining. It
+	// ends a cool-down too. Idempotent. NOT_FOUND.
 	UncordonNode(ctx context.Context, in *UncordonNodeRequest, opts ...grpc.CallOption) (*Node, error)
 	// DrainNode stops new work from being placed on a node and says what becomes
 	// of the jobs there; models get their replicas elsewhere first, where there
@@ -75,6 +77,12 @@ type OrchestratorClient interface {
 	// DeleteNode forgets an offline node. FAILED_PRECONDITION while it is
 	// online: stop its node agent first. NOT_FOUND.
 	DeleteNode(ctx context.Context, in *DeleteNodeRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// GetCluster answers how the whole is: its nodes and jobs in numbers, and
+	// whether rescheduling is paused.
+	GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*Cluster, error)
+	// ResumeCluster ends a pause of rescheduling: what silent nodes held is given
+	// to others. Without a pause nothing happens.
+	ResumeCluster(ctx context.Context, in *ResumeClusterRequest, opts ...grpc.CallOption) (*Cluster, error)
 	// GetVersion answers what this orchestrator is.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*Version, error)
 }
@@ -197,6 +205,26 @@ func (c *orchestratorClient) DeleteNode(ctx context.Context, in *DeleteNodeReque
 	return out, nil
 }
 
+func (c *orchestratorClient) GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*Cluster, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Cluster)
+	err := c.cc.Invoke(ctx, Orchestrator_GetCluster_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orchestratorClient) ResumeCluster(ctx context.Context, in *ResumeClusterRequest, opts ...grpc.CallOption) (*Cluster, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Cluster)
+	err := c.cc.Invoke(ctx, Orchestrator_ResumeCluster_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *orchestratorClient) GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*Version, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Version)
@@ -234,8 +262,8 @@ type OrchestratorServer interface {
 	// CordonNode stops new work from being placed on a node; all that is there
 	// stays. Idempotent. NOT_FOUND.
 	CordonNode(context.Context, *CordonNodeRequest) (*Node, error)
-	// UncordonNode lets a cordoned node take work again, unless it is draining.
-	// Idempotent. NOT_FOUND.
+	// UncordonNode lets a cordoned node take work again, unless it is draining. It
+	// ends a cool-down too. Idempotent. NOT_FOUND.
 	UncordonNode(context.Context, *UncordonNodeRequest) (*Node, error)
 	// DrainNode stops new work from being placed on a node and says what becomes
 	// of the jobs there; models get their replicas elsewhere first, where there
@@ -246,6 +274,12 @@ type OrchestratorServer interface {
 	// DeleteNode forgets an offline node. FAILED_PRECONDITION while it is
 	// online: stop its node agent first. NOT_FOUND.
 	DeleteNode(context.Context, *DeleteNodeRequest) (*emptypb.Empty, error)
+	// GetCluster answers how the whole is: its nodes and jobs in numbers, and
+	// whether rescheduling is paused.
+	GetCluster(context.Context, *GetClusterRequest) (*Cluster, error)
+	// ResumeCluster ends a pause of rescheduling: what silent nodes held is given
+	// to others. Without a pause nothing happens.
+	ResumeCluster(context.Context, *ResumeClusterRequest) (*Cluster, error)
 	// GetVersion answers what this orchestrator is.
 	GetVersion(context.Context, *GetVersionRequest) (*Version, error)
 	mustEmbedUnimplementedOrchestratorServer()
@@ -290,6 +324,12 @@ func (UnimplementedOrchestratorServer) UndrainNode(context.Context, *UndrainNode
 }
 func (UnimplementedOrchestratorServer) DeleteNode(context.Context, *DeleteNodeRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteNode not implemented")
+}
+func (UnimplementedOrchestratorServer) GetCluster(context.Context, *GetClusterRequest) (*Cluster, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCluster not implemented")
+}
+func (UnimplementedOrchestratorServer) ResumeCluster(context.Context, *ResumeClusterRequest) (*Cluster, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeCluster not implemented")
 }
 func (UnimplementedOrchestratorServer) GetVersion(context.Context, *GetVersionRequest) (*Version, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetVersion not implemented")
@@ -513,6 +553,42 @@ func _Orchestrator_DeleteNode_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Orchestrator_GetCluster_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetClusterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrchestratorServer).GetCluster(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Orchestrator_GetCluster_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrchestratorServer).GetCluster(ctx, req.(*GetClusterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Orchestrator_ResumeCluster_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeClusterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrchestratorServer).ResumeCluster(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Orchestrator_ResumeCluster_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrchestratorServer).ResumeCluster(ctx, req.(*ResumeClusterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Orchestrator_GetVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetVersionRequest)
 	if err := dec(in); err != nil {
@@ -581,6 +657,14 @@ var Orchestrator_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteNode",
 			Handler:    _Orchestrator_DeleteNode_Handler,
+		},
+		{
+			MethodName: "GetCluster",
+			Handler:    _Orchestrator_GetCluster_Handler,
+		},
+		{
+			MethodName: "ResumeCluster",
+			Handler:    _Orchestrator_ResumeCluster_Handler,
 		},
 		{
 			MethodName: "GetVersion",
