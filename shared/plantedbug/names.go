@@ -16,9 +16,11 @@ const (
 	LeavesContainers = "leaves-containers"
 	// SkipsLines: one line in fifty of a log is not sent.
 	SkipsLines = "skips-lines"
+	// StaleReads: every other look at a job tells what it was at the first.
+	StaleReads = "stale-reads"
 )
 
 // All are all bugs.
 func All() []string {
-	return []string{EarlyAcknowledgement, ReusedNumber, NoFence, RunsAgain, LeavesContainers, SkipsLines}
+	return []string{EarlyAcknowledgement, ReusedNumber, NoFence, RunsAgain, LeavesContainers, SkipsLines, StaleReads}
 }

@@ -7,3 +7,6 @@ package plantedbug
 
 // On says whether a bug is planted: never, in programs that people run.
 func On(string) bool { return false }
+
+// Stale is fresh.
+func Stale[T any](_ string, fresh T) T { return fresh }

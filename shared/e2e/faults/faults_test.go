@@ -48,22 +48,41 @@ func TestNoPromiseIsBroken(t *testing.T) {
 	}
 }
 
+// planted says what finds a bug.
+type planted struct {
+	invariants []string // one of them is broken
+	faults     []string // that bring it out
+	long       bool     // with jobs of some seconds
+}
+
+func bugs() map[string]planted {
+	return map[string]planted{
+		plantedbug.EarlyAcknowledgement: {[]string{lostJob}, []string{"orchestrator-kill"}, false},
+		plantedbug.ReusedNumber:         {[]string{twoLeases}, []string{"agent-kill", "machine-wipe"}, false},
+		plantedbug.NoFence:              {[]string{wrongEnd, secondEnd}, []string{"partition"}, true},
+		plantedbug.RunsAgain:            {[]string{twoLeases}, []string{"machine-wipe"}, false},
+		plantedbug.LeavesContainers:     {[]string{leftContainers}, []string{"container-kill"}, false},
+		plantedbug.StaleReads:           {[]string{oneOrder}, []string{"container-kill"}, false},
+		plantedbug.SkipsLines:           {[]string{brokenLog}, []string{"container-kill"}, false},
+	}
+}
+
+// Every bug is tried.
+func TestEveryBugIsTried(t *testing.T) {
+	for _, bug := range plantedbug.All() {
+		if _, tried := bugs()[bug]; !tried {
+			t.Errorf("nothing tries the bug %s", bug)
+		}
+	}
+}
+
 // TestPlantedBugsAreFound breaks each promise in the programs themselves: a
 // checker that stays silent then checks nothing.
 func TestPlantedBugsAreFound(t *testing.T) {
 	bin := programs(t, true)
-	for bug, want := range map[string]struct {
-		invariants []string
-		faults     []string
-	}{
-		plantedbug.EarlyAcknowledgement: {[]string{lostJob}, []string{"orchestrator-kill"}},
-		plantedbug.ReusedNumber:         {[]string{twoLeases}, []string{"agent-kill", "machine-wipe"}},
-		plantedbug.NoFence:              {[]string{wrongEnd, secondEnd}, []string{"partition"}},
-		plantedbug.RunsAgain:            {[]string{twoLeases}, []string{"machine-wipe"}},
-		plantedbug.LeavesContainers:     {[]string{leftContainers}, []string{"container-kill"}},
-		plantedbug.SkipsLines:           {[]string{brokenLog}, []string{"container-kill"}},
-	} {
+	for bug, want := range bugs() {
 		t.Run(bug, func(t *testing.T) {
+			t.Parallel() // most of the time is spent waiting
 			found := func(r report) bool {
 				return slices.ContainsFunc(want.invariants, func(invariant string) bool {
 					return slices.ContainsFunc(r.violations, func(v string) bool { return strings.HasPrefix(v, invariant) })
@@ -72,7 +91,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			// Chance has a part in it, so there is more than one try.
 			var r report
 			for seed := range uint64(3) {
-				s := settings{seed: seed, duration: 12 * time.Second, machines: 3, clients: 24, faults: want.faults, bug: bug}
+				s := settings{seed: seed, duration: 12 * time.Second, machines: 3, clients: 24, faults: want.faults, bug: bug, long: want.long}
 				var err error
 				if r, err = runQuickly(t.Context(), bin, s); err != nil {
 					t.Fatal(err)

@@ -6,10 +6,12 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/anishathalye/porcupine"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -23,6 +25,7 @@ type submission struct {
 	lines     int
 	code      int32
 	attempts  int32 // that may fail
+	slower    bool  // later attempts take longer
 	id        string
 	cancelled bool // cancelling was asked for, heard or not
 }
@@ -31,11 +34,15 @@ type submission struct {
 type history struct {
 	mu         sync.Mutex // guards what follows
 	acked      map[string]*submission
+	ids        []string                  // of acked, oldest first
 	seen       map[string]*orchionv1.Job // as last told of
 	violations []string
 	// hurt are attempts whose containers were killed: they may fail.
 	hurt   map[string]bool
 	faults map[string]int
+	// begin is when requests are counted from.
+	begin    time.Time
+	requests []porcupine.Operation
 	// refusals are submissions that were answered with a status other than 200.
 	refusals map[int]int
 }
@@ -43,7 +50,7 @@ type history struct {
 func newHistory() *history {
 	return &history{
 		acked: map[string]*submission{}, seen: map[string]*orchionv1.Job{}, hurt: map[string]bool{},
-		faults: map[string]int{}, refusals: map[int]int{},
+		faults: map[string]int{}, refusals: map[int]int{}, begin: time.Now(),
 	}
 }
 
@@ -83,6 +90,7 @@ func (h *history) acknowledge(s *submission) {
 		h.violateLocked(secondEnd, "job %s answers the keys %s and %s", s.id, earlier.key, s.key)
 	}
 	h.acked[s.id] = s
+	h.ids = append(h.ids, s.id)
 }
 
 func (h *history) injected(fault string) {
@@ -160,6 +168,21 @@ func (h *history) watch(ctx context.Context, address string) error {
 		}
 	}
 	return nil
+}
+
+// some gives the id of a job that was acknowledged, "" while there is none.
+func (h *history) some(rng *rand.Rand) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.ids) == 0 {
+		return ""
+	}
+	// Most of the time one of the newest: they change.
+	recent := len(h.ids) - min(len(h.ids), 40)
+	if rng.IntN(8) == 0 {
+		recent = 0
+	}
+	return h.ids[recent+rng.IntN(len(h.ids)-recent)]
 }
 
 // acknowledged are all jobs that were acknowledged, by id.

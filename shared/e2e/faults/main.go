@@ -59,6 +59,7 @@ func command(ctx context.Context, args []string) error {
 	flags.IntVar(&s.clients, "clients", 32, "clients that submit jobs, one after the other")
 	flags.Int64Var(&s.jobs, "jobs", 0, "submit at most so many jobs in each round; 0: as many as time allows")
 	rounds := flags.Int("rounds", 1, "rounds, each with an empty data directory and a seed of its own")
+	flags.BoolVar(&s.long, "long", false, "every job takes some seconds, and more when it is tried again, so that more of them are hit while they run")
 	flags.StringVar(&only, "only", "", "inject only these faults, separated by commas: "+strings.Join(faultNames(), ", "))
 	flags.StringVar(&s.bug, "bug", "", "plant this bug (see shared/plantedbug) in the programs")
 	if err := flags.Parse(args); err != nil {
@@ -107,6 +108,7 @@ type settings struct {
 	jobs              int64
 	faults            []string
 	bug               string
+	long              bool
 	// settle is how long everything may take to end once nothing is broken any
 	// more. Default settleTime.
 	settle time.Duration

@@ -23,6 +23,7 @@ import (
 // report is what came out of a run.
 type report struct {
 	jobs, attempts, lost, starts int
+	requests                     int // answered
 	faults                       map[string]int
 	refusals                     map[int]int // of submissions, by status
 	states                       map[orchionv1.JobState]int
@@ -39,7 +40,7 @@ func (r report) String() string {
 		}
 		fmt.Fprintf(&b, "%d %s", r.states[state], strings.ToLower(strings.TrimPrefix(state.String(), "JOB_STATE_")))
 	}
-	fmt.Fprintf(&b, "), %d attempts, %d of them lost, %d containers started; submissions refused by status: %v; faults:", r.attempts, r.lost, r.starts, r.refusals)
+	fmt.Fprintf(&b, "), %d attempts, %d of them lost, %d containers started; %d requests answered; submissions refused by status: %v; faults:", r.attempts, r.lost, r.starts, r.requests, r.refusals)
 	for _, name := range slices.Sorted(maps.Keys(r.faults)) {
 		fmt.Fprintf(&b, " %s %d", name, r.faults[name])
 	}
@@ -51,6 +52,9 @@ func (r report) String() string {
 	}
 	return b.String()
 }
+
+// readers are clients that only look.
+const readers = 4
 
 // run is one round: everything is started, broken, mended and checked. An error
 // says that it could not be carried out.
@@ -83,11 +87,15 @@ func run(ctx context.Context, bin string, s settings) (r report, err error) {
 	var watcher, clients sync.WaitGroup
 	var watched error
 	watcher.Go(func() { watched = h.watch(watching, c.grpc) })
-	l := &load{c: c, history: h, limit: s.jobs}
+	l := &load{c: c, history: h, limit: s.jobs, long: s.long}
 	submitting := make(chan struct{})
 	for i := range s.clients {
 		rng := rand.New(rand.NewPCG(s.seed, uint64(100+i)))
-		clients.Go(func() { l.client(ctx, submitting, rng) })
+		clients.Go(func() { l.client(ctx, i, submitting, rng) })
+	}
+	for i := range readers {
+		rng := rand.New(rand.NewPCG(s.seed, uint64(10_000+i)))
+		clients.Go(func() { l.reader(ctx, s.clients+i, submitting, rng) })
 	}
 	breaking, stop := context.WithTimeout(ctx, s.duration)
 	defer stop()
@@ -104,7 +112,8 @@ func run(ctx context.Context, bin string, s settings) (r report, err error) {
 	}
 	stopWatching()
 	watcher.Wait()
-	r.violations, r.faults, r.refusals, r.jobs = h.violations, h.faults, h.refusals, len(h.acked)
+	h.checkOrder()
+	r.violations, r.faults, r.refusals, r.jobs, r.requests = h.violations, h.faults, h.refusals, len(h.acked), len(h.requests)
 	return r, watched
 }
 

@@ -14,6 +14,9 @@ const (
 	terminatedCode = 143
 )
 
+// attemptLabel is on the containers of jobs.
+const attemptLabel = "orchion.attempt"
+
 // container is a program that is one goroutine.
 type container struct {
 	engine      *Engine
@@ -42,10 +45,13 @@ type program struct {
 	lines    int
 	interval time.Duration
 	code     int
+	// slower: attempts after the first take so many times as long. 0: they do
+	// not.
+	slower int
 }
 
-// parse reads "lines N INTERVAL" and "exit CODE", in any order: the words of
-// shared/e2e/testjob, so that the same jobs run on real engines.
+// parse reads "lines N INTERVAL", "exit CODE" and "slower FACTOR", in any order:
+// the words of shared/e2e/testjob, but for the last.
 func parse(args []string) (program, error) {
 	var p program
 	var err error
@@ -64,8 +70,13 @@ func parse(args []string) (program, error) {
 				return p, fmt.Errorf("exit: %w", err)
 			}
 			args = args[2:]
+		case args[0] == "slower" && len(args) >= 2:
+			if p.slower, err = strconv.Atoi(args[1]); err != nil {
+				return p, fmt.Errorf("slower: %w", err)
+			}
+			args = args[2:]
 		default:
-			return p, fmt.Errorf("%q is not lines N INTERVAL or exit CODE", args)
+			return p, fmt.Errorf("%q is not lines N INTERVAL, exit CODE or slower FACTOR", args)
 		}
 	}
 	return p, nil
@@ -85,6 +96,9 @@ func (c *container) start(p program) bool {
 }
 
 func (c *container) play(p program) {
+	if p.slower > 0 && c.labels[attemptLabel] != "1" {
+		p.interval *= time.Duration(p.slower)
+	}
 	for i := 1; i <= p.lines; i++ {
 		c.print(fmt.Sprintf("line %d\n", i))
 		pause := time.NewTimer(p.interval)

@@ -9,6 +9,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/label"
 	"github.com/orchion/orchion/orchestrator/internal/store"
+	"github.com/orchion/orchion/shared/plantedbug"
 )
 
 // GetJob answers one job.
@@ -18,7 +19,7 @@ func (s *Store) GetJob(ctx context.Context, id string) (job.Job, error) {
 		r, err = oneJob(s.byID.QueryRowContext(ctx, id), id)
 		return err
 	})
-	return r.job, err
+	return plantedbug.Stale(id, r.job), err
 }
 
 // ListJobs answers jobs newest first.
