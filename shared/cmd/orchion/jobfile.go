@@ -212,9 +212,16 @@ func (f *filler) fill(at string, value any) (any, error) {
 	case string:
 		return f.fillText(at, value)
 	default:
+		if value != nil && textField.MatchString(at) {
+			return nil, fmt.Errorf("%s: is %v, which is not text; put it in quotes", at, value)
+		}
 		return value, nil
 	}
 }
+
+// textField are the fields in which people write what looks like a number and is
+// none: 1.10 would arrive as 1.1.
+var textField = regexp.MustCompile(`^(labels\..*|spec\.container\.(env\..*|(args|command)\[[0-9]+\]))$`)
 
 func (f *filler) fillMap(at string, fields map[string]any) (any, error) {
 	filled := make(map[string]any, len(fields))
@@ -238,9 +245,9 @@ func (f *filler) fillMap(at string, fields map[string]any) (any, error) {
 }
 
 // fillText fills parameters into text. Text that is nothing but one parameter
-// becomes its value, a number if it is one.
+// becomes its value, a number if it is one, where that may be.
 func (f *filler) fillText(at, text string) (any, error) {
-	if whole := placeholder.FindStringSubmatch(text); whole != nil && whole[0] == text && !strings.HasPrefix(text, "$$") {
+	if whole := placeholder.FindStringSubmatch(text); whole != nil && whole[0] == text && !strings.HasPrefix(text, "$$") && !textField.MatchString(at) {
 		return f.value(at, whole[1])
 	}
 	var failed error
@@ -252,9 +259,17 @@ func (f *filler) fillText(at, text string) (any, error) {
 		if err != nil && failed == nil {
 			failed = err
 		}
-		return fmt.Sprint(value)
+		return written(value)
 	})
 	return filled, failed
+}
+
+// written gives a parameter's value as text.
+func written(value any) string {
+	if number, ok := value.(float64); ok {
+		return strconv.FormatFloat(number, 'f', -1, 64)
+	}
+	return fmt.Sprint(value)
 }
 
 func (f *filler) value(at, name string) (any, error) {
@@ -288,6 +303,12 @@ func spelledOut(at, key string, value any) (any, error) {
 			return nil, fmt.Errorf("%s: is %q; it must be a duration such as 90s or 1h30m", at, text)
 		}
 		return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s", nil
+	case key == "startAfter":
+		when, err := parseStartAfter(text, time.Now())
+		if err != nil || when == nil {
+			return nil, fmt.Errorf("%s: is %q; it must be a time such as 2026-01-02T15:04:05Z or a duration from now such as 30m", at, text)
+		}
+		return when.AsTime().Format(time.RFC3339Nano), nil
 	}
 	return value, nil
 }

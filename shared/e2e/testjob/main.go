@@ -3,6 +3,11 @@
 //
 //	lines N INTERVAL   print N numbered lines to stdout, every tenth also to stderr
 //	hold               wait for SIGTERM, then go on
+//	alloc BYTES        take up memory
+//	stubborn           wait for ever, whatever SIGTERM says
+//	cat FILE           print a file
+//	put FILE TEXT      write a file
+//	where              print the working directory, the user and the group
 //	env NAME           print an environment variable
 //	connect HOST:PORT  print "open" or "closed"
 //	exit CODE          end with the code
@@ -33,6 +38,32 @@ func main() {
 			fmt.Println("holding")
 			<-ctx.Done()
 			fmt.Println("told to stop")
+		case "alloc":
+			used = 2
+			n, err := strconv.Atoi(args[1])
+			check(err)
+			memory := make([]byte, n)
+			for i := 0; i < n; i += 4096 {
+				memory[i] = 1 // touched, so that it is really there
+			}
+			fmt.Println("has", len(memory))
+		case "stubborn":
+			used = 1
+			fmt.Println("stubborn") // SIGTERM is caught above, and nobody asks
+			time.Sleep(time.Hour)
+		case "cat":
+			used = 2
+			data, err := os.ReadFile(args[1])
+			check(err)
+			fmt.Print(string(data))
+		case "put":
+			used = 3
+			check(os.WriteFile(args[1], []byte(args[2]+"\n"), 0o600))
+		case "where":
+			used = 1
+			dir, err := os.Getwd()
+			check(err)
+			fmt.Println(dir, os.Getuid(), os.Getgid())
 		case "env":
 			used = 2
 			fmt.Printf("%s=%s\n", args[1], os.Getenv(args[1]))

@@ -127,6 +127,14 @@ func (e *Engine) RemoveContainers(ctx context.Context, label string) error {
 	return errors.Join(errs...)
 }
 
+// RemoveVolume removes a volume; one that is not there is no error.
+func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
+	if err := e.api.VolumeRemove(ctx, name, true); err != nil && !cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("remove volume %s from %s: %w", name, e.Name, err)
+	}
+	return nil
+}
+
 // ContainerStates tells the states ("created", "running", "exited", ...) of the
 // containers with this label, as RemoveContainers takes it, sorted.
 func (e *Engine) ContainerStates(ctx context.Context, label string) ([]string, error) {

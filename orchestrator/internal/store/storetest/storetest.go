@@ -94,12 +94,16 @@ func fullJob(n int) job.Job {
 		Container: &job.Container{
 			Image: "example.org/agent:1", Command: []string{"/agent"}, Args: []string{"-v", "a b"},
 			Env: map[string]string{"A": "1", "B": "x\ny"}, PullPolicy: job.PullAlways, Models: []string{"qwen3:0.6b"},
+			StopGrace: 20 * time.Second, WorkingDir: "/work", User: "1000:1000", ShmBytes: 1 << 20,
+			Tmpfs:   []job.Tmpfs{{Path: "/tmp", SizeBytes: 1 << 20}},
+			Volumes: []job.Volume{{Name: "cache", Path: "/cache", ReadOnly: true}},
+			Files:   []job.File{{Path: "/work/a", Content: []byte("a\x00\xff"), Size: 3, Mode: 0o600}},
 		},
 		Chat: &job.Chat{
 			Model: "qwen3:0.6b", Messages: []job.Message{{Role: "user", Content: "hi"}},
 			MaxTokens: 7, Temperature: &temperature,
 		},
-		Resources:   job.Resources{CPUMillis: 500, MemoryBytes: 1 << 40, GPUs: 1, GPUMemoryBytes: 2 << 30},
+		Resources:   job.Resources{CPUMillis: 500, MemoryBytes: 1 << 40, GPUs: 1, GPUMemoryBytes: 2 << 30, GPUVendor: "nvidia", DiskBytes: 3 << 30},
 		Constraints: []string{"os=linux", "label.room in (office,lab)"},
 		Queue:       "night.shift",
 		Priority:    -7,
@@ -107,8 +111,7 @@ func fullJob(n int) job.Job {
 			MaxAttempts: 3, InitialBackoff: time.Second, MaxBackoff: time.Minute,
 			RetryOn: []job.Failure{job.FailureExitCode, job.FailureTimeout}, NoRetryExitCodes: []int{2},
 		},
-		Timeout: 90 * time.Second,
-
+		Timeout: 90 * time.Second, StartTimeout: 5 * time.Minute,
 		StartAfter: epoch.Add(-time.Hour), QueueTimeout: time.Minute,
 	}
 	return j
