@@ -328,12 +328,17 @@ func TestContainerEngineThatDoesNotAnswerIsWithdrawn(t *testing.T) {
 					t.Fatalf("%d runtimes after %d registrations, want one of each while nothing happens", runtimes, n)
 				}
 				c.away(tr.machine.engine)
-				time.Sleep(pingPeriod - time.Second)
+				time.Sleep(idlePingPeriod + time.Second)
 				c.again(tr.machine.engine)
 				time.Sleep(time.Minute)
 				if _, n := last(); n != 1 {
 					t.Errorf("registered again for an engine that was restarted")
 				}
+				// With an attempt on the node it is asked more often.
+				statuses := make(chan *orchionv1.AttemptStatus, 64)
+				go serve(s, statuses)
+				s.Say(&orchionv1.ConnectResponse{Message: &orchionv1.ConnectResponse_AssignJob{AssignJob: job("a")}})
+				time.Sleep(time.Second)
 				c.away(tr.machine.engine)
 				time.Sleep(maxPings * (pingPeriod + pingPatience))
 				if runtimes, n := last(); runtimes != 0 || n != 2 {

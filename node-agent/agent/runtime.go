@@ -10,9 +10,12 @@ import (
 )
 
 const (
-	// pingPeriod is how often the container engine is asked whether it is there, and
-	// pingPatience how long it may take to answer.
-	pingPeriod   = 5 * time.Second
+	// pingPeriod is how often the container engine is asked whether it is there while the
+	// node has attempts or the last question was not answered, and idlePingPeriod how often
+	// otherwise: Podman, where systemd starts it for each question, had rather be left alone.
+	pingPeriod     = 5 * time.Second
+	idlePingPeriod = 30 * time.Second
+	// pingPatience is how long it may take to answer.
 	pingPatience = 5 * time.Second
 	// maxPings is how many questions in a row it may leave unanswered: it may be restarted,
 	// which takes it a moment and needs not concern anybody.
@@ -24,12 +27,17 @@ const (
 func (n *node) watchRuntime(ctx context.Context) {
 	ticker := time.NewTicker(pingPeriod)
 	defer ticker.Stop()
+	asked := time.Now()
 	for missed := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
+		if missed == 0 && time.Since(asked) < idlePingPeriod && len(n.worker.Leases()) == 0 {
+			continue
+		}
+		asked = time.Now()
 		err := n.ping(ctx)
 		switch {
 		case ctx.Err() != nil:
