@@ -3,49 +3,49 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/orchion/orchion/shared/bench/internal/measure"
 )
 
 // measureIdle watches an orchestrator with one node that have nothing to do.
 func measureIdle(ctx context.Context, s settings, dir string) error {
-	orchestrator, err := startOrchestrator(ctx, dir, "idle")
+	orchestrator, err := measure.StartOrchestrator(ctx, dir, "idle")
 	if err != nil {
 		return err
 	}
-	defer orchestrator.stop()
-	agent := &process{cmd: exec.CommandContext(ctx, filepath.Join(dir, "node-agent"),
-		"--orchestrator", orchestrator.grpc, "--data-dir", filepath.Join(dir, "agent"), "--log-level", "error", "--adopt", "none")}
-	agent.cmd.Stderr = os.Stderr
-	floor := &process{cmd: exec.CommandContext(ctx, filepath.Join(dir, "floor"))}
-	if err := agent.cmd.Start(); err != nil {
+	defer orchestrator.Stop()
+	agent, err := measure.Start(exec.CommandContext(ctx, filepath.Join(dir, "node-agent"),
+		"--orchestrator", orchestrator.GRPC, "--data-dir", filepath.Join(dir, "agent"), "--log-level", "error", "--adopt", "none"))
+	if err != nil {
 		return err
 	}
-	defer agent.stop()
-	if err := floor.cmd.Start(); err != nil {
+	defer agent.Stop()
+	floor, err := measure.Start(exec.CommandContext(ctx, filepath.Join(dir, "floor")))
+	if err != nil {
 		return err
 	}
-	defer floor.stop()
+	defer floor.Stop()
 	// Past starting up, registering and the first beats.
 	if err := wait(ctx, 10*time.Second); err != nil {
 		return err
 	}
-	processes := []*process{orchestrator, agent, floor}
+	processes := []*measure.Process{orchestrator, agent, floor}
 	used := make([]time.Duration, len(processes))
 	for i, p := range processes {
-		used[i] = p.cpuTime()
+		used[i] = p.CPUTime()
 	}
 	if err := wait(ctx, s.idle); err != nil {
 		return err
 	}
 	for i, p := range processes {
-		used[i] = p.cpuTime() - used[i]
+		used[i] = p.CPUTime() - used[i]
 	}
 	for i, name := range []string{"orchestrator", "node agent"} {
-		row("idle memory, "+name, float64(processes[i].residentBytes())/(1<<20), float64(floor.residentBytes())/(1<<20), "%.1f MiB")
-		fact("idle CPU, "+name, fmt.Sprintf("%.2f %%", used[i].Seconds()/s.idle.Seconds()*100))
+		measure.Row("idle memory, "+name, float64(processes[i].ResidentBytes())/(1<<20), float64(floor.ResidentBytes())/(1<<20), "%.1f MiB")
+		measure.Fact("idle CPU, "+name, fmt.Sprintf("%.2f %%", used[i].Seconds()/s.idle.Seconds()*100))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/orchion/orchion/shared/bench/internal/measure"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
@@ -19,11 +20,11 @@ const connections = 8
 
 // measureNodes registers many nodes and lets them beat.
 func measureNodes(ctx context.Context, s settings, dir string) error {
-	p, err := startOrchestrator(ctx, dir, "nodes")
+	p, err := measure.StartOrchestrator(ctx, dir, "nodes")
 	if err != nil {
 		return err
 	}
-	defer p.stop()
+	defer p.Stop()
 	var conns []*grpc.ClientConn
 	defer func() {
 		for _, conn := range conns {
@@ -31,7 +32,7 @@ func measureNodes(ctx context.Context, s settings, dir string) error {
 		}
 	}()
 	for range connections {
-		conn, err := dial(p.grpc)
+		conn, err := measure.Dial(p.GRPC)
 		if err != nil {
 			return err
 		}
@@ -41,14 +42,14 @@ func measureNodes(ctx context.Context, s settings, dir string) error {
 	if _, err := rate(ctx, s, conns, time.Second, healthCheck); err != nil {
 		return err
 	}
-	before := p.residentBytes()
+	before := p.ResidentBytes()
 
 	began := time.Now()
 	if err := registerNodes(ctx, s, conns); err != nil {
 		return err
 	}
 	registered := time.Since(began)
-	after := p.residentBytes()
+	after := p.ResidentBytes()
 
 	// In turns, so that a machine that slows down slows both.
 	var beats, checks float64
@@ -76,10 +77,10 @@ func measureNodes(ctx context.Context, s settings, dir string) error {
 		}
 		checks = max(checks, n)
 	}
-	row(fmt.Sprintf("heartbeats/s, unary, %d nodes", s.nodes), beats, checks, "%.0f")
-	fact(fmt.Sprintf("registrations/s, durable, %d clients", s.clients), fmt.Sprintf("%.0f", float64(s.nodes)/registered.Seconds()))
-	fact("resident memory per registered node", fmt.Sprintf("%d B", (after-before)/int64(s.nodes)))
-	fact(fmt.Sprintf("resident memory with %d nodes, beating", s.nodes), fmt.Sprintf("%d MiB", p.residentBytes()>>20))
+	measure.Row(fmt.Sprintf("heartbeats/s, unary, %d nodes", s.nodes), beats, checks, "%.0f")
+	measure.Fact(fmt.Sprintf("registrations/s, durable, %d clients", s.clients), fmt.Sprintf("%.0f", float64(s.nodes)/registered.Seconds()))
+	measure.Fact("resident memory per registered node", fmt.Sprintf("%d B", (after-before)/int64(s.nodes)))
+	measure.Fact(fmt.Sprintf("resident memory with %d nodes, beating", s.nodes), fmt.Sprintf("%d MiB", p.ResidentBytes()>>20))
 	return nil
 }
 
@@ -94,7 +95,7 @@ func registerNodes(ctx context.Context, s settings, conns []*grpc.ClientConn) er
 				if n >= s.nodes {
 					return nil
 				}
-				if _, err := client.RegisterNode(ctx, &orchionv1.RegisterNodeRequest{Node: simulatedNode(nodeName(n))}); err != nil {
+				if _, err := client.RegisterNode(ctx, &orchionv1.RegisterNodeRequest{Node: measure.SimulatedNode(nodeName(n))}); err != nil {
 					return fmt.Errorf("registering: %w", err)
 				}
 			}

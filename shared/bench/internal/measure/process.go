@@ -1,4 +1,6 @@
-package main
+// Package measure is what the benchmarks of whole programs share: building and
+// starting them, reading what they use, and printing figures beside floors.
+package measure
 
 import (
 	"context"
@@ -15,21 +17,45 @@ import (
 	"time"
 )
 
-// process is one of the programs under measurement.
-type process struct {
-	cmd       *exec.Cmd
-	grpc, url string
+// Process is one of the programs under measurement.
+type Process struct {
+	// GRPC and URL are where an orchestrator answers.
+	GRPC, URL string
+
+	cmd *exec.Cmd
 }
 
-// startOrchestrator starts one on free ports and waits until it is ready.
-func startOrchestrator(ctx context.Context, dir, name string) (*process, error) {
+// Build compiles packages, by the names of their programs, into dir. It must be
+// called in the repository's root.
+func Build(ctx context.Context, dir string, packages map[string]string) error {
+	for name, pkg := range packages {
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name), pkg)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("run this from the repository's root; building %s: %w: %s", pkg, err, out)
+		}
+	}
+	return nil
+}
+
+// Start starts a program. What it says on stderr is shown.
+func Start(cmd *exec.Cmd) (*Process, error) {
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &Process{cmd: cmd}, nil
+}
+
+// StartOrchestrator starts the one that was built in dir, on free ports and with
+// a data directory of that name, and waits until it is ready.
+func StartOrchestrator(ctx context.Context, dir, name string) (*Process, error) {
 	data := filepath.Join(dir, name)
-	p := &process{cmd: exec.CommandContext(ctx, filepath.Join(dir, "orchestrator"),
+	p, err := Start(exec.CommandContext(ctx, filepath.Join(dir, "orchestrator"),
 		"--port", "0", "--http-port", "0", "--data-dir", data, "--log-level", "error",
 		// Simulated nodes beat when it suits the measurement.
-		"--heartbeat-timeout", "10m")}
-	p.cmd.Stderr = os.Stderr
-	if err := p.cmd.Start(); err != nil {
+		"--heartbeat-timeout", "10m"))
+	if err != nil {
 		return nil, err
 	}
 	deadline := time.Now().Add(30 * time.Second)
@@ -39,14 +65,14 @@ func startOrchestrator(ctx context.Context, dir, name string) (*process, error) 
 			return p, nil
 		}
 		if time.Now().After(deadline) {
-			p.stop()
+			p.Stop()
 			return nil, fmt.Errorf("the orchestrator was not ready in time: %w", err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-func (p *process) readAddresses(ctx context.Context, file string) error {
+func (p *Process) readAddresses(ctx context.Context, file string) error {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -58,8 +84,8 @@ func (p *process) readAddresses(ctx context.Context, file string) error {
 	if err := json.Unmarshal(raw, &addresses); err != nil {
 		return err
 	}
-	p.grpc, p.url = addresses.GRPCAddress, addresses.HTTPURL
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/readyz", nil)
+	p.GRPC, p.URL = addresses.GRPCAddress, addresses.HTTPURL
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/readyz", nil)
 	if err != nil {
 		return err
 	}
@@ -74,13 +100,14 @@ func (p *process) readAddresses(ctx context.Context, file string) error {
 	return nil
 }
 
-func (p *process) stop() {
+// Stop asks it to end and waits.
+func (p *Process) Stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	_ = p.cmd.Wait()                          // how it ends is not measured
 }
 
-// residentBytes is what the process occupies now (Linux; elsewhere 0).
-func (p *process) residentBytes() int64 {
+// ResidentBytes is what the process occupies now (Linux; elsewhere 0).
+func (p *Process) ResidentBytes() int64 {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0
@@ -94,8 +121,8 @@ func (p *process) residentBytes() int64 {
 	return 0
 }
 
-// cpuTime is what the process has used so far (Linux; elsewhere 0).
-func (p *process) cpuTime() time.Duration {
+// CPUTime is what the process has used so far (Linux; elsewhere 0).
+func (p *Process) CPUTime() time.Duration {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
 		return 0

@@ -1,0 +1,92 @@
+// Command jobs measures the way of a job through the orchestrator, from outside,
+// and prints each figure beside a floor that it measures in the same run on the
+// same machine:
+//
+//		go run ./shared/bench/jobs
+//
+//	  - jobs per second, durable, through submit, claim, start and complete, on 1,
+//	    10 and 100 simulated nodes that run every job in no time. Floor: how many
+//	    lifecycles the disk allows when each of the four steps waits for a sync of
+//	    its own.
+//	  - the time from submitting to a node's being told, when nothing else is
+//	    done. Floor: one durable write of the disk for each of the two steps.
+//	  - the time from submitting to the first instruction of a container on a real
+//	    engine (DOCKER_HOST; left out without one), in turns with "docker run" of
+//	    the same image, which is the floor.
+//	  - a page of the list of jobs, of many jobs. Floor: a page of few.
+//
+// It builds the programs, uses ports and folders of its own, talks to loopback
+// only, and ends by itself (some minutes, most of them to submit the many jobs
+// of the last part).
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"time"
+
+	"github.com/orchion/orchion/shared/bench/internal/measure"
+)
+
+// settings are the flags.
+type settings struct {
+	jobs, clients int
+	starts        int
+	history       int
+	syncs         time.Duration
+}
+
+func main() {
+	var s settings
+	flag.IntVar(&s.jobs, "jobs", 20_000, "jobs to run for each number of nodes")
+	flag.IntVar(&s.clients, "clients", 64, "concurrent clients")
+	flag.IntVar(&s.starts, "starts", 40, "containers to start each way")
+	flag.IntVar(&s.history, "history", 1_000_000, "jobs to list from")
+	flag.DurationVar(&s.syncs, "syncs", 3*time.Second, "how long the disk is measured")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, s)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "jobs:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, s settings) error {
+	dir, err := os.MkdirTemp("", "orchion-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	err = measure.Build(ctx, dir, map[string]string{
+		"orchestrator": "./orchestrator/cmd/orchestrator",
+		"node-agent":   "./node-agent/cmd/node-agent",
+		"started":      "./shared/bench/jobs/started",
+	})
+	if err != nil {
+		return err
+	}
+	measure.Header()
+	for _, part := range []func(context.Context, settings, string) error{measureThroughput, measureIdleLatency, measureStarts, measureLists} {
+		if err := part(ctx, s, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// percentile of times, which it sorts.
+func percentile(times []time.Duration, p float64) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	slices.Sort(times)
+	return times[min(len(times)-1, int(p*float64(len(times))))]
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/orchion/orchion/shared/bench/internal/measure"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/testbed/engine"
+)
+
+// startedImage holds the program started.
+const startedImage = "docker.io/orchion/started:bench"
+
+// measureStarts compares a job's way to its first instruction with docker run.
+func measureStarts(ctx context.Context, s settings, dir string) error {
+	const what = "ms from submit to a container's first instruction"
+	engines := engine.Find(ctx)
+	if len(engines) == 0 {
+		measure.Fact(what, "no engine")
+		return nil
+	}
+	e := engines[0]
+	for _, other := range engines[1:] {
+		_ = other.Close() // it was only asked
+	}
+	defer e.Close()
+	client, err := exec.LookPath(e.Name)
+	if err != nil {
+		measure.Fact(what, "no "+e.Name+" command")
+		return nil
+	}
+	dockerfile := "FROM scratch\nCOPY program /program\nENTRYPOINT [\"/program\"]\n"
+	if _, err := e.Build(ctx, startedImage, dockerfile, []engine.File{{Name: "program", From: filepath.Join(dir, "started"), Mode: 0o755}}, os.Stderr); err != nil {
+		return err
+	}
+	p, err := measure.StartOrchestrator(ctx, dir, "starts")
+	if err != nil {
+		return err
+	}
+	defer p.Stop()
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "node-agent"), "--orchestrator", p.GRPC,
+		"--data-dir", filepath.Join(dir, "starts-agent"), "--log-level", "error", "--adopt", "none")
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host)
+	agent, err := measure.Start(cmd)
+	if err != nil {
+		return err
+	}
+	defer agent.Stop()
+
+	var ours, theirs []time.Duration
+	for i := range s.starts + 3 {
+		job, err := startJob(ctx, p.URL)
+		if err != nil {
+			return err
+		}
+		bare, err := startBare(ctx, client, e.Host)
+		if err != nil {
+			return err
+		}
+		if i >= 3 { // the first ones warm up
+			ours, theirs = append(ours, job), append(theirs, bare)
+		}
+	}
+	for _, p := range []float64{0.5, 0.99} {
+		own, floor := milliseconds(percentile(ours, p)), milliseconds(percentile(theirs, p))
+		measure.Row(fmt.Sprintf("%s, p%.0f, %s", what, p*100, e.Name), own, floor, "%.0f")
+		measure.Fact("  more than "+e.Name+" run", fmt.Sprintf("%.0f", own-floor))
+	}
+	return nil
+}
+
+// startJob submits a job and answers when its container began.
+func startJob(ctx context.Context, url string) (time.Duration, error) {
+	began := time.Now()
+	job := &orchionv1.Job{}
+	request := &orchionv1.SubmitJobRequest{Spec: &orchionv1.JobSpec{Kind: &orchionv1.JobSpec_Container{Container: &orchionv1.ContainerSpec{
+		Image: startedImage, PullPolicy: orchionv1.PullPolicy_PULL_POLICY_NEVER,
+	}}}}
+	if err := call(ctx, http.MethodPost, url+"/api/jobs", request, job); err != nil {
+		return 0, err
+	}
+	for deadline := time.Now().Add(time.Minute); ; {
+		if err := call(ctx, http.MethodGet, url+"/api/jobs/"+job.GetId(), nil, job); err != nil {
+			return 0, err
+		}
+		switch {
+		case job.GetState() == orchionv1.JobState_JOB_STATE_SUCCEEDED:
+			return since(began, job.GetResult().GetOutput())
+		case job.GetResult() != nil || time.Now().After(deadline):
+			return 0, fmt.Errorf("job %s is %v: %s", job.GetId(), job.GetState(), job.GetReason())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// startBare runs a container with the engine's own command.
+func startBare(ctx context.Context, client, host string) (time.Duration, error) {
+	began := time.Now()
+	run := exec.CommandContext(ctx, client, "run", "--rm", startedImage)
+	run.Env = append(os.Environ(), "DOCKER_HOST="+host, "CONTAINER_HOST="+host)
+	if filepath.Base(client) == "podman" {
+		run.Args = append([]string{client, "--remote"}, run.Args[1:]...)
+	}
+	out, err := run.Output()
+	if err != nil {
+		return 0, fmt.Errorf("%s run: %w", client, err)
+	}
+	return since(began, string(out))
+}
+
+// since reads when a container began.
+func since(began time.Time, output string) (time.Duration, error) {
+	at, err := strconv.ParseInt(strings.TrimSpace(output), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("the container said %q: %w", output, err)
+	}
+	return time.Unix(0, at).Sub(began), nil
+}
