@@ -307,6 +307,7 @@ func (n *node) describe(context.Context) *orchionv1.Node {
 		Id:           n.id,
 		Hostname:     name,
 		Labels:       n.cfg.Labels,
+		Taints:       n.cfg.Taints,
 		AgentVersion: version.String(),
 		Capabilities: proto.CloneOf(n.capabilities),
 	}

@@ -54,6 +54,8 @@ type Config struct {
 	DataDir string
 	// Labels are told to the orchestrator. At most 64.
 	Labels map[string]string
+	// Taints keep work away that does not tolerate them. At most 32.
+	Taints []string
 	// Adopt are URLs of OpenAI-compatible engines that run already. Default: the
 	// well-known ports of this machine are probed; AdoptNone alone turns that off.
 	Adopt []string
@@ -104,6 +106,7 @@ const (
 	maxLabels     = 64
 	maxLabelKey   = 63
 	maxLabelValue = 253
+	maxTaints     = 32
 	maxAdopted    = 32
 	maxMaxJobs    = 10_000
 
@@ -151,7 +154,22 @@ func (c *Config) Validate() error {
 	if err := validateLabels(c.Labels); err != nil {
 		return err
 	}
+	if err := validateTaints(c.Taints); err != nil {
+		return err
+	}
 	return validateAdopt(c.Adopt)
+}
+
+func validateTaints(taints []string) error {
+	if len(taints) > maxTaints {
+		return wrong("taints", "has %d taints; at most %d are allowed", len(taints), maxTaints)
+	}
+	for _, taint := range taints {
+		if len(taint) > maxLabelKey || !labelKeyPattern.MatchString(taint) {
+			return wrong("taints", "has %q; allowed are 1 to %d of A-Z a-z 0-9 . _ / -", taint, maxLabelKey)
+		}
+	}
+	return nil
 }
 
 func validateLabels(labels map[string]string) error {

@@ -105,6 +105,7 @@ func (p *program) addFlags(root *cobra.Command) {
 	set.StringVar(&cfg.Hostname, "hostname", "", "name shown to people (default: this machine's)")
 	set.StringVar(&cfg.DataDir, "data-dir", "", "folder that holds the node's id (default: this user's, "+shownDataDir()+")")
 	set.StringToStringVar(&cfg.Labels, "labels", nil, "labels of this node, key=value[,key=value...]")
+	set.StringSliceVar(&cfg.Taints, "taints", nil, "taints of this node, key[,key...]: work that does not tolerate them is not placed here")
 	set.StringSliceVar(&cfg.Adopt, "adopt", nil, "URL of an OpenAI-compatible engine that runs here already, repeatable; none adopts nothing (default: well-known local ports are probed)")
 	set.Var(p.flags.runtime, "runtime", "container engine to use: "+p.flags.runtime.list())
 	set.IntVar(&cfg.MaxJobs, "max-jobs", 0, "how many containers of jobs run at once; 0 is twice the number of logical cores")

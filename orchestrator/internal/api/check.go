@@ -14,6 +14,8 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/label"
+	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
 // Limits on what comes from outside. They are far above honest use and keep a
@@ -145,6 +147,41 @@ func checkLabels(field string, labels map[string]string) error {
 			return fault.BadField(field, "has a value of %d bytes for the key %q; at most %d are allowed", len(value), key, maxLabelValue)
 		case strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }):
 			return fault.BadField(field, "has a value for the key %q that cannot be printed", key)
+		}
+	}
+	return nil
+}
+
+func checkTaints(field string, taints []string) error {
+	if err := checkCount(field, len(taints), node.MaxTaints); err != nil {
+		return err
+	}
+	for i, taint := range taints {
+		if err := checkTaint(indexed(field, i), taint); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkTaint(field, taint string) error {
+	if len(taint) > maxLabelKey || !labelKeyPattern.MatchString(taint) {
+		return fault.BadField(field, "is %q; a taint is 1 to %d characters of A-Z a-z 0-9 . _ / -", clip(taint), maxLabelKey)
+	}
+	return nil
+}
+
+// checkTolerations checks the taints that work tolerates.
+func checkTolerations(field string, taints []string) error {
+	if err := checkCount(field, len(taints), node.MaxTaints); err != nil {
+		return err
+	}
+	for i, taint := range taints {
+		if taint == scheduler.AllTaints {
+			continue
+		}
+		if err := checkTaint(indexed(field, i), taint); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -97,6 +97,7 @@ func drawJobSpec(t *rapid.T) job.Spec {
 			DiskBytes:      rapid.Int64Range(0, 1<<40).Draw(t, "disk"),
 		},
 		Constraints: rapid.SliceOfN(rapid.SampledFrom([]string{"os=linux", "memory>=8GiB", "label.room in (office,lab)"}), 0, 3).Draw(t, "constraints"),
+		Tolerations: rapid.SliceOfN(rapid.SampledFrom([]string{"gpu-only", "a/b.c_d", "*"}), 0, 3).Draw(t, "tolerations"),
 		Queue:       rapid.SampledFrom([]string{job.DefaultQueue, "night.2"}).Draw(t, "queue"),
 		Priority:    rapid.IntRange(-1000, 1000).Draw(t, "priority"),
 		Retry: job.Retry{
@@ -168,6 +169,7 @@ func TestDeploymentSpecsComeBack(t *testing.T) {
 			Args:        rapid.SliceOfN(rapid.StringMatching(`--[a-z=0-9]{1,9}`), 0, 3).Draw(t, "args"),
 			Replicas:    rapid.IntRange(0, 64).Draw(t, "replicas"),
 			Constraints: rapid.SliceOfN(rapid.Just("os=linux"), 0, 2).Draw(t, "constraints"),
+			Tolerations: rapid.SliceOfN(rapid.SampledFrom([]string{"gpu-only", "*"}), 0, 2).Draw(t, "tolerations"),
 			Resources:   job.Resources{GPUs: rapid.IntRange(0, 4).Draw(t, "gpus")},
 		}
 		back, err := deploymentSpecFromProto(deploymentSpecToProto(&spec))

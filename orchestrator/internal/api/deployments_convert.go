@@ -86,6 +86,12 @@ func changeSpec(spec *model.Spec, s *orchionv1.DeploymentSpec) error {
 			return err
 		}
 	}
+	if len(s.GetTolerations()) > 0 {
+		if err := checkTolerations("spec.tolerations", s.GetTolerations()); err != nil {
+			return err
+		}
+		spec.Tolerations = s.GetTolerations()
+	}
 	if s.GetResources() != nil {
 		if spec.Resources, err = resourcesFromProto("spec.resources", s.GetResources()); err != nil {
 			return err
@@ -143,7 +149,7 @@ func deploymentSpecToProto(s *model.Spec) *orchionv1.DeploymentSpec {
 	replicas := int32(s.Replicas)
 	return &orchionv1.DeploymentSpec{
 		Model: s.Model, Engine: orchionv1.Engine(s.Engine), Image: s.Image, Args: s.Args,
-		Replicas: &replicas, Constraints: s.Constraints, Resources: resourcesToProto(s.Resources),
+		Replicas: &replicas, Constraints: s.Constraints, Tolerations: s.Tolerations, Resources: resourcesToProto(s.Resources),
 	}
 }
 

@@ -54,6 +54,7 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 	out := &orchionv1.JobSpec{
 		Resources:   resourcesToProto(s.Resources),
 		Constraints: s.Constraints,
+		Tolerations: s.Tolerations,
 		Priority:    int32(s.Priority),
 		Queue:       s.QueueName(),
 		StartAfter:  timeToProto(s.StartAfter),

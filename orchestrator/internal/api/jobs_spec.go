@@ -94,6 +94,10 @@ func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
 	if spec.Constraints, err = constraintsFromProto("spec.constraints", s.GetConstraints()); err != nil {
 		return none, err
 	}
+	if err := checkTolerations("spec.tolerations", s.GetTolerations()); err != nil {
+		return none, err
+	}
+	spec.Tolerations = s.GetTolerations()
 	if spec.Queue = s.GetQueue(); spec.Queue != "" {
 		if err := job.CheckQueueName("spec.queue", spec.Queue); err != nil {
 			return none, err

@@ -29,6 +29,9 @@ func registrationFromProto(req *orchionv1.RegisterNodeRequest) (node.Registratio
 	if err := checkLabels("node.labels", n.GetLabels()); err != nil {
 		return none, err
 	}
+	if err := checkTaints("node.taints", n.GetTaints()); err != nil {
+		return none, err
+	}
 	if err := checkText("node.agentVersion", n.GetAgentVersion(), maxText); err != nil {
 		return none, err
 	}
@@ -51,6 +54,7 @@ func registrationFromProto(req *orchionv1.RegisterNodeRequest) (node.Registratio
 		ID:                n.GetId(),
 		Hostname:          n.GetHostname(),
 		Labels:            n.GetLabels(),
+		Taints:            n.GetTaints(),
 		AgentVersion:      n.GetAgentVersion(),
 		InstanceID:        req.GetInstanceId(),
 		Capabilities:      capabilities,
@@ -238,6 +242,8 @@ func (c *Config) nodeToProto(n *node.Node) *orchionv1.Node {
 		Usage:           usageToProto(&n.Usage),
 		RegisteredAt:    timeToProto(n.RegisteredAt),
 		LastHeartbeatAt: timeToProto(n.LastSeenAt),
+		Taints:          n.Taints,
+		UserLabels:      n.UserLabels,
 		Cordoned:        n.Cordoned,
 		Drain:           c.drainToProto(n),
 	}

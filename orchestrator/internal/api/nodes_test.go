@@ -49,6 +49,8 @@ func TestRegisterNodeRefusesBadInput(t *testing.T) {
 		"label key":         {good(func(n *orchionv1.Node) { n.Labels = map[string]string{"a b": "v"} }), `node.labels: has the key "a b"`},
 		"label value":       {good(func(n *orchionv1.Node) { n.Labels = map[string]string{"a": "\x00"} }), "cannot be printed"},
 		"label value long":  {good(func(n *orchionv1.Node) { n.Labels = map[string]string{"a": strings.Repeat("x", 254)} }), "a value of 254 bytes"},
+		"taint":             {good(func(n *orchionv1.Node) { n.Taints = []string{"ok", "a=b"} }), `node.taints[1]: is "a=b"; a taint is 1 to 63 characters`},
+		"too many taints":   {good(func(n *orchionv1.Node) { n.Taints = make([]string, 33) }), "node.taints: has 33 entries; at most 32 are allowed"},
 		"negative memory":   {good(func(n *orchionv1.Node) { n.Capabilities.Memory.TotalBytes = -1 }), "node.capabilities.memory.totalBytes: is -1; it must not be negative"},
 		"negative cores":    {good(func(n *orchionv1.Node) { n.Capabilities.Cpu.LogicalCores = -4 }), "node.capabilities.cpu.logicalCores: is -4"},
 		"negative disk":     {good(func(n *orchionv1.Node) { n.Capabilities.Disk = &orchionv1.Disk{TotalBytes: -1} }), "node.capabilities.disk.totalBytes"},

@@ -193,3 +193,23 @@ func TestUndrainBeforeTheDeadline(t *testing.T) {
 		r.want(j.ID, "running [a running]")
 	})
 }
+
+// Jobs that differ only in what they tolerate do not wait for each other.
+func TestTolerationsPartJobs(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.register("a", 2)
+		a.n.Taints = []string{"gpu-only"}
+		a.connect()
+		kept, takes := r.submit("kept"), r.submit("takes", func(j *job.Job) { j.Spec.Tolerations = []string{"gpu-only"} })
+		r.want(takes.ID, "assigned [a assigned]")
+		r.want(kept.ID, "queued []")
+		summary, _, err := r.d.Explain(t.Context(), kept.ID)
+		if want := "the only node cannot take it: has the taint gpu-only, to be tolerated in spec.tolerations"; err != nil || summary != want {
+			t.Errorf("Explain = %q, %v, want %q", summary, err, want)
+		}
+		untainted := *a.n
+		untainted.Taints = nil
+		r.d.NodeChanged(a.n, &untainted)
+		r.want(kept.ID, "assigned [a assigned]")
+	})
+}

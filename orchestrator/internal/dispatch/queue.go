@@ -38,6 +38,7 @@ type entry struct {
 type classKey struct {
 	resources    job.Resources
 	constraints  string
+	tolerations  string
 	needsRuntime bool
 }
 
@@ -345,6 +346,7 @@ func (q *queue) classOf(spec *job.Spec) *class {
 	key := classKey{
 		resources:    spec.Resources,
 		constraints:  strings.Join(spec.Constraints, "\x00"),
+		tolerations:  strings.Join(spec.Tolerations, "\x00"),
 		needsRuntime: spec.Container != nil,
 	}
 	c := q.classes[key]
@@ -365,6 +367,7 @@ func workOf(spec *job.Spec) (*scheduler.Work, error) {
 	return &scheduler.Work{
 		Resources:    spec.Resources,
 		Constraints:  constraints,
+		Tolerations:  spec.Tolerations,
 		NeedsRuntime: spec.Container != nil,
 		TakesSlot:    true,
 	}, err

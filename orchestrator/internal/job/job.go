@@ -79,6 +79,8 @@ type Spec struct {
 	Chat        *Chat      `json:"chat,omitempty"`
 	Resources   Resources  `json:"resources,omitzero"`
 	Constraints []string   `json:"constraints,omitempty"`
+	// Tolerations are taints of nodes that do not keep the job away; "*" is all.
+	Tolerations []string `json:"tolerations,omitempty"`
 	// Queue names the queue that the job waits in; empty: DefaultQueue.
 	Queue string `json:"queue,omitempty"`
 	// Priority orders the jobs of one queue, higher first.

@@ -68,8 +68,8 @@ func (m *Manager) create(wanted *Deployment) (Deployment, error) {
 
 // Update changes a deployment's labels and spec, whose model and engine are
 // fixed. change gets the deployment as it is; it replaces maps and slices and
-// does not write to them, and its error is answered. New constraints hold for
-// replicas placed from then on; a new image, new arguments or resources
+// does not write to them, and its error is answered. New constraints
+// and tolerations hold for replicas placed from then on; a new image, new arguments or resources
 // replace the replicas one by one. Errors: NotFound; Invalid, naming the
 // field; Precondition while it is being deleted; and the store's.
 func (m *Manager) Update(ctx context.Context, name string, change func(*Deployment) error) (Deployment, error) {
@@ -177,8 +177,9 @@ func checkSpec(s *Spec) error {
 // sameSpec compares specs, an empty list being as good as none.
 func sameSpec(a, b *Spec) bool {
 	x, y := *a, *b
-	same := slices.Equal(x.Args, y.Args) && slices.Equal(x.Constraints, y.Constraints)
+	same := slices.Equal(x.Args, y.Args) && slices.Equal(x.Constraints, y.Constraints) && slices.Equal(x.Tolerations, y.Tolerations)
 	x.Args, y.Args, x.Constraints, y.Constraints = nil, nil, nil, nil
+	x.Tolerations, y.Tolerations = nil, nil
 	return same && reflect.DeepEqual(x, y)
 }
 

@@ -64,6 +64,8 @@ type Spec struct {
 	Replicas    int           `json:"replicas"`
 	Constraints []string      `json:"constraints,omitempty"`
 	Resources   job.Resources `json:"resources,omitzero"`
+	// Tolerations are as those of a job.
+	Tolerations []string `json:"tolerations,omitempty"`
 }
 
 // Replica is one running copy of a deployment on one node. ID, Deployment,

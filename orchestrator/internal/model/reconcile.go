@@ -43,6 +43,7 @@ func newDeployment(d *Deployment) *deployment {
 	own.work = &scheduler.Work{
 		Resources:    d.Spec.Resources,
 		Constraints:  constraints,
+		Tolerations:  d.Spec.Tolerations,
 		NeedsRuntime: d.Spec.Engine != External,
 	}
 	if d.Spec.Engine == External {

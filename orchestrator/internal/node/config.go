@@ -91,6 +91,7 @@ type Registration struct {
 	ID           string
 	Hostname     string
 	Labels       map[string]string
+	Taints       []string
 	AgentVersion string
 	Address      string
 	// InstanceID names one run of a node agent. Empty: nothing is told apart.

@@ -43,6 +43,10 @@ type Node struct {
 	AgentLabels map[string]string
 	UserLabels  map[string]string
 	Labels      map[string]string
+	// AgentTaints, UserTaints and Taints are as with labels; Taints are ordered.
+	AgentTaints []string
+	UserTaints  []string
+	Taints      []string
 	// Cordoned and Drain are wanted by people and outlive the node's
 	// connection. Drain is nil while the node is not drained.
 	Cordoned bool
@@ -66,6 +70,8 @@ type Known struct {
 	Hostname     string
 	AgentLabels  map[string]string
 	UserLabels   map[string]string
+	AgentTaints  []string
+	UserTaints   []string
 	Cordoned     bool
 	Drain        *Drain
 	AgentVersion string

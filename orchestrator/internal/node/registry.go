@@ -102,6 +102,7 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 		Hostname:     reg.Hostname,
 		State:        Online,
 		AgentLabels:  reg.Labels,
+		AgentTaints:  reg.Taints,
 		AgentVersion: reg.AgentVersion,
 		Address:      reg.Address,
 		InstanceID:   reg.InstanceID,
@@ -119,6 +120,7 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 		r.sorted = nil
 	} else {
 		prev = e.node
+		n.UserTaints = prev.UserTaints
 		n.UserLabels, n.Cordoned, n.Drain, n.CoolDown = prev.UserLabels, prev.Cordoned, prev.Drain, prev.CoolDown
 		cooling = !prev.State.Active() && r.coolDownLocked(e, n, now)
 	}
@@ -126,6 +128,7 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 		n.State = Draining
 	}
 	n.Labels = mergeLabels(n.AgentLabels, n.UserLabels)
+	n.Taints = mergeTaints(n.AgentTaints, n.UserTaints)
 	e.interval = r.clampInterval(reg.HeartbeatInterval)
 	e.node = n
 	r.beatLocked(e, now)
@@ -343,6 +346,7 @@ func sameKnown(a, b *Node) bool {
 	return a.Hostname == b.Hostname && a.Cordoned == b.Cordoned && a.Drain == b.Drain &&
 		a.AgentVersion == b.AgentVersion && a.Address == b.Address &&
 		maps.Equal(a.AgentLabels, b.AgentLabels) && maps.Equal(a.UserLabels, b.UserLabels) &&
+		slices.Equal(a.AgentTaints, b.AgentTaints) && slices.Equal(a.UserTaints, b.UserTaints) &&
 		a.Capabilities.equal(b.Capabilities)
 }
 

@@ -269,7 +269,7 @@ func (r *Registry) touchActive(ctx context.Context) error {
 func (n *Node) known() Known {
 	return Known{
 		ID: n.ID, Hostname: n.Hostname, AgentLabels: n.AgentLabels, UserLabels: n.UserLabels,
-		Cordoned: n.Cordoned, Drain: n.Drain, AgentVersion: n.AgentVersion, Address: n.Address,
+		AgentTaints: n.AgentTaints, UserTaints: n.UserTaints, Cordoned: n.Cordoned, Drain: n.Drain, AgentVersion: n.AgentVersion, Address: n.Address,
 		Capabilities: n.Capabilities, RegisteredAt: n.RegisteredAt, LastSeenAt: n.LastSeenAt,
 	}
 }
@@ -279,7 +279,7 @@ func (k Known) offline() *Node {
 	return &Node{
 		ID: k.ID, Hostname: k.Hostname, State: Offline,
 		AgentLabels: k.AgentLabels, UserLabels: k.UserLabels, Labels: mergeLabels(k.AgentLabels, k.UserLabels),
-		Cordoned: k.Cordoned, Drain: k.Drain, AgentVersion: k.AgentVersion, Address: k.Address,
+		AgentTaints: k.AgentTaints, UserTaints: k.UserTaints, Taints: mergeTaints(k.AgentTaints, k.UserTaints), Cordoned: k.Cordoned, Drain: k.Drain, AgentVersion: k.AgentVersion, Address: k.Address,
 		Capabilities: k.Capabilities, RegisteredAt: k.RegisteredAt, LastSeenAt: k.LastSeenAt,
 	}
 }

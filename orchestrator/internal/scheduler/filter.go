@@ -14,6 +14,8 @@ import (
 type Work struct {
 	Resources   job.Resources
 	Constraints []Constraint
+	// Tolerations are taints that do not keep it away; "*" is all.
+	Tolerations []string
 	// NeedsRuntime: it runs in a container.
 	NeedsRuntime bool
 	// TakesSlot: it counts against the number of jobs that a node runs at once.
@@ -87,7 +89,7 @@ type filter struct {
 
 // passes says whether a candidate can take the work: every filter holds.
 func passes(w *Work, c *Candidate) bool {
-	return isConnected(w, c) && isTaking(w, c) && hasRuntime(w, c) && hasSlot(w, c) &&
+	return isConnected(w, c) && isTaking(w, c) && isTolerated(w, c) && hasRuntime(w, c) && hasSlot(w, c) &&
 		isLargeEnough(w, c) && hasRoom(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c)
 }
 
@@ -97,6 +99,7 @@ func filters() []filter {
 	return []filter{
 		{passes: isConnected, why: says("its node agent is registered but not connected")},
 		{passes: isTaking, why: whyNotTaking},
+		{passes: isTolerated, why: whyNotTolerated},
 		{passes: isNotAvoided, why: func(w *Work, c *Candidate) []string { return []string{w.Avoid[c.Node.ID]} }},
 		{passes: meetsConstraints, why: whyConstraints},
 		{passes: hasRuntime, why: says("no container engine answers on it: install Podman or Docker there, or restart the one that hangs")},
@@ -133,6 +136,36 @@ func whyNotTaking(_ *Work, c *Candidate) []string {
 			cool.Reason(), cool.Until.UTC().Format(time.TimeOnly)))
 	}
 	return reasons
+}
+
+func isTolerated(w *Work, c *Candidate) bool {
+	for _, taint := range c.Node.Taints {
+		if !w.tolerates(taint) {
+			return false
+		}
+	}
+	return true
+}
+
+// AllTaints tolerates every taint.
+const AllTaints = "*"
+
+func (w *Work) tolerates(taint string) bool {
+	return slices.Contains(w.Tolerations, taint) || slices.Contains(w.Tolerations, AllTaints)
+}
+
+func whyNotTolerated(w *Work, c *Candidate) []string {
+	var taints []string
+	for _, taint := range c.Node.Taints {
+		if !w.tolerates(taint) {
+			taints = append(taints, taint)
+		}
+	}
+	kind := "taint "
+	if len(taints) > 1 {
+		kind = "taints "
+	}
+	return []string{"has the " + kind + list(taints) + ", to be tolerated in spec.tolerations"}
 }
 
 func isNotAvoided(w *Work, c *Candidate) bool {

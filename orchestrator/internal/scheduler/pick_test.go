@@ -53,6 +53,17 @@ func TestExplainReasons(t *testing.T) {
 		{name: "cooling down", candidate: with(func(c *Candidate) {
 			c.Node.CoolDown = &node.CoolDown{Until: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
 		}), want: []string{"is cooling down: it went offline 3 times within 10 minutes; it takes no new work until 03:04:05 UTC"}},
+		{name: "tainted", candidate: with(func(c *Candidate) { c.Node.Taints = []string{"gpu-only"} }),
+			want: []string{"has the taint gpu-only, to be tolerated in spec.tolerations"}},
+		{name: "one taint tolerated", work: Work{Tolerations: []string{"slow"}}, candidate: with(func(c *Candidate) {
+			c.Node.Taints = []string{"attic", "gpu-only", "slow"}
+		}), want: []string{"has the taints attic and gpu-only, to be tolerated in spec.tolerations"}},
+		{name: "taints tolerated", work: Work{Tolerations: []string{"slow", "gpu-only"}}, candidate: with(func(c *Candidate) {
+			c.Node.Taints = []string{"gpu-only", "slow"}
+		})},
+		{name: "all taints tolerated", work: Work{Tolerations: []string{AllTaints}}, candidate: with(func(c *Candidate) {
+			c.Node.Taints = []string{"gpu-only", "slow"}
+		})},
 		{name: "cordoned and drained", candidate: with(func(c *Candidate) {
 			c.Node.Cordoned, c.Node.Drain, c.Node.State = true, &node.Drain{}, node.Draining
 		}), want: []string{"is draining: it takes no new work", "is cordoned: it takes no new work until it is uncordoned"}},

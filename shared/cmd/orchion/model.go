@@ -28,7 +28,7 @@ var engines = map[string]orchionv1.Engine{
 func (c *cli) modelDeploy() *cobra.Command {
 	var engine, name, image, memory, gpuMemory string
 	var replicas, gpus int32
-	var args, constraints, labels []string
+	var args, constraints, tolerations, labels []string
 	var detach bool
 	cmd := &cobra.Command{
 		Use:   "deploy MODEL",
@@ -58,7 +58,7 @@ func (c *cli) modelDeploy() *cobra.Command {
 				Name: name, Labels: labelMap,
 				Spec: &orchionv1.DeploymentSpec{
 					Model: positional[0], Engine: kind, Image: image, Args: args,
-					Replicas: &replicas, Constraints: constraints, Resources: resources,
+					Replicas: &replicas, Constraints: constraints, Tolerations: tolerations, Resources: resources,
 				},
 			}, d)
 			if err != nil {
@@ -82,6 +82,7 @@ func (c *cli) modelDeploy() *cobra.Command {
 	f.Int32Var(&replicas, "replicas", 1, "how many copies, 0 to 64")
 	f.StringArrayVar(&args, "arg", nil, "an argument for the engine (repeatable)")
 	f.StringArrayVar(&constraints, "constraint", nil, "where it may run, such as 'gpu.memory>=16GiB' (repeatable)")
+	f.StringArrayVar(&tolerations, "tolerate", nil, "a taint that does not keep it away from a node, or '*' for all (repeatable)")
 	f.StringVar(&memory, "memory", "", "memory that each copy needs, such as 8GiB")
 	f.Int32Var(&gpus, "gpus", 0, "GPUs that each copy needs")
 	f.StringVar(&gpuMemory, "gpu-memory", "", "memory of each GPU, such as 16GiB")

@@ -22,7 +22,7 @@ func (c *cli) nodeCommand() *cobra.Command {
 		c.nodeSet("undrain", "Let drained machines take work again", &orchionv1.UndrainNodeRequest{}),
 		c.nodeSet("cordon", "Let machines take no new work; all that is there stays", &orchionv1.CordonNodeRequest{}),
 		c.nodeSet("uncordon", "Let cordoned machines take work again", &orchionv1.UncordonNodeRequest{}),
-		c.nodeLabel(), c.nodeRemove())
+		c.nodeTaint(true), c.nodeTaint(false), c.nodeLabel(), c.nodeRemove())
 }
 
 func (c *cli) nodeList() *cobra.Command {
@@ -148,6 +148,9 @@ func nodeFacts(n *orchionv1.Node) [][]string {
 	for _, key := range slices.Sorted(maps.Keys(n.GetLabels())) {
 		facts = append(facts, []string{"label", key + "=" + n.GetLabels()[key]})
 	}
+	for _, taint := range n.GetTaints() {
+		facts = append(facts, []string{"taint", taint})
+	}
 	return append(facts,
 		[]string{"jobs", strconv.Itoa(int(usage.GetRunningJobs()))},
 		[]string{"registered", age(n.GetRegisteredAt()) + " ago"},
@@ -170,7 +173,8 @@ func (c *cli) nodeLabel() *cobra.Command {
 			if err := c.client().call(cmd.Context(), http.MethodGet, path, nil, nil, n); err != nil {
 				return err
 			}
-			labels := maps.Clone(n.GetLabels())
+			// Those of the node agent stay its own: they may change with its flags.
+			labels := maps.Clone(n.GetUserLabels())
 			if labels == nil {
 				labels = map[string]string{}
 			}
@@ -178,6 +182,10 @@ func (c *cli) nodeLabel() *cobra.Command {
 				if key, value, ok := strings.Cut(change, "="); ok && key != "" {
 					labels[key] = value
 				} else if key, ok := strings.CutSuffix(change, "-"); ok && key != "" {
+					_, own := labels[key]
+					if _, there := n.GetLabels()[key]; there && !own {
+						return usagef("the label %s of %s is its node agent's: take it out of the agent's --labels, or give it another value", key, n.GetId())
+					}
 					delete(labels, key)
 				} else {
 					return usagef("the label %q is neither key=value nor key-", change)

@@ -35,6 +35,7 @@ type submission struct {
 	gpuMemory         string
 	constraints       []string
 	queue             string
+	tolerations       []string
 	priority, retries int32
 	retryOn           []string
 	finalCodes        []int32
@@ -115,6 +116,7 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.Int32Var(&s.gpus, "gpus", 0, "how many GPUs")
 	f.StringVar(&s.gpuMemory, "gpu-memory", "", "memory of each GPU, such as 16GiB")
 	f.StringArrayVar(&s.constraints, "constraint", nil, "where it may run, such as os=linux or 'label.room in (office,lab)' (repeatable)")
+	f.StringArrayVar(&s.tolerations, "tolerate", nil, "a taint that does not keep it away from a node, or '*' for all (repeatable)")
 	f.StringVar(&s.queue, "queue", "", "the queue that it waits in (default: default)")
 	f.Int32Var(&s.priority, "priority", 0, "higher first within its queue, -1000 to 1000")
 	f.Int32Var(&s.retries, "retry", 0, "how many attempts it gets when it fails; 0 or 1: one")
@@ -151,7 +153,7 @@ func (s *submission) request(cmd *cobra.Command, args []string) (*orchionv1.Subm
 	if len(s.set) > 0 {
 		return nil, usagef("--set goes with -f FILE")
 	}
-	spec := &orchionv1.JobSpec{Constraints: s.constraints, Queue: s.queue, Priority: s.priority}
+	spec := &orchionv1.JobSpec{Constraints: s.constraints, Tolerations: s.tolerations, Queue: s.queue, Priority: s.priority}
 	switch {
 	case (s.image == "") == (s.chat == ""):
 		return nil, usagef("name either a container's image with --image or a model with --chat, or a file with -f")

@@ -11,10 +11,12 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/store"
 )
 
-// upkeep is how it is kept what people said of the work of a node.
+// upkeep is how it is kept which work a node takes.
 type upkeep struct {
-	Cordoned bool        `json:"cordoned,omitempty"`
-	Drain    *node.Drain `json:"drain,omitempty"`
+	AgentTaints []string    `json:"agentTaints,omitempty"`
+	UserTaints  []string    `json:"userTaints,omitempty"`
+	Cordoned    bool        `json:"cordoned,omitempty"`
+	Drain       *node.Drain `json:"drain,omitempty"`
 }
 
 // SaveNode inserts or replaces what is known of a node.
@@ -30,7 +32,7 @@ func (s *Store) SaveNode(ctx context.Context, n node.Known) error {
 	if err != nil {
 		return err
 	}
-	kept, err := toJSON(upkeep{Cordoned: n.Cordoned, Drain: n.Drain})
+	kept, err := toJSON(upkeep{AgentTaints: n.AgentTaints, UserTaints: n.UserTaints, Cordoned: n.Cordoned, Drain: n.Drain})
 	if err != nil {
 		return err
 	}
@@ -114,7 +116,7 @@ func (s *Store) ListNodes(ctx context.Context) ([]node.Known, error) {
 			if err := fromJSON(upkept, &kept, "upkeep of node", n.ID); err != nil {
 				return err
 			}
-			n.Cordoned, n.Drain = kept.Cordoned, kept.Drain
+			n.AgentTaints, n.UserTaints, n.Cordoned, n.Drain = kept.AgentTaints, kept.UserTaints, kept.Cordoned, kept.Drain
 			if err := fromJSON(capabilities, &n.Capabilities, "capabilities of node", n.ID); err != nil {
 				return err
 			}

@@ -107,6 +107,7 @@ func fullJob(n int) job.Job {
 		Constraints: []string{"os=linux", "label.room in (office,lab)"},
 		Queue:       "night.shift",
 		Priority:    -7,
+		Tolerations: []string{"gpu-only", "*"},
 		Retry: job.Retry{
 			MaxAttempts: 3, InitialBackoff: time.Second, MaxBackoff: time.Minute,
 			RetryOn: []job.Failure{job.FailureExitCode, job.FailureTimeout}, NoRetryExitCodes: []int{2},

@@ -18,7 +18,7 @@ func fullNode(id string) node.Known {
 	return node.Known{
 		ID: id, Hostname: "host-" + id,
 		AgentLabels: map[string]string{"room": "office"}, UserLabels: map[string]string{"ssd": ""},
-		Cordoned: true,
+		AgentTaints: []string{"gpu-only"}, UserTaints: []string{"attic", "slow"}, Cordoned: true,
 		Drain: &node.Drain{
 			Since: epoch, Mode: node.DrainMove, Deadline: epoch.Add(time.Minute), Reason: "new disk", Maintenance: true,
 		},
@@ -75,7 +75,7 @@ func testDeployments(t *testing.T, im Implementation) {
 		Name: "qwen", Labels: map[string]string{"tier": "small"}, CreatedAt: epoch,
 		Spec: model.Spec{
 			Model: "qwen3:0.6b", Engine: model.Ollama, Image: "example.org/ollama:1", Args: []string{"--x"}, Replicas: 2,
-			Constraints: []string{"os=linux"}, Resources: job.Resources{MemoryBytes: 1 << 30},
+			Constraints: []string{"os=linux"}, Tolerations: []string{"*"}, Resources: job.Resources{MemoryBytes: 1 << 30},
 		},
 	}
 	llama := model.Deployment{Name: "llama", CreatedAt: epoch, Spec: model.Spec{Model: "llama", Engine: model.VLLM, Replicas: 1}}

@@ -309,6 +309,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/nodes/{id}:taint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * TaintNode keeps work away from a node that does not tolerate the taints;
+         *     what is there stays. Those that it has already are left alone. NOT_FOUND.
+         */
+        post: operations["Orchestrator_TaintNode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/nodes/{id}:uncordon": {
         parameters: {
             query?: never;
@@ -340,6 +360,26 @@ export interface paths {
         put?: never;
         /** UndrainNode lets a drained node take work again. Idempotent. NOT_FOUND. */
         post: operations["Orchestrator_UndrainNode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{id}:untaint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * UntaintNode takes taints off a node; those that it does not have are passed
+         *     over. FAILED_PRECONDITION for one that its node agent gives it. NOT_FOUND.
+         */
+        post: operations["Orchestrator_UntaintNode"];
         delete?: never;
         options?: never;
         head?: never;
@@ -577,6 +617,8 @@ export interface components {
              */
             replicas?: number;
             resources?: components["schemas"]["orchion.v1.Resources"];
+            /** @description As in JobSpec. */
+            tolerations?: string[];
         };
         /** @enum {string} */
         "orchion.v1.DeploymentState": "DEPLOYMENT_STATE_UNSPECIFIED" | "DEPLOYMENT_STATE_PENDING" | "DEPLOYMENT_STATE_READY" | "DEPLOYMENT_STATE_DEGRADED" | "DEPLOYMENT_STATE_FAILED" | "DEPLOYMENT_STATE_DELETING";
@@ -756,6 +798,8 @@ export interface components {
             startTimeout?: string;
             /** @description How long one attempt may run; unset: without end. */
             timeout?: string;
+            /** @description Taints of nodes that do not keep the job away, or * for all. At most 32. */
+            tolerations?: string[];
         } & (Record<string, never> | {
             container: components["schemas"]["orchion.v1.ContainerSpec"];
         } | {
@@ -872,7 +916,17 @@ export interface components {
             registeredAt?: string;
             /** @description Output only. */
             state?: components["schemas"]["orchion.v1.NodeState"];
+            /**
+             * @description Work that does not tolerate them is not placed on the node: those of its
+             *     node agent and those put on it with TaintNode. At most 32; each 1 to 63
+             *     characters of [A-Za-z0-9._/-].
+             */
+            taints?: string[];
             usage?: components["schemas"]["orchion.v1.NodeUsage"];
+            /** @description Output only: those of the labels that were put on it with UpdateNode. */
+            userLabels?: {
+                [key: string]: string;
+            };
         };
         "orchion.v1.NodeCoolDown": {
             /** @description For people. */
@@ -1336,7 +1390,8 @@ export interface operations {
                         [key: string]: string;
                     };
                     /**
-                     * @description Given fields replace: replicas, constraints, args, image, resources.
+                     * @description Given fields replace: replicas, constraints, tolerations, args, image,
+                     *     resources.
                      *     The model and the engine of a deployment are fixed.
                      */
                     spec?: components["schemas"]["orchion.v1.DeploymentSpec"];
@@ -1900,6 +1955,43 @@ export interface operations {
             };
         };
     };
+    Orchestrator_TaintNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    taints?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Node"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
     Orchestrator_UncordonNode: {
         parameters: {
             query?: never;
@@ -1947,6 +2039,43 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Node"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Orchestrator_UntaintNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    taints?: string[];
+                };
             };
         };
         responses: {

@@ -311,9 +311,11 @@ type DeploymentSpec struct {
 	// Passed to the engine after its own.
 	Args []string `protobuf:"bytes,4,rep,name=args,proto3" json:"args,omitempty"`
 	// 0 to 64; unset means 1.
-	Replicas      *int32     `protobuf:"varint,5,opt,name=replicas,proto3,oneof" json:"replicas,omitempty"`
-	Constraints   []string   `protobuf:"bytes,6,rep,name=constraints,proto3" json:"constraints,omitempty"`
-	Resources     *Resources `protobuf:"bytes,7,opt,name=resources,proto3" json:"resources,omitempty"`
+	Replicas    *int32     `protobuf:"varint,5,opt,name=replicas,proto3,oneof" json:"replicas,omitempty"`
+	Constraints []string   `protobuf:"bytes,6,rep,name=constraints,proto3" json:"constraints,omitempty"`
+	Resources   *Resources `protobuf:"bytes,7,opt,name=resources,proto3" json:"resources,omitempty"`
+	// As in JobSpec.
+	Tolerations   []string `protobuf:"bytes,8,rep,name=tolerations,proto3" json:"tolerations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -393,6 +395,13 @@ func (x *DeploymentSpec) GetConstraints() []string {
 func (x *DeploymentSpec) GetResources() *Resources {
 	if x != nil {
 		return x.Resources
+	}
+	return nil
+}
+
+func (x *DeploymentSpec) GetTolerations() []string {
+	if x != nil {
+		return x.Tolerations
 	}
 	return nil
 }
@@ -719,7 +728,8 @@ func (x *GetDeploymentRequest) GetName() string {
 type UpdateDeploymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Given fields replace: replicas, constraints, args, image, resources.
+	// Given fields replace: replicas, constraints, tolerations, args, image,
+	// resources.
 	// The model and the engine of a deployment are fixed.
 	Spec          *DeploymentSpec   `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
 	Labels        map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -840,7 +850,7 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa3\x02\n" +
 	"\x0eDeploymentSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12*\n" +
 	"\x06engine\x18\x02 \x01(\x0e2\x12.orchion.v1.EngineR\x06engine\x12\x14\n" +
@@ -848,7 +858,8 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\x04args\x18\x04 \x03(\tR\x04args\x12\x1f\n" +
 	"\breplicas\x18\x05 \x01(\x05H\x00R\breplicas\x88\x01\x01\x12 \n" +
 	"\vconstraints\x18\x06 \x03(\tR\vconstraints\x123\n" +
-	"\tresources\x18\a \x01(\v2\x15.orchion.v1.ResourcesR\tresourcesB\v\n" +
+	"\tresources\x18\a \x01(\v2\x15.orchion.v1.ResourcesR\tresources\x12 \n" +
+	"\vtolerations\x18\b \x03(\tR\vtolerationsB\v\n" +
 	"\t_replicas\"\xa6\x02\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +

@@ -459,7 +459,9 @@ type JobSpec struct {
 	// How long it may wait for a node, 1s to 30 days, from when it may start, and
 	// again whenever it is queued again. After that it fails and says what kept
 	// it waiting. Unset: without end.
-	QueueTimeout  *durationpb.Duration `protobuf:"bytes,22,opt,name=queue_timeout,json=queueTimeout,proto3" json:"queue_timeout,omitempty"`
+	QueueTimeout *durationpb.Duration `protobuf:"bytes,22,opt,name=queue_timeout,json=queueTimeout,proto3" json:"queue_timeout,omitempty"`
+	// Taints of nodes that do not keep the job away, or * for all. At most 32.
+	Tolerations   []string `protobuf:"bytes,30,rep,name=tolerations,proto3" json:"tolerations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -578,6 +580,13 @@ func (x *JobSpec) GetStartAfter() *timestamppb.Timestamp {
 func (x *JobSpec) GetQueueTimeout() *durationpb.Duration {
 	if x != nil {
 		return x.QueueTimeout
+	}
+	return nil
+}
+
+func (x *JobSpec) GetTolerations() []string {
+	if x != nil {
+		return x.Tolerations
 	}
 	return nil
 }
@@ -2156,7 +2165,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\f \x01(\tR\x0eidempotencyKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa2\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x04\n" +
 	"\aJobSpec\x129\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x19.orchion.v1.ContainerSpecH\x00R\tcontainer\x12*\n" +
 	"\x04chat\x18\x02 \x01(\v2\x14.orchion.v1.ChatSpecH\x00R\x04chat\x123\n" +
@@ -2169,7 +2178,8 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x05queue\x18\x14 \x01(\tR\x05queue\x12;\n" +
 	"\vstart_after\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"startAfter\x12>\n" +
-	"\rqueue_timeout\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\fqueueTimeoutB\x06\n" +
+	"\rqueue_timeout\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\fqueueTimeout\x12 \n" +
+	"\vtolerations\x18\x1e \x03(\tR\vtolerationsB\x06\n" +
 	"\x04kind\"\xac\x04\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x18\n" +

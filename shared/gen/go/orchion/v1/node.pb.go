@@ -161,7 +161,13 @@ type Node struct {
 	Drain *NodeDrain `protobuf:"bytes,12,opt,name=drain,proto3" json:"drain,omitempty"`
 	// Output only: set while the node gets no new work because it came and went
 	// too often.
-	CoolDown      *NodeCoolDown `protobuf:"bytes,13,opt,name=cool_down,json=coolDown,proto3" json:"cool_down,omitempty"`
+	CoolDown *NodeCoolDown `protobuf:"bytes,13,opt,name=cool_down,json=coolDown,proto3" json:"cool_down,omitempty"`
+	// Work that does not tolerate them is not placed on the node: those of its
+	// node agent and those put on it with TaintNode. At most 32; each 1 to 63
+	// characters of [A-Za-z0-9._/-].
+	Taints []string `protobuf:"bytes,14,rep,name=taints,proto3" json:"taints,omitempty"`
+	// Output only: those of the labels that were put on it with UpdateNode.
+	UserLabels    map[string]string `protobuf:"bytes,15,rep,name=user_labels,json=userLabels,proto3" json:"user_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -283,6 +289,20 @@ func (x *Node) GetDrain() *NodeDrain {
 func (x *Node) GetCoolDown() *NodeCoolDown {
 	if x != nil {
 		return x.CoolDown
+	}
+	return nil
+}
+
+func (x *Node) GetTaints() []string {
+	if x != nil {
+		return x.Taints
+	}
+	return nil
+}
+
+func (x *Node) GetUserLabels() map[string]string {
+	if x != nil {
+		return x.UserLabels
 	}
 	return nil
 }
@@ -1686,6 +1706,110 @@ func (x *UncordonNodeRequest) GetId() string {
 	return ""
 }
 
+type TaintNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Taints        []string               `protobuf:"bytes,2,rep,name=taints,proto3" json:"taints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaintNodeRequest) Reset() {
+	*x = TaintNodeRequest{}
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaintNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaintNodeRequest) ProtoMessage() {}
+
+func (x *TaintNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaintNodeRequest.ProtoReflect.Descriptor instead.
+func (*TaintNodeRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *TaintNodeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TaintNodeRequest) GetTaints() []string {
+	if x != nil {
+		return x.Taints
+	}
+	return nil
+}
+
+type UntaintNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Taints        []string               `protobuf:"bytes,2,rep,name=taints,proto3" json:"taints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UntaintNodeRequest) Reset() {
+	*x = UntaintNodeRequest{}
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UntaintNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UntaintNodeRequest) ProtoMessage() {}
+
+func (x *UntaintNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UntaintNodeRequest.ProtoReflect.Descriptor instead.
+func (*UntaintNodeRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *UntaintNodeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UntaintNodeRequest) GetTaints() []string {
+	if x != nil {
+		return x.Taints
+	}
+	return nil
+}
+
 type DrainNodeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1703,7 +1827,7 @@ type DrainNodeRequest struct {
 
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +1839,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +1852,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DrainNodeRequest) GetId() string {
@@ -1775,7 +1899,7 @@ type UndrainNodeRequest struct {
 
 func (x *UndrainNodeRequest) Reset() {
 	*x = UndrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +1911,7 @@ func (x *UndrainNodeRequest) String() string {
 func (*UndrainNodeRequest) ProtoMessage() {}
 
 func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +1924,7 @@ func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UndrainNodeRequest) GetId() string {
@@ -1819,7 +1943,7 @@ type DeleteNodeRequest struct {
 
 func (x *DeleteNodeRequest) Reset() {
 	*x = DeleteNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[25]
+	mi := &file_orchion_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1831,7 +1955,7 @@ func (x *DeleteNodeRequest) String() string {
 func (*DeleteNodeRequest) ProtoMessage() {}
 
 func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[25]
+	mi := &file_orchion_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1844,7 +1968,7 @@ func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNodeRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteNodeRequest) GetId() string {
@@ -1862,7 +1986,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	mi := &file_orchion_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +1998,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	mi := &file_orchion_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +2011,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 type ResumeClusterRequest struct {
@@ -1898,7 +2022,7 @@ type ResumeClusterRequest struct {
 
 func (x *ResumeClusterRequest) Reset() {
 	*x = ResumeClusterRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[27]
+	mi := &file_orchion_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2034,7 @@ func (x *ResumeClusterRequest) String() string {
 func (*ResumeClusterRequest) ProtoMessage() {}
 
 func (x *ResumeClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[27]
+	mi := &file_orchion_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2047,7 @@ func (x *ResumeClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeClusterRequest.ProtoReflect.Descriptor instead.
 func (*ResumeClusterRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 // Cluster is how the whole is.
@@ -1939,7 +2063,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_orchion_v1_node_proto_msgTypes[28]
+	mi := &file_orchion_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2075,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[28]
+	mi := &file_orchion_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2088,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Cluster) GetNodes() *NodeCounts {
@@ -2000,7 +2124,7 @@ type NodeCounts struct {
 
 func (x *NodeCounts) Reset() {
 	*x = NodeCounts{}
-	mi := &file_orchion_v1_node_proto_msgTypes[29]
+	mi := &file_orchion_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2136,7 @@ func (x *NodeCounts) String() string {
 func (*NodeCounts) ProtoMessage() {}
 
 func (x *NodeCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[29]
+	mi := &file_orchion_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2149,7 @@ func (x *NodeCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeCounts.ProtoReflect.Descriptor instead.
 func (*NodeCounts) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *NodeCounts) GetOnline() int32 {
@@ -2061,7 +2185,7 @@ type JobCounts struct {
 
 func (x *JobCounts) Reset() {
 	*x = JobCounts{}
-	mi := &file_orchion_v1_node_proto_msgTypes[30]
+	mi := &file_orchion_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2073,7 +2197,7 @@ func (x *JobCounts) String() string {
 func (*JobCounts) ProtoMessage() {}
 
 func (x *JobCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[30]
+	mi := &file_orchion_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2086,7 +2210,7 @@ func (x *JobCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCounts.ProtoReflect.Descriptor instead.
 func (*JobCounts) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *JobCounts) GetQueued() int32 {
@@ -2123,7 +2247,7 @@ type ReschedulingPause struct {
 
 func (x *ReschedulingPause) Reset() {
 	*x = ReschedulingPause{}
-	mi := &file_orchion_v1_node_proto_msgTypes[31]
+	mi := &file_orchion_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2259,7 @@ func (x *ReschedulingPause) String() string {
 func (*ReschedulingPause) ProtoMessage() {}
 
 func (x *ReschedulingPause) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[31]
+	mi := &file_orchion_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2272,7 @@ func (x *ReschedulingPause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReschedulingPause.ProtoReflect.Descriptor instead.
 func (*ReschedulingPause) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReschedulingPause) GetSince() *timestamppb.Timestamp {
@@ -2194,7 +2318,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[32]
+	mi := &file_orchion_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2206,7 +2330,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[32]
+	mi := &file_orchion_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2219,7 +2343,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 type Version struct {
@@ -2238,7 +2362,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_orchion_v1_node_proto_msgTypes[33]
+	mi := &file_orchion_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2374,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[33]
+	mi := &file_orchion_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2387,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Version) GetName() string {
@@ -2313,7 +2437,7 @@ var File_orchion_v1_node_proto protoreflect.FileDescriptor
 const file_orchion_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"\x15orchion/v1/node.proto\x12\n" +
-	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x05\n" +
+	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x06\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12+\n" +
@@ -2328,8 +2452,14 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x0flastHeartbeatAt\x12\x1a\n" +
 	"\bcordoned\x18\v \x01(\bR\bcordoned\x12+\n" +
 	"\x05drain\x18\f \x01(\v2\x15.orchion.v1.NodeDrainR\x05drain\x125\n" +
-	"\tcool_down\x18\r \x01(\v2\x18.orchion.v1.NodeCoolDownR\bcoolDown\x1a9\n" +
+	"\tcool_down\x18\r \x01(\v2\x18.orchion.v1.NodeCoolDownR\bcoolDown\x12\x16\n" +
+	"\x06taints\x18\x0e \x03(\tR\x06taints\x12A\n" +
+	"\vuser_labels\x18\x0f \x03(\v2 .orchion.v1.Node.UserLabelsEntryR\n" +
+	"userLabels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a=\n" +
+	"\x0fUserLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"X\n" +
 	"\fNodeCoolDown\x120\n" +
@@ -2436,7 +2566,13 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\x11CordonNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"%\n" +
 	"\x13UncordonNodeRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xbe\x01\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\":\n" +
+	"\x10TaintNodeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06taints\x18\x02 \x03(\tR\x06taints\"<\n" +
+	"\x12UntaintNodeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06taints\x18\x02 \x03(\tR\x06taints\"\xbe\x01\n" +
 	"\x10DrainNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x15.orchion.v1.DrainModeR\x04mode\x125\n" +
@@ -2485,8 +2621,7 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\tDrainMode\x12\x1a\n" +
 	"\x16DRAIN_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11DRAIN_MODE_FINISH\x10\x01\x12\x13\n" +
-	"\x0fDRAIN_MODE_MOVE\x10\x022\x87\n" +
-	"\n" +
+	"\x0fDRAIN_MODE_MOVE\x10\x022\xcb\v\n" +
 	"\fOrchestrator\x12Q\n" +
 	"\fRegisterNode\x12\x1f.orchion.v1.RegisterNodeRequest\x1a .orchion.v1.RegisterNodeResponse\x12H\n" +
 	"\tHeartbeat\x12\x1c.orchion.v1.HeartbeatRequest\x1a\x1d.orchion.v1.HeartbeatResponse\x12K\n" +
@@ -2499,6 +2634,8 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"CordonNode\x12\x1d.orchion.v1.CordonNodeRequest\x1a\x10.orchion.v1.Node\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/api/nodes/{id}:cordon\x12f\n" +
 	"\fUncordonNode\x12\x1f.orchion.v1.UncordonNodeRequest\x1a\x10.orchion.v1.Node\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/nodes/{id}:uncordon\x12]\n" +
+	"\tTaintNode\x12\x1c.orchion.v1.TaintNodeRequest\x1a\x10.orchion.v1.Node\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/nodes/{id}:taint\x12c\n" +
+	"\vUntaintNode\x12\x1e.orchion.v1.UntaintNodeRequest\x1a\x10.orchion.v1.Node\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/api/nodes/{id}:untaint\x12]\n" +
 	"\tDrainNode\x12\x1c.orchion.v1.DrainNodeRequest\x1a\x10.orchion.v1.Node\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/nodes/{id}:drain\x12c\n" +
 	"\vUndrainNode\x12\x1e.orchion.v1.UndrainNodeRequest\x1a\x10.orchion.v1.Node\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/api/nodes/{id}:undrain\x12\\\n" +
 	"\n" +
@@ -2522,7 +2659,7 @@ func file_orchion_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_orchion_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: orchion.v1.NodeState
 	(DrainMode)(0),                // 1: orchion.v1.DrainMode
@@ -2549,93 +2686,101 @@ var file_orchion_v1_node_proto_goTypes = []any{
 	(*UpdateNodeRequest)(nil),     // 22: orchion.v1.UpdateNodeRequest
 	(*CordonNodeRequest)(nil),     // 23: orchion.v1.CordonNodeRequest
 	(*UncordonNodeRequest)(nil),   // 24: orchion.v1.UncordonNodeRequest
-	(*DrainNodeRequest)(nil),      // 25: orchion.v1.DrainNodeRequest
-	(*UndrainNodeRequest)(nil),    // 26: orchion.v1.UndrainNodeRequest
-	(*DeleteNodeRequest)(nil),     // 27: orchion.v1.DeleteNodeRequest
-	(*GetClusterRequest)(nil),     // 28: orchion.v1.GetClusterRequest
-	(*ResumeClusterRequest)(nil),  // 29: orchion.v1.ResumeClusterRequest
-	(*Cluster)(nil),               // 30: orchion.v1.Cluster
-	(*NodeCounts)(nil),            // 31: orchion.v1.NodeCounts
-	(*JobCounts)(nil),             // 32: orchion.v1.JobCounts
-	(*ReschedulingPause)(nil),     // 33: orchion.v1.ReschedulingPause
-	(*GetVersionRequest)(nil),     // 34: orchion.v1.GetVersionRequest
-	(*Version)(nil),               // 35: orchion.v1.Version
-	nil,                           // 36: orchion.v1.Node.LabelsEntry
-	nil,                           // 37: orchion.v1.UpdateNodeRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
-	(*emptypb.Empty)(nil),         // 40: google.protobuf.Empty
+	(*TaintNodeRequest)(nil),      // 25: orchion.v1.TaintNodeRequest
+	(*UntaintNodeRequest)(nil),    // 26: orchion.v1.UntaintNodeRequest
+	(*DrainNodeRequest)(nil),      // 27: orchion.v1.DrainNodeRequest
+	(*UndrainNodeRequest)(nil),    // 28: orchion.v1.UndrainNodeRequest
+	(*DeleteNodeRequest)(nil),     // 29: orchion.v1.DeleteNodeRequest
+	(*GetClusterRequest)(nil),     // 30: orchion.v1.GetClusterRequest
+	(*ResumeClusterRequest)(nil),  // 31: orchion.v1.ResumeClusterRequest
+	(*Cluster)(nil),               // 32: orchion.v1.Cluster
+	(*NodeCounts)(nil),            // 33: orchion.v1.NodeCounts
+	(*JobCounts)(nil),             // 34: orchion.v1.JobCounts
+	(*ReschedulingPause)(nil),     // 35: orchion.v1.ReschedulingPause
+	(*GetVersionRequest)(nil),     // 36: orchion.v1.GetVersionRequest
+	(*Version)(nil),               // 37: orchion.v1.Version
+	nil,                           // 38: orchion.v1.Node.LabelsEntry
+	nil,                           // 39: orchion.v1.Node.UserLabelsEntry
+	nil,                           // 40: orchion.v1.UpdateNodeRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
+	(*emptypb.Empty)(nil),         // 43: google.protobuf.Empty
 }
 var file_orchion_v1_node_proto_depIdxs = []int32{
 	0,  // 0: orchion.v1.Node.state:type_name -> orchion.v1.NodeState
-	36, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
+	38, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
 	5,  // 2: orchion.v1.Node.capabilities:type_name -> orchion.v1.Capabilities
 	12, // 3: orchion.v1.Node.usage:type_name -> orchion.v1.NodeUsage
-	38, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
-	38, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
+	41, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
+	41, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
 	4,  // 6: orchion.v1.Node.drain:type_name -> orchion.v1.NodeDrain
 	3,  // 7: orchion.v1.Node.cool_down:type_name -> orchion.v1.NodeCoolDown
-	38, // 8: orchion.v1.NodeCoolDown.until:type_name -> google.protobuf.Timestamp
-	38, // 9: orchion.v1.NodeDrain.since:type_name -> google.protobuf.Timestamp
-	1,  // 10: orchion.v1.NodeDrain.mode:type_name -> orchion.v1.DrainMode
-	38, // 11: orchion.v1.NodeDrain.deadline:type_name -> google.protobuf.Timestamp
-	6,  // 12: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
-	7,  // 13: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
-	8,  // 14: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
-	9,  // 15: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
-	10, // 16: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
-	11, // 17: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
-	13, // 18: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
-	2,  // 19: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
-	39, // 20: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 21: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
-	39, // 22: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	39, // 23: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
-	12, // 24: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
-	39, // 25: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 26: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
-	37, // 27: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
-	1,  // 28: orchion.v1.DrainNodeRequest.mode:type_name -> orchion.v1.DrainMode
-	39, // 29: orchion.v1.DrainNodeRequest.deadline:type_name -> google.protobuf.Duration
-	31, // 30: orchion.v1.Cluster.nodes:type_name -> orchion.v1.NodeCounts
-	32, // 31: orchion.v1.Cluster.jobs:type_name -> orchion.v1.JobCounts
-	33, // 32: orchion.v1.Cluster.pause:type_name -> orchion.v1.ReschedulingPause
-	38, // 33: orchion.v1.ReschedulingPause.since:type_name -> google.protobuf.Timestamp
-	38, // 34: orchion.v1.ReschedulingPause.until:type_name -> google.protobuf.Timestamp
-	38, // 35: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
-	14, // 36: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
-	16, // 37: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
-	18, // 38: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
-	19, // 39: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
-	21, // 40: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
-	22, // 41: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
-	23, // 42: orchion.v1.Orchestrator.CordonNode:input_type -> orchion.v1.CordonNodeRequest
-	24, // 43: orchion.v1.Orchestrator.UncordonNode:input_type -> orchion.v1.UncordonNodeRequest
-	25, // 44: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
-	26, // 45: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
-	27, // 46: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
-	28, // 47: orchion.v1.Orchestrator.GetCluster:input_type -> orchion.v1.GetClusterRequest
-	29, // 48: orchion.v1.Orchestrator.ResumeCluster:input_type -> orchion.v1.ResumeClusterRequest
-	34, // 49: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
-	15, // 50: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
-	17, // 51: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
-	40, // 52: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
-	20, // 53: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
-	2,  // 54: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
-	2,  // 55: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
-	2,  // 56: orchion.v1.Orchestrator.CordonNode:output_type -> orchion.v1.Node
-	2,  // 57: orchion.v1.Orchestrator.UncordonNode:output_type -> orchion.v1.Node
-	2,  // 58: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
-	2,  // 59: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
-	40, // 60: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
-	30, // 61: orchion.v1.Orchestrator.GetCluster:output_type -> orchion.v1.Cluster
-	30, // 62: orchion.v1.Orchestrator.ResumeCluster:output_type -> orchion.v1.Cluster
-	35, // 63: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
-	50, // [50:64] is the sub-list for method output_type
-	36, // [36:50] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	39, // 8: orchion.v1.Node.user_labels:type_name -> orchion.v1.Node.UserLabelsEntry
+	41, // 9: orchion.v1.NodeCoolDown.until:type_name -> google.protobuf.Timestamp
+	41, // 10: orchion.v1.NodeDrain.since:type_name -> google.protobuf.Timestamp
+	1,  // 11: orchion.v1.NodeDrain.mode:type_name -> orchion.v1.DrainMode
+	41, // 12: orchion.v1.NodeDrain.deadline:type_name -> google.protobuf.Timestamp
+	6,  // 13: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
+	7,  // 14: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
+	8,  // 15: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
+	9,  // 16: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
+	10, // 17: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
+	11, // 18: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
+	13, // 19: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
+	2,  // 20: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
+	42, // 21: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 22: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
+	42, // 23: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	42, // 24: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
+	12, // 25: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
+	42, // 26: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 27: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
+	40, // 28: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
+	1,  // 29: orchion.v1.DrainNodeRequest.mode:type_name -> orchion.v1.DrainMode
+	42, // 30: orchion.v1.DrainNodeRequest.deadline:type_name -> google.protobuf.Duration
+	33, // 31: orchion.v1.Cluster.nodes:type_name -> orchion.v1.NodeCounts
+	34, // 32: orchion.v1.Cluster.jobs:type_name -> orchion.v1.JobCounts
+	35, // 33: orchion.v1.Cluster.pause:type_name -> orchion.v1.ReschedulingPause
+	41, // 34: orchion.v1.ReschedulingPause.since:type_name -> google.protobuf.Timestamp
+	41, // 35: orchion.v1.ReschedulingPause.until:type_name -> google.protobuf.Timestamp
+	41, // 36: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
+	14, // 37: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
+	16, // 38: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
+	18, // 39: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
+	19, // 40: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
+	21, // 41: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
+	22, // 42: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
+	23, // 43: orchion.v1.Orchestrator.CordonNode:input_type -> orchion.v1.CordonNodeRequest
+	24, // 44: orchion.v1.Orchestrator.UncordonNode:input_type -> orchion.v1.UncordonNodeRequest
+	25, // 45: orchion.v1.Orchestrator.TaintNode:input_type -> orchion.v1.TaintNodeRequest
+	26, // 46: orchion.v1.Orchestrator.UntaintNode:input_type -> orchion.v1.UntaintNodeRequest
+	27, // 47: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
+	28, // 48: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
+	29, // 49: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
+	30, // 50: orchion.v1.Orchestrator.GetCluster:input_type -> orchion.v1.GetClusterRequest
+	31, // 51: orchion.v1.Orchestrator.ResumeCluster:input_type -> orchion.v1.ResumeClusterRequest
+	36, // 52: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
+	15, // 53: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
+	17, // 54: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
+	43, // 55: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
+	20, // 56: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
+	2,  // 57: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
+	2,  // 58: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
+	2,  // 59: orchion.v1.Orchestrator.CordonNode:output_type -> orchion.v1.Node
+	2,  // 60: orchion.v1.Orchestrator.UncordonNode:output_type -> orchion.v1.Node
+	2,  // 61: orchion.v1.Orchestrator.TaintNode:output_type -> orchion.v1.Node
+	2,  // 62: orchion.v1.Orchestrator.UntaintNode:output_type -> orchion.v1.Node
+	2,  // 63: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
+	2,  // 64: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
+	43, // 65: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
+	32, // 66: orchion.v1.Orchestrator.GetCluster:output_type -> orchion.v1.Cluster
+	32, // 67: orchion.v1.Orchestrator.ResumeCluster:output_type -> orchion.v1.Cluster
+	37, // 68: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
+	53, // [53:69] is the sub-list for method output_type
+	37, // [37:53] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_node_proto_init() }
@@ -2649,7 +2794,7 @@ func file_orchion_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_node_proto_rawDesc), len(file_orchion_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   36,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

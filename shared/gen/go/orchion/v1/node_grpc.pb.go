@@ -30,6 +30,8 @@ const (
 	Orchestrator_UpdateNode_FullMethodName     = "/orchion.v1.Orchestrator/UpdateNode"
 	Orchestrator_CordonNode_FullMethodName     = "/orchion.v1.Orchestrator/CordonNode"
 	Orchestrator_UncordonNode_FullMethodName   = "/orchion.v1.Orchestrator/UncordonNode"
+	Orchestrator_TaintNode_FullMethodName      = "/orchion.v1.Orchestrator/TaintNode"
+	Orchestrator_UntaintNode_FullMethodName    = "/orchion.v1.Orchestrator/UntaintNode"
 	Orchestrator_DrainNode_FullMethodName      = "/orchion.v1.Orchestrator/DrainNode"
 	Orchestrator_UndrainNode_FullMethodName    = "/orchion.v1.Orchestrator/UndrainNode"
 	Orchestrator_DeleteNode_FullMethodName     = "/orchion.v1.Orchestrator/DeleteNode"
@@ -68,6 +70,12 @@ type OrchestratorClient interface {
 	// UncordonNode lets a cordoned node take work again, unless it is draining. It
 	// ends a cool-down too. Idempotent. NOT_FOUND.
 	UncordonNode(ctx context.Context, in *UncordonNodeRequest, opts ...grpc.CallOption) (*Node, error)
+	// TaintNode keeps work away from a node that does not tolerate the taints;
+	// what is there stays. Those that it has already are left alone. NOT_FOUND.
+	TaintNode(ctx context.Context, in *TaintNodeRequest, opts ...grpc.CallOption) (*Node, error)
+	// UntaintNode takes taints off a node; those that it does not have are passed
+	// over. FAILED_PRECONDITION for one that its node agent gives it. NOT_FOUND.
+	UntaintNode(ctx context.Context, in *UntaintNodeRequest, opts ...grpc.CallOption) (*Node, error)
 	// DrainNode stops new work from being placed on a node and says what becomes
 	// of the jobs there; models get their replicas elsewhere first, where there
 	// is room. Draining a node again replaces how it is drained. NOT_FOUND.
@@ -175,6 +183,26 @@ func (c *orchestratorClient) UncordonNode(ctx context.Context, in *UncordonNodeR
 	return out, nil
 }
 
+func (c *orchestratorClient) TaintNode(ctx context.Context, in *TaintNodeRequest, opts ...grpc.CallOption) (*Node, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Node)
+	err := c.cc.Invoke(ctx, Orchestrator_TaintNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orchestratorClient) UntaintNode(ctx context.Context, in *UntaintNodeRequest, opts ...grpc.CallOption) (*Node, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Node)
+	err := c.cc.Invoke(ctx, Orchestrator_UntaintNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *orchestratorClient) DrainNode(ctx context.Context, in *DrainNodeRequest, opts ...grpc.CallOption) (*Node, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Node)
@@ -265,6 +293,12 @@ type OrchestratorServer interface {
 	// UncordonNode lets a cordoned node take work again, unless it is draining. It
 	// ends a cool-down too. Idempotent. NOT_FOUND.
 	UncordonNode(context.Context, *UncordonNodeRequest) (*Node, error)
+	// TaintNode keeps work away from a node that does not tolerate the taints;
+	// what is there stays. Those that it has already are left alone. NOT_FOUND.
+	TaintNode(context.Context, *TaintNodeRequest) (*Node, error)
+	// UntaintNode takes taints off a node; those that it does not have are passed
+	// over. FAILED_PRECONDITION for one that its node agent gives it. NOT_FOUND.
+	UntaintNode(context.Context, *UntaintNodeRequest) (*Node, error)
 	// DrainNode stops new work from being placed on a node and says what becomes
 	// of the jobs there; models get their replicas elsewhere first, where there
 	// is room. Draining a node again replaces how it is drained. NOT_FOUND.
@@ -315,6 +349,12 @@ func (UnimplementedOrchestratorServer) CordonNode(context.Context, *CordonNodeRe
 }
 func (UnimplementedOrchestratorServer) UncordonNode(context.Context, *UncordonNodeRequest) (*Node, error) {
 	return nil, status.Error(codes.Unimplemented, "method UncordonNode not implemented")
+}
+func (UnimplementedOrchestratorServer) TaintNode(context.Context, *TaintNodeRequest) (*Node, error) {
+	return nil, status.Error(codes.Unimplemented, "method TaintNode not implemented")
+}
+func (UnimplementedOrchestratorServer) UntaintNode(context.Context, *UntaintNodeRequest) (*Node, error) {
+	return nil, status.Error(codes.Unimplemented, "method UntaintNode not implemented")
 }
 func (UnimplementedOrchestratorServer) DrainNode(context.Context, *DrainNodeRequest) (*Node, error) {
 	return nil, status.Error(codes.Unimplemented, "method DrainNode not implemented")
@@ -499,6 +539,42 @@ func _Orchestrator_UncordonNode_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Orchestrator_TaintNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TaintNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrchestratorServer).TaintNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Orchestrator_TaintNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrchestratorServer).TaintNode(ctx, req.(*TaintNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Orchestrator_UntaintNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UntaintNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrchestratorServer).UntaintNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Orchestrator_UntaintNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrchestratorServer).UntaintNode(ctx, req.(*UntaintNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Orchestrator_DrainNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DrainNodeRequest)
 	if err := dec(in); err != nil {
@@ -645,6 +721,14 @@ var Orchestrator_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UncordonNode",
 			Handler:    _Orchestrator_UncordonNode_Handler,
+		},
+		{
+			MethodName: "TaintNode",
+			Handler:    _Orchestrator_TaintNode_Handler,
+		},
+		{
+			MethodName: "UntaintNode",
+			Handler:    _Orchestrator_UntaintNode_Handler,
 		},
 		{
 			MethodName: "DrainNode",
