@@ -149,17 +149,12 @@ func jobFacts(w io.Writer, j *orchionv1.Job) error {
 		{"queue", j.GetSpec().GetQueue()},
 	}
 	if container := j.GetSpec().GetContainer(); container != nil {
-		facts = append(facts, []string{"image", container.GetImage()})
-		if words := append(append([]string{}, container.GetCommand()...), container.GetArgs()...); len(words) > 0 {
-			facts = append(facts, []string{"command", strings.Join(words, " ")})
-		}
-		if len(container.GetModels()) > 0 {
-			facts = append(facts, []string{"models", strings.Join(container.GetModels(), ", ")})
-		}
+		facts = append(facts, containerFacts(container)...)
 	}
 	if chat := j.GetSpec().GetChat(); chat != nil {
 		facts = append(facts, []string{"model", chat.GetModel()})
 	}
+	facts = append(facts, limitFacts(j.GetSpec())...)
 	if result := j.GetResult(); result != nil {
 		if result.ExitCode != nil {
 			facts = append(facts, []string{"exit code", strconv.Itoa(int(result.GetExitCode()))})
