@@ -281,6 +281,11 @@ func (a *attempt) containerSpec(spec *orchionv1.JobSpec) driver.ContainerSpec {
 	s.Env["ORCHION_JOB_NAME"] = a.assignment.GetName()
 	s.Env["ORCHION_ATTEMPT"] = strconv.Itoa(int(a.key.attempt))
 	s.Env["ORCHION_NODE_ID"] = a.w.cfg.NodeID
+	if id := a.assignment.GetArrayId(); id != "" {
+		s.Env["ORCHION_ARRAY_ID"] = id
+		s.Env["ORCHION_ARRAY_INDEX"] = strconv.Itoa(int(a.assignment.GetArrayIndex()))
+		s.Env["ORCHION_ARRAY_COUNT"] = strconv.Itoa(int(a.assignment.GetArrayCount()))
+	}
 	return s
 }
 

@@ -104,9 +104,11 @@ func TestJobWithModelsIsLinked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l := newLinkBed(t)
 		defer b.close()
-		b.assign(withModels(container("a", "printenv:1", "OPENAI_BASE_URL", "OPENAI_API_KEY", "EXTRA", "ORCHION_NODE_ID"), map[string]string{"EXTRA": "mine", "ORCHION_NODE_ID": "forged"}))
+		job := withModels(container("a", "printenv:1", "OPENAI_BASE_URL", "OPENAI_API_KEY", "EXTRA", "ORCHION_NODE_ID", "ORCHION_ARRAY_ID", "ORCHION_ARRAY_INDEX", "ORCHION_ARRAY_COUNT"), map[string]string{"EXTRA": "mine", "ORCHION_NODE_ID": "forged"})
+		job.ArrayId, job.ArrayIndex, job.ArrayCount = "array-a", 2, 7
+		b.assign(job)
 		b.live(time.Second)
-		want := "OPENAI_BASE_URL=http://127.0.0.1:11435/v1\nOPENAI_API_KEY=orchion-job\nEXTRA=mine\nORCHION_NODE_ID=node-1\nnetwork=container:link-a-1"
+		want := "OPENAI_BASE_URL=http://127.0.0.1:11435/v1\nOPENAI_API_KEY=orchion-job\nEXTRA=mine\nORCHION_NODE_ID=node-1\nORCHION_ARRAY_ID=array-a\nORCHION_ARRAY_INDEX=2\nORCHION_ARRAY_COUNT=7\nnetwork=container:link-a-1"
 		if got := b.far.last("a").GetOutput(); got != want {
 			t.Errorf("the job sees\n%s\nwant\n%s", got, want)
 		}

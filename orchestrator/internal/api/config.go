@@ -27,7 +27,9 @@ import (
 // Jobs is the dispatcher as the API uses it. Errors are *fault.Error.
 type Jobs interface {
 	Submit(ctx context.Context, j job.Job) (job.Job, error)
+	SubmitArray(ctx context.Context, j job.Job, count int) (job.Job, error)
 	Cancel(ctx context.Context, id, reason string) (job.Job, error)
+	CancelArray(ctx context.Context, arrayID, reason string) (dispatch.ArrayCancelled, error)
 	Retry(ctx context.Context, id string) (job.Job, error)
 	// Annotate puts the newest reasons into jobs that were read from the store.
 	Annotate(ctx context.Context, jobs []job.Job)

@@ -108,6 +108,10 @@ func drawJobSpec(t *rapid.T) job.Spec {
 		Timeout:      seconds("timeout", 1, 3600),
 		StartTimeout: seconds("startTimeout", 1, 3600),
 	}
+	for i := range rapid.IntRange(0, 2).Draw(t, "after") {
+		on := rapid.SampledFrom([]job.Condition{job.OnSuccess, job.OnEnd}).Draw(t, "on")
+		spec.After = append(spec.After, job.Dependency{ID: fmt.Sprint("j", i), On: on})
+	}
 	if rapid.Bool().Draw(t, "delayed") {
 		spec.StartAfter = time.Unix(rapid.Int64Range(1, 1_800_000_000).Draw(t, "start"), 7).UTC()
 		spec.QueueTimeout = seconds("queueTimeout", 1, 3600)

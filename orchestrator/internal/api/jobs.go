@@ -42,8 +42,13 @@ func (s *jobs) SubmitJob(ctx context.Context, req *orchionv1.SubmitJobRequest) (
 	if err != nil {
 		return nil, err
 	}
-	j, err := s.cfg.Jobs.Submit(ctx, submission)
-	return answerJob(j, err)
+	if err := checkArray(req); err != nil {
+		return nil, err
+	}
+	if req.Count != nil {
+		return answerJob(s.cfg.Jobs.SubmitArray(ctx, submission, int(req.GetCount())))
+	}
+	return answerJob(s.cfg.Jobs.Submit(ctx, submission))
 }
 
 func (s *jobs) ListJobs(ctx context.Context, req *orchionv1.ListJobsRequest) (*orchionv1.ListJobsResponse, error) {
@@ -67,7 +72,12 @@ func (s *jobs) ListJobs(ctx context.Context, req *orchionv1.ListJobsRequest) (*o
 	if err != nil {
 		return nil, err
 	}
-	filter := store.JobFilter{NodeID: req.GetNodeId(), Labels: selector, After: req.GetPageToken()}
+	if req.GetArrayId() != "" {
+		if err := checkArrayID("arrayId", req.GetArrayId()); err != nil {
+			return nil, err
+		}
+	}
+	filter := store.JobFilter{NodeID: req.GetNodeId(), Labels: selector, ArrayID: req.GetArrayId(), After: req.GetPageToken()}
 	if !all {
 		for _, v := range values {
 			filter.States = append(filter.States, job.State(v))
@@ -123,6 +133,29 @@ func (s *jobs) CancelJob(ctx context.Context, req *orchionv1.CancelJobRequest) (
 	}
 	j, err := s.cfg.Jobs.Cancel(ctx, req.GetId(), req.GetReason())
 	return answerJob(j, err)
+}
+
+func checkArrayID(field, id string) error {
+	if !job.ValidID(id) || !job.IsArrayID(id) {
+		return fault.BadField(field, "is %q, which is not the id of an array, such as arrayId of a job has it", clip(id))
+	}
+	return nil
+}
+
+func (s *jobs) CancelArray(ctx context.Context, req *orchionv1.CancelArrayRequest) (*orchionv1.CancelArrayResponse, error) {
+	if err := checkArrayID("id", req.GetId()); err != nil {
+		return nil, err
+	}
+	if err := checkProse("reason", req.GetReason(), maxReason); err != nil {
+		return nil, err
+	}
+	done, err := s.cfg.Jobs.CancelArray(ctx, req.GetId(), req.GetReason())
+	if err != nil {
+		return nil, err
+	}
+	return &orchionv1.CancelArrayResponse{
+		ArrayId: req.GetId(), Cancelled: int32(done.Cancelled), Stopping: int32(done.Stopping),
+	}, nil
 }
 
 func (s *jobs) RetryJob(ctx context.Context, req *orchionv1.RetryJobRequest) (*orchionv1.Job, error) {

@@ -28,6 +28,9 @@ func jobToProto(j *job.Job) *orchionv1.Job {
 		StartedAt:      timeToProto(j.StartedAt),
 		FinishedAt:     timeToProto(j.FinishedAt),
 		IdempotencyKey: j.IdempotencyKey,
+		ArrayId:        j.ArrayID,
+		ArrayIndex:     int32(j.ArrayIndex),
+		ArrayCount:     int32(j.ArrayCount),
 	}
 	if j.Result != nil {
 		out.Result = &orchionv1.JobResult{
@@ -64,6 +67,9 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 	}
 	if s.Timeout > 0 {
 		out.Timeout = durationpb.New(s.Timeout)
+	}
+	for _, d := range s.After {
+		out.After = append(out.After, &orchionv1.JobDependency{JobId: d.ID, On: orchionv1.JobCondition(d.On + 1)})
 	}
 	if s.QueueTimeout > 0 {
 		out.QueueTimeout = durationpb.New(s.QueueTimeout)

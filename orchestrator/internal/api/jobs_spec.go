@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
@@ -37,6 +38,7 @@ const (
 	maxTimeout       = 30 * 24 * time.Hour
 	maxStartTimeout  = 24 * time.Hour
 	maxStopGrace     = 5 * time.Minute
+	maxArrayBytes    = 64 << 20 // of all jobs of an array together
 	maxStartAfter    = 366 * 24 * time.Hour
 	maxCPUMillis     = 10_000_000
 	// minMemoryBytes is the least that container engines accept.
@@ -119,10 +121,56 @@ func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
 	if spec.QueueTimeout, err = duration("spec.queueTimeout", s.GetQueueTimeout(), minTimeout, maxTimeout); err != nil {
 		return none, err
 	}
+	if spec.After, err = afterFromProto("spec.after", s.GetAfter()); err != nil {
+		return none, err
+	}
 	if spec.StartTimeout, err = duration("spec.startTimeout", s.GetStartTimeout(), minTimeout, maxStartTimeout); err != nil {
 		return none, err
 	}
 	return spec, nil
+}
+
+func afterFromProto(field string, list []*orchionv1.JobDependency) ([]job.Dependency, error) {
+	if err := checkCount(field, len(list), job.MaxAfter); err != nil {
+		return nil, err
+	}
+	var after []job.Dependency
+	named := make(map[string]bool, len(list))
+	for i, d := range list {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		if err := checkJobID(at+".jobId", d.GetJobId()); err != nil {
+			return nil, err
+		}
+		if named[d.GetJobId()] {
+			return nil, fault.BadField(at+".jobId", "names %s a second time", d.GetJobId())
+		}
+		named[d.GetJobId()] = true
+		on := job.OnSuccess
+		switch d.GetOn() {
+		case orchionv1.JobCondition_JOB_CONDITION_UNSPECIFIED, orchionv1.JobCondition_JOB_CONDITION_SUCCESS:
+		case orchionv1.JobCondition_JOB_CONDITION_END:
+			on = job.OnEnd
+		default:
+			return nil, fault.BadField(at+".on", "is %d; allowed are %s", d.GetOn(), allowed(orchionv1.JobCondition_value))
+		}
+		after = append(after, job.Dependency{ID: d.GetJobId(), On: on})
+	}
+	return after, nil
+}
+
+// checkArray checks how many jobs are wanted. The spec is kept with each of
+// them, so that a large one is not wanted often.
+func checkArray(req *orchionv1.SubmitJobRequest) error {
+	if req.Count == nil {
+		return nil
+	}
+	if err := checkRange("count", req.GetCount(), 1, job.MaxArray); err != nil {
+		return err
+	}
+	if size := proto.Size(req); size*int(req.GetCount()) > maxArrayBytes {
+		return fault.BadField("count", "is %d, of jobs with %d bytes each; at most %d bytes are allowed together", req.GetCount(), size, maxArrayBytes)
+	}
+	return nil
 }
 
 // startAfter reads when a job may start; unset is the zero time.

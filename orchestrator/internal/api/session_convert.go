@@ -193,6 +193,7 @@ func messageToProto(m dispatch.Message) (*orchionv1.ConnectResponse, error) {
 func jobAssignmentToProto(a dispatch.JobAssignment) *orchionv1.JobAssignment {
 	return &orchionv1.JobAssignment{
 		Ref: refToProto(a.Ref), Name: a.Name, Spec: jobSpecToProto(&a.Spec), LeaseTtl: durationpb.New(a.LeaseTTL),
+		ArrayId: a.Array.ID, ArrayIndex: int32(a.Array.Index), ArrayCount: int32(a.Array.Count),
 	}
 }
 

@@ -238,9 +238,9 @@ func (d *Dispatcher) commitLoss(a *attempt) {
 // follow goes on with a job after one of its attempts.
 func (d *Dispatcher) follow(j *job.Job) {
 	if j.State == job.Queued {
-		d.queue.add(j, time.Now())
+		d.enter(j, time.Now())
 	}
-	d.cfg.Events(j)
+	d.publish(j)
 }
 
 // commit runs one store operation for an attempt and deals with its failing.
@@ -281,12 +281,15 @@ func lastState(a *attempt) job.AttemptState {
 // tell publishes an attempt's job.
 func (d *Dispatcher) tell(a *attempt) {
 	j := a.job
-	d.cfg.Events(&j)
+	d.publish(&j)
 }
 
 // assignment is what a node is told of an attempt.
 func (d *Dispatcher) assignment(a *attempt) JobAssignment {
-	return JobAssignment{Ref: a.ref, Name: a.job.Name, Spec: a.job.Spec, LeaseTTL: d.cfg.LeaseTTL}
+	return JobAssignment{
+		Ref: a.ref, Name: a.job.Name, Spec: a.job.Spec, LeaseTTL: d.cfg.LeaseTTL,
+		Array: ArrayPlace{a.job.ArrayID, a.job.ArrayIndex, a.job.ArrayCount},
+	}
 }
 
 // takeOver makes j, as the store answered it, the attempt's job.

@@ -12,6 +12,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/mailbox"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
+	"github.com/orchion/orchion/orchestrator/internal/store"
 )
 
 // Store is what the dispatcher needs of store.Store.
@@ -27,6 +28,10 @@ type Store interface {
 	EvictAttempt(ctx context.Context, ref job.Ref, reason string) (job.Job, error)
 	RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error)
 	ExpireJob(ctx context.Context, id, met string, now time.Time) (job.Job, error)
+	SubmitJobs(ctx context.Context, jobs []job.Job) (first job.Job, created bool, err error)
+	ReleaseJob(ctx context.Context, id, unmet string, now time.Time) (job.Job, error)
+	Outcome(ctx context.Context, id string) (job.Outcome, error)
+	ListJobs(ctx context.Context, f store.JobFilter) (store.JobPage, error)
 	PutQueue(ctx context.Context, q job.Queue) error
 	DeleteQueue(ctx context.Context, name string) error
 	ListQueues(ctx context.Context) ([]job.Queue, error)
@@ -132,9 +137,13 @@ type Dispatcher struct {
 	spared  int // attempts whose leases ran out and were kept
 	claims  int // under way
 	givenUp int // jobs whose queue timeout the store is being told of
-	changes *scheduler.Changes
-	dirty   map[string]struct{} // nodes that gained room since classes were blocked
-	changed []string            // kept between rounds for its memory only
+	after   dependents
+	// errands are under way, errandsWaiting to come; see errand.
+	errands        int
+	errandsWaiting []func(done func())
+	changes        *scheduler.Changes
+	dirty          map[string]struct{} // nodes that gained room since classes were blocked
+	changed        []string            // kept between rounds for its memory only
 }
 
 // New makes a dispatcher that shares the hub's streams. Call Start to load the
@@ -147,6 +156,7 @@ func New(cfg Config) (*Dispatcher, error) {
 		cfg:     cfg,
 		box:     mailbox.New(),
 		queue:   newQueue(),
+		after:   newDependents(),
 		active:  make(map[string]*attempt),
 		byNode:  make(map[string]map[string]*attempt),
 		drains:  drains{nodes: make(map[string]*draining)},
@@ -268,7 +278,7 @@ func earlier(a, b time.Time) time.Time {
 func (d *Dispatcher) admit(j *job.Job, now time.Time) {
 	switch {
 	case j.State == job.Queued:
-		d.queue.add(j, now)
+		d.enter(j, now)
 	case j.State.Active():
 		d.hold(j, now)
 	}
@@ -276,9 +286,14 @@ func (d *Dispatcher) admit(j *job.Job, now time.Time) {
 
 // call runs a store operation beside the owning goroutine, and then done in it.
 func (d *Dispatcher) call(operation func(context.Context) (job.Job, error), done func(job.Job, error)) {
+	ask(d, operation, done)
+}
+
+// ask is call for whatever an operation answers.
+func ask[T any](d *Dispatcher, operation func(context.Context) (T, error), done func(T, error)) {
 	d.calls.Go(func() {
-		j, err := operation(d.ctx)
-		d.box.Post(func() { done(j, err) })
+		answer, err := operation(d.ctx)
+		d.box.Post(func() { done(answer, err) })
 	})
 }
 
@@ -304,7 +319,7 @@ func (d *Dispatcher) resync(id string) {
 				return
 			}
 			d.admit(&j, time.Now())
-			d.cfg.Events(&j)
+			d.publish(&j)
 		})
 }
 

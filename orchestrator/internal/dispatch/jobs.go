@@ -19,16 +19,7 @@ import (
 // Errors: Invalid (a constraint, the name of a queue), Exhausted (too many
 // jobs wait, or in too many queues), and the store's.
 func (d *Dispatcher) Submit(ctx context.Context, j job.Job) (job.Job, error) {
-	for i, text := range j.Spec.Constraints {
-		if _, err := scheduler.ParseConstraint(text); err != nil {
-			return job.Job{}, fault.BadField(fmt.Sprintf("spec.constraints[%d]", i), "%v", err)
-		}
-	}
-	if queued := d.stats.queued.Load(); queued >= int64(d.cfg.MaxQueued) {
-		return job.Job{}, fault.New(fault.Exhausted,
-			"the queue is full: %d jobs wait; submit again when some have run, or cancel some", queued)
-	}
-	if err := d.admitQueue(ctx, "spec.queue", j.Spec.QueueName()); err != nil {
+	if err := d.checkSubmission(ctx, &j, 1); err != nil {
 		return job.Job{}, err
 	}
 	if j.ID == "" {
@@ -54,6 +45,20 @@ func (d *Dispatcher) Submit(ctx context.Context, j job.Job) (job.Job, error) {
 		d.post(stored, d.enqueue)
 	}
 	return stored, nil
+}
+
+// checkSubmission says whether so many jobs like this one may be queued.
+func (d *Dispatcher) checkSubmission(ctx context.Context, j *job.Job, count int) error {
+	for i, text := range j.Spec.Constraints {
+		if _, err := scheduler.ParseConstraint(text); err != nil {
+			return fault.BadField(fmt.Sprintf("spec.constraints[%d]", i), "%v", err)
+		}
+	}
+	if queued := d.stats.queued.Load(); queued+int64(count) > int64(d.cfg.MaxQueued) {
+		return fault.New(fault.Exhausted,
+			"the queue is full: %d jobs wait; submit again when some have run, or cancel some", queued)
+	}
+	return d.admitQueue(ctx, "spec.queue", j.Spec.QueueName())
 }
 
 // defaultName makes a name from the job's kind and id.
@@ -87,7 +92,7 @@ func (d *Dispatcher) cancelled(j *job.Job) {
 			return
 		}
 	case e != nil && j.State == job.Cancelled:
-		d.queue.remove(e)
+		d.leave(e)
 		// Somebody may have wanted it back in the meantime.
 		d.resync(j.ID)
 		return
@@ -98,7 +103,7 @@ func (d *Dispatcher) cancelled(j *job.Job) {
 		return
 	}
 	if j.State == job.Cancelled {
-		d.cfg.Events(j)
+		d.publish(j)
 	}
 }
 
@@ -125,8 +130,8 @@ func (d *Dispatcher) enqueue(j *job.Job) {
 	if j.State != job.Queued {
 		return
 	}
-	d.queue.add(j, time.Now())
-	d.cfg.Events(j)
+	d.enter(j, time.Now())
+	d.publish(j)
 }
 
 // post hands a job over to the owner. That it has stopped does not matter: it
@@ -151,15 +156,15 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 	if j.State != job.Queued {
 		return "", fits, nil
 	}
+	if held := d.heldBack(ctx, id); held != "" {
+		return held, fits, nil
+	}
 	if j.NotBefore.After(time.Now()) {
 		if len(j.Attempts) == 0 {
 			return j.Reason, fits, nil
 		}
 		return fmt.Sprintf("waits until %s before it is tried again: %s",
 			j.NotBefore.UTC().Format(time.RFC3339), j.Reason), fits, nil
-	}
-	if held := d.heldBack(ctx, id); held != "" {
-		return held, fits, nil
 	}
 	summary = scheduler.Summary(fits)
 	if summary == "" {
@@ -211,6 +216,8 @@ func (d *Dispatcher) annotations(jobs []job.Job) []annotation {
 		case e == nil || jobs[i].State != job.Queued:
 		case e.bucket.class.invalid != "":
 			notes[i].reason = e.bucket.class.invalid
+		case e.waits():
+			notes[i].reason = job.Waits(e.terms.after)
 		case e.delayed || e.claiming:
 		case !e.bucket.lane.takes():
 			notes[i].reason = e.bucket.lane.why()
@@ -221,12 +228,17 @@ func (d *Dispatcher) annotations(jobs []job.Job) []annotation {
 	return notes
 }
 
-// heldBack says how its queue keeps a job waiting that could run otherwise;
-// empty: it does not.
+// heldBack says how other jobs, or its queue's settings, keep a job waiting;
+// empty: they do not.
 func (d *Dispatcher) heldBack(ctx context.Context, id string) string {
 	why, err := mailbox.Ask(ctx, d.box, func() string {
 		e := d.queue.entries[id]
-		if e == nil || e.claiming || e.bucket.lane.takes() {
+		switch {
+		case e == nil || e.claiming:
+			return ""
+		case e.waits():
+			return job.Waits(e.terms.after)
+		case e.delayed || e.bucket.lane.takes():
 			return ""
 		}
 		return e.bucket.lane.why()

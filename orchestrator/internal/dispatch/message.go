@@ -23,8 +23,16 @@ type JobAssignment struct {
 	Ref  job.Ref
 	Name string
 	Spec job.Spec
+	// Array is which job of which array it is.
+	Array ArrayPlace
 	// LeaseTTL is how long the node may run the attempt without renewing.
 	LeaseTTL time.Duration
+}
+
+// ArrayPlace is the place of a job in its array; zero: it is of none.
+type ArrayPlace struct {
+	ID           string
+	Index, Count int
 }
 
 // CancelAttempt tells a node to stop an attempt.

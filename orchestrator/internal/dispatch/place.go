@@ -116,7 +116,7 @@ func (d *Dispatcher) claimFailed(e *entry, err error) {
 func (d *Dispatcher) putBack(e *entry, now time.Time) {
 	e.notBefore = now.Add(storeRetry).UnixNano()
 	d.queue.wait(e, now)
-	if e.terms != nil {
+	if e.terms != nil && e.terms.deadline > 0 {
 		e.terms.deadline = max(e.terms.deadline, e.notBefore)
 		d.queue.watch(e)
 	}
@@ -128,7 +128,7 @@ func (d *Dispatcher) assign(j *job.Job, nodeID string) {
 	if a == nil {
 		return
 	}
-	d.cfg.Events(j)
+	d.publish(j)
 	if _, there := d.cfg.Cluster.Node(nodeID); !there && !d.cfg.Hub.Connected(nodeID) {
 		d.lose(a, "the node went away before it was told")
 		return

@@ -136,6 +136,13 @@ func (w *world) submit(t *rapid.T) {
 	if rapid.Bool().Draw(t, "constrained") {
 		spec.Constraints = []string{"node=" + w.pick(t).n.ID}
 	}
+	if len(w.jobs) > 0 && rapid.IntRange(0, 2).Draw(t, "waits") == 0 {
+		spec.After = []job.Dependency{{
+			ID: rapid.SampledFrom(w.jobs).Draw(t, "after"),
+			On: rapid.SampledFrom([]job.Condition{job.OnSuccess, job.OnEnd}).Draw(t, "on"),
+		}}
+	}
+	spec.Queue = rapid.SampledFrom([]string{"", "night"}).Draw(t, "queue")
 	j, err := w.d.Submit(context.Background(), job.Job{ID: fmt.Sprint("j", len(w.jobs)), Spec: spec})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +122,8 @@ func newQueue() *queue {
 	}
 }
 
-// add queues a job unless it is queued already.
+// add queues a job unless it is queued already. One that waits for others is
+// only kept; see Dispatcher.enter.
 func (q *queue) add(j *job.Job, now time.Time) *entry {
 	if e := q.entries[j.ID]; e != nil {
 		return e
@@ -143,6 +145,10 @@ func (q *queue) add(j *job.Job, now time.Time) *entry {
 	e.bucket.class.members++
 	e.bucket.lane.queued++
 	q.entries[j.ID] = e
+	if j.Waiting {
+		e.terms = &terms{entry: e, index: -1, after: slices.Clone(j.Spec.After)}
+		return e
+	}
 	q.wait(e, now)
 	if timeout := j.Spec.QueueTimeout; timeout > 0 {
 		e.terms = &terms{entry: e, deadline: j.WaitsSince().Add(timeout).UnixNano(), index: -1}

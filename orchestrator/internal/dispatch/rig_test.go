@@ -289,6 +289,20 @@ func (s *faultyStore) ExpireJob(ctx context.Context, id, met string, now time.Ti
 	return j, err
 }
 
+func (s *faultyStore) Outcome(ctx context.Context, id string) (job.Outcome, error) {
+	if err := s.fail(); err != nil {
+		return job.Outcome{}, err
+	}
+	return s.Store.Outcome(ctx, id)
+}
+
+func (s *faultyStore) ReleaseJob(ctx context.Context, id, unmet string, now time.Time) (job.Job, error) {
+	if err := s.fail(); err != nil {
+		return job.Job{}, err
+	}
+	return s.Store.ReleaseJob(ctx, id, unmet, now)
+}
+
 func (s *faultyStore) StartAttempt(ctx context.Context, ref job.Ref, at time.Time) (job.Job, error) {
 	j, err := s.Store.StartAttempt(ctx, ref, at)
 	await(&s.start)

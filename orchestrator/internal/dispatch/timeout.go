@@ -13,13 +13,18 @@ import (
 // terms is what only some jobs have, so that the others need not carry it.
 type terms struct {
 	entry    *entry
-	deadline int64 // Unix nanoseconds: when the queue timeout runs out
+	deadline int64 // Unix nanoseconds: when the queue timeout runs out; 0: never
 	index    int   // in queue.deadlines; -1: not there
+	// after are the jobs and arrays that it waits for and that have not ended.
+	after []job.Dependency
 }
+
+// waits says whether a job waits for others.
+func (e *entry) waits() bool { return e.terms != nil && len(e.terms.after) > 0 }
 
 // watch has a job's queue timeout watched, if it has one.
 func (q *queue) watch(e *entry) {
-	if e.terms != nil && e.terms.index < 0 {
+	if e.terms != nil && e.terms.deadline > 0 && e.terms.index < 0 {
 		heap.Push(&q.deadlines, e.terms)
 	}
 }
@@ -66,7 +71,7 @@ func (d *Dispatcher) giveUp(now time.Time) (next time.Time) {
 				switch {
 				case err == nil:
 					d.queue.remove(e)
-					d.cfg.Events(&j)
+					d.publish(&j)
 					if e.recheck {
 						d.resync(e.id)
 					}

@@ -59,6 +59,14 @@ type Job struct {
 	// spec's StartAfter). The dispatcher heeds it; claiming earlier is not an
 	// error.
 	NotBefore time.Time
+	// Waiting: what Spec.After names has not all ended, or nobody has looked
+	// yet; see Release.
+	Waiting bool
+	// ArrayID is shared by the jobs that were submitted together as an array of
+	// ArrayCount, of which this one is number ArrayIndex, from 0. Empty: none.
+	ArrayID    string
+	ArrayIndex int
+	ArrayCount int
 	// CancelRequested is true while a job that a node holds is to be
 	// cancelled: it is Cancelled once the node says so or its lease is gone.
 	CancelRequested bool
@@ -95,6 +103,8 @@ type Spec struct {
 	// QueueTimeout is how long the job may wait for a node each time it is
 	// queued, from when it may start; 0: without end.
 	QueueTimeout time.Duration `json:"queueTimeout,omitempty"`
+	// After are what must end before the first attempt begins.
+	After []Dependency `json:"after,omitempty"`
 }
 
 // PullPolicy says when an image is fetched. The zero value is IfNotPresent.

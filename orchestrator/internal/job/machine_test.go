@@ -23,6 +23,9 @@ func TestStateMachine(t *testing.T) {
 			RetryOn:          rapid.SliceOfN(failure.Filter(job.Failure.Selectable), 0, 2).Draw(t, "retryOn"),
 			NoRetryExitCodes: rapid.SliceOfN(rapid.IntRange(1, 3), 0, 2).Draw(t, "noRetryExitCodes"),
 		}, QueueTimeout: time.Duration(rapid.IntRange(0, 3).Draw(t, "queueTimeout")) * time.Second}}
+		if rapid.Bool().Draw(t, "dependent") {
+			j.Spec.After = []job.Dependency{{ID: "j0"}}
+		}
 		if rapid.Bool().Draw(t, "delayed") {
 			j.Spec.StartAfter = t0.Add(2 * time.Second)
 		}
@@ -68,7 +71,11 @@ func TestStateMachine(t *testing.T) {
 			"cancel": func(*rapid.T) { _, err := j.Cancel("why", now); do(job.EventCancel, err) },
 			"evict":  func(*rapid.T) { _, err := j.Evict(number(), "drained"); do(job.EventEvict, err) },
 			"expire": func(*rapid.T) { do(job.EventExpire, j.Expire("full", now)) },
-			"retry":  func(*rapid.T) { _, err := j.Retry(now); do(job.EventRetry, err) },
+			"release": func(t *rapid.T) {
+				_, err := j.Release(rapid.SampledFrom([]string{"", "job x failed"}).Draw(t, "unmet"), now)
+				do(job.EventRelease, err)
+			},
+			"retry": func(*rapid.T) { _, err := j.Retry(now); do(job.EventRetry, err) },
 			"": func(t *rapid.T) {
 				now = now.Add(time.Second)
 				checkJob(t, j)
@@ -164,6 +171,8 @@ func checkJob(t *rapid.T, j job.Job) {
 		t.Fatalf("the job is %s, finished at %v, result %v", j.State, j.FinishedAt, j.Result)
 	case j.CancelRequested && !j.State.Active():
 		t.Fatalf("the job is %s and still to be cancelled", j.State)
+	case j.Waiting && (j.State != job.Queued || len(j.Attempts) > 0):
+		t.Fatalf("the job is %s after %d attempts and still waits for others", j.State, len(j.Attempts))
 	case !j.NotBefore.IsZero() && j.State != job.Queued:
 		t.Fatalf("the job is %s and still backs off", j.State)
 	case failed > max(1, j.Spec.Retry.MaxAttempts):

@@ -28,6 +28,9 @@ const (
 	EventEvict
 	// EventExpire: the job waited for a node longer than it may.
 	EventExpire
+	// EventRelease: the jobs that it waited for have ended, or one of them
+	// otherwise than it asked.
+	EventRelease
 )
 
 // String gives the event's name as it stands in the diagram.
@@ -51,6 +54,8 @@ func (e Event) String() string {
 		return "evict"
 	case EventExpire:
 		return "expire"
+	case EventRelease:
+		return "release"
 	default:
 		return "event"
 	}
@@ -77,6 +82,8 @@ func (e Event) action() string {
 		return "evicted"
 	case EventExpire:
 		return "given up for its queue timeout"
+	case EventRelease:
+		return "released from waiting for other jobs"
 	default:
 		return "changed"
 	}
@@ -99,6 +106,8 @@ func Transitions() []Transition {
 		{EventClaim, Queued, Assigned, ""},
 		{EventCancel, Queued, Cancelled, ""},
 		{EventExpire, Queued, Failed, "its queue timeout ran out"},
+		{EventRelease, Queued, Queued, "what it waited for has ended"},
+		{EventRelease, Queued, Cancelled, "what it waited for ended otherwise than asked"},
 
 		{EventStart, Assigned, Running, ""},
 		{EventCancel, Assigned, Assigned, "the node is asked"},
@@ -146,6 +155,8 @@ func allowed(event Event, from, to State) bool {
 		return from.Active() && to == from
 	case EventExpire:
 		return from == Queued && to == Failed
+	case EventRelease:
+		return from == Queued && (to == Queued || to == Cancelled)
 	case EventRetry:
 		return (from == Failed || from == Cancelled) && to == Queued
 	default:

@@ -28,6 +28,8 @@ func (j *Job) Submit() error {
 		return fault.BadField("createdAt", "is missing; a job needs a time of creation")
 	case len(j.Attempts) > 0 || j.Result != nil || j.CancelRequested:
 		return fault.New(fault.Precondition, "job %s has been worked on; only a new job can be submitted", j.ID)
+	case slices.ContainsFunc(j.Spec.After, func(d Dependency) bool { return d.ID == j.ID || d.ID == j.ArrayID }):
+		return fault.BadField("spec.after", "names the job itself; a job can only wait for jobs that were submitted before it")
 	case j.State == Queued:
 		// Callers may say what the job will be.
 		j.State = 0
@@ -36,6 +38,9 @@ func (j *Job) Submit() error {
 		return err
 	}
 	j.delay(j.CreatedAt)
+	if j.Waiting = len(j.Spec.After) > 0; j.Waiting {
+		j.Reason = Waits(j.Spec.After)
+	}
 	return nil
 }
 
@@ -52,6 +57,9 @@ func (j *Job) delay(now time.Time) {
 func (j *Job) Claim(nodeID string, now time.Time) error {
 	if nodeID == "" {
 		return fault.BadField("nodeId", "is empty; a claim names the node")
+	}
+	if j.State == Queued && j.Waiting {
+		return fault.New(fault.Precondition, "job %s waits for other jobs; it cannot be %s", j.ID, EventClaim.action())
 	}
 	if err := j.move(EventClaim, Assigned); err != nil {
 		return err
@@ -236,7 +244,7 @@ func (j *Job) WaitsSince() time.Time {
 // Expire fails a queued job whose queue timeout has run out; met says what kept
 // it waiting.
 func (j *Job) Expire(met string, now time.Time) error {
-	if j.State == Queued && (j.Spec.QueueTimeout <= 0 || now.Before(j.WaitsSince().Add(j.Spec.QueueTimeout))) {
+	if j.State == Queued && (j.Waiting || j.Spec.QueueTimeout <= 0 || now.Before(j.WaitsSince().Add(j.Spec.QueueTimeout))) {
 		return fault.New(fault.Precondition, "job %s has not waited for its queue timeout yet; it cannot be %s", j.ID, EventExpire.action())
 	}
 	if err := j.move(EventExpire, Failed); err != nil {
@@ -247,8 +255,35 @@ func (j *Job) Expire(met string, now time.Time) error {
 	return nil
 }
 
+// Release ends a job's waiting for other jobs: with nothing unmet it may run,
+// else it is cancelled and says what was not as asked. Releasing a queued job
+// that does not wait changes nothing.
+func (j *Job) Release(unmet string, now time.Time) (changed bool, err error) {
+	if j.State == Queued && !j.Waiting {
+		return false, nil
+	}
+	next := Queued
+	if unmet != "" {
+		next = Cancelled
+	}
+	if err := j.move(EventRelease, next); err != nil {
+		return false, err
+	}
+	if next == Cancelled {
+		j.finish(now, cancelledReason(unmet, ""))
+		j.Result = &Result{Error: j.Reason}
+		return true, nil
+	}
+	j.Waiting = false
+	j.Reason = ""
+	j.NotBefore = now // what WaitsSince goes by
+	j.delay(now)
+	return true, nil
+}
+
 // Retry queues a failed or cancelled job again, with the retry policy counting
-// from anew. Retrying a queued job changes nothing.
+// from anew; it waits for no other job any more. Retrying a queued job changes
+// nothing.
 func (j *Job) Retry(now time.Time) (changed bool, err error) {
 	if j.State == Queued {
 		return false, nil
@@ -300,6 +335,7 @@ func (j *Job) finish(at time.Time, reason string) {
 	j.FinishedAt = at
 	j.Reason = reason
 	j.NotBefore = time.Time{}
+	j.Waiting = false
 	j.CancelRequested = false
 	j.CancelReason = ""
 }

@@ -85,5 +85,8 @@ func (f JobFilter) Matches(j job.Job) bool {
 			return false
 		}
 	}
+	if f.ArrayID != "" && j.ArrayID != f.ArrayID {
+		return false
+	}
 	return f.Labels.Matches(j.Labels)
 }

@@ -1,11 +1,25 @@
 package store
 
-import "github.com/orchion/orchion/orchestrator/internal/fault"
+import (
+	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/job"
+)
 
 // The refusals that every implementation words alike.
 
 // NoJob says that there is no such job.
 func NoJob(id string) error { return fault.New(fault.NotFound, "there is no job %q", id) }
+
+// NoArray says that no job is of such an array.
+func NoArray(id string) error { return fault.New(fault.NotFound, "there is no array %q", id) }
+
+// NoSuch is NoArray or NoJob.
+func NoSuch(id string) error {
+	if job.IsArrayID(id) {
+		return NoArray(id)
+	}
+	return NoJob(id)
+}
 
 // JobExists says that a job's id is taken.
 func JobExists(id string) error {

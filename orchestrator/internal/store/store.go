@@ -31,10 +31,18 @@ type Store interface {
 	// ListNodes answers all known nodes, ordered by id.
 	ListNodes(ctx context.Context) ([]node.Known, error)
 
-	// SubmitJob inserts a queued job. When the idempotency key is taken, the
+	// SubmitJob is SubmitJobs of one job. When the idempotency key is taken, the
 	// job that holds it is answered instead and created is false. An id that
 	// is taken is AlreadyExists.
 	SubmitJob(ctx context.Context, j job.Job) (stored job.Job, created bool, err error)
+	// SubmitJobs inserts queued jobs, one or more, all or none. The first may
+	// carry an idempotency key, which stands for all of them: when it is taken,
+	// the job that holds it is answered and nothing is inserted. Else the first
+	// is. What a job waits for (Spec.After) must exist: Invalid, naming it.
+	SubmitJobs(ctx context.Context, jobs []job.Job) (first job.Job, created bool, err error)
+	// Outcome answers what became of a job, or of the jobs of an array.
+	// NotFound.
+	Outcome(ctx context.Context, id string) (job.Outcome, error)
 	GetJob(ctx context.Context, id string) (job.Job, error)
 	// ListJobs answers jobs newest first (by creation time, then id).
 	ListJobs(ctx context.Context, f JobFilter) (JobPage, error)
@@ -71,6 +79,10 @@ type Store interface {
 	// ExpireJob fails a queued job whose queue timeout has run out by now; met
 	// says what kept it waiting.
 	ExpireJob(ctx context.Context, id, met string, now time.Time) (job.Job, error)
+	// ReleaseJob ends a job's waiting for others; unmet is empty, or says which
+	// of them ended otherwise than asked, which cancels it. A queued job that
+	// does not wait is answered unchanged.
+	ReleaseJob(ctx context.Context, id, unmet string, now time.Time) (job.Job, error)
 	// RetryJob queues a failed or cancelled job again; a queued one is
 	// answered unchanged.
 	RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error)
@@ -105,6 +117,8 @@ type JobFilter struct {
 	// NodeID is the node of the newest attempt.
 	NodeID string
 	Labels label.Selector
+	// ArrayID is that of the array that a job is of.
+	ArrayID string
 	// Limit is at least 1 and at most MaxPage.
 	Limit int
 	// After is the cursor of the last page: JobPage.Next.

@@ -19,14 +19,14 @@ import (
 func (c *cli) jobCommand() *cobra.Command {
 	return group("job", "Submit jobs and follow them", []string{"jobs"},
 		c.jobSubmit(), c.jobRun(), c.jobList(), c.jobShow(), c.jobLogs(),
-		c.jobChange("cancel", "Cancel jobs", &orchionv1.CancelJobRequest{}),
+		c.jobChange("cancel", "Cancel jobs, or all jobs of an array", &orchionv1.CancelJobRequest{}),
 		c.jobChange("retry", "Queue failed or cancelled jobs again", &orchionv1.RetryJobRequest{}),
 		c.jobExplain())
 }
 
 func (c *cli) jobList() *cobra.Command {
 	var states []string
-	var node, label string
+	var node, label, array string
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "ls",
@@ -55,6 +55,9 @@ func (c *cli) jobList() *cobra.Command {
 			}
 			if label != "" {
 				query.Set("label", label)
+			}
+			if array != "" {
+				query.Set("arrayId", array)
 			}
 			list := &orchionv1.ListJobsResponse{}
 			err := c.pages(query, func() (string, error) {
@@ -88,6 +91,7 @@ func (c *cli) jobList() *cobra.Command {
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only jobs in these states")
 	cmd.Flags().StringVar(&node, "node", "", "only jobs whose newest attempt is on this node")
 	cmd.Flags().StringVarP(&label, "label", "l", "", "only jobs with these labels: key=value, key!=value or key")
+	cmd.Flags().StringVar(&array, "array", "", "only the jobs of this array")
 	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "how many at the most; 0: all")
 	return cmd
 }
@@ -147,6 +151,12 @@ func jobFacts(w io.Writer, j *orchionv1.Job) error {
 		{"state", jobState(j)},
 		{"reason", orDash(j.GetReason())},
 		{"queue", j.GetSpec().GetQueue()},
+	}
+	if j.GetArrayId() != "" {
+		facts = append(facts, []string{"array", fmt.Sprintf("%s, job %d of %d", j.GetArrayId(), j.GetArrayIndex(), j.GetArrayCount())})
+	}
+	for _, d := range j.GetSpec().GetAfter() {
+		facts = append(facts, []string{"after", d.GetJobId() + ", " + enumText(d.GetOn().String(), "JOB_CONDITION_")})
 	}
 	if container := j.GetSpec().GetContainer(); container != nil {
 		facts = append(facts, containerFacts(container)...)
@@ -228,6 +238,9 @@ func (c *cli) jobChange(verb, short string, body proto.Message) *cobra.Command {
 		ValidArgsFunction: c.completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return each(args, func(id string) error {
+				if verb == "cancel" && strings.HasPrefix(id, arrayPrefix) {
+					return c.cancelArray(cmd, id)
+				}
 				j := &orchionv1.Job{}
 				if err := c.client().call(cmd.Context(), http.MethodPost, "/api/jobs/"+segment(id)+":"+verb, nil, body, j); err != nil {
 					return err
@@ -243,6 +256,22 @@ func (c *cli) jobChange(verb, short string, body proto.Message) *cobra.Command {
 			})
 		},
 	}
+}
+
+// arrayPrefix begins the ids of arrays.
+const arrayPrefix = "array-"
+
+func (c *cli) cancelArray(cmd *cobra.Command, id string) error {
+	answer := &orchionv1.CancelArrayResponse{}
+	path := "/api/arrays/" + segment(id) + ":cancel"
+	if err := c.client().call(cmd.Context(), http.MethodPost, path, nil, &orchionv1.CancelArrayRequest{}, answer); err != nil {
+		return err
+	}
+	return c.show(cmd.OutOrStdout(), answer, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s: %d jobs are cancelled, %d more are being stopped\n",
+			printable(answer.GetArrayId()), answer.GetCancelled(), answer.GetStopping())
+		return err
+	})
 }
 
 func (c *cli) jobExplain() *cobra.Command {

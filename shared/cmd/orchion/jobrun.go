@@ -34,6 +34,9 @@ func (c *cli) jobRun() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if request.Count != nil {
+				return errFollowsOne
+			}
 			return c.run(cmd, request)
 		},
 	}

@@ -44,6 +44,8 @@ type submission struct {
 	stopGrace         time.Duration
 	startAfter        string
 	queueTimeout      time.Duration
+	after             []string
+	count             int32
 	follow            bool
 	file              string
 	set               []string
@@ -58,13 +60,14 @@ func (c *cli) jobSubmit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "submit {-f FILE [--set NAME=VALUE...] | --image IMAGE [-- ARG...] | --chat MODEL PROMPT...}",
 		Short: "Submit a job: a container, or one prompt to a model",
-		Long: "Submits a job and prints its id; with --follow also its log, and ends with its exit code.\n" +
+		Long: "Submits a job and prints its id, or with --count that of the array; with --follow also its log, and ends with its exit code.\n" +
 			"What follows -- are the container's arguments. With --model the job may call that model:\n" +
 			"OPENAI_BASE_URL and OPENAI_API_KEY are then in its environment.\n" +
 			"A file holds a whole job as YAML or JSON; docs/jobs.md describes it.",
 		Example: "  orchion job submit --image docker.io/library/busybox -- echo hello\n" +
 			"  orchion job submit --follow --image my-agent --model qwen3:0.6b --env TASK=tidy --memory 512MiB\n" +
 			"  orchion job submit --follow --chat qwen3:0.6b \"Name three rivers\"\n" +
+			"  orchion job submit --image renderer --count 100 --queue night --after 0199d1f2-...\n" +
 			"  orchion job submit --image trainer --gpus 1 --constraint 'gpu.memory>=16GiB' --retry 3\n" +
 			"  orchion job submit --image my-tool --input data.csv:/in/data.csv --volume cache:/cache -- /in/data.csv\n" +
 			"  orchion job submit -f job.yaml --set city=Oslo",
@@ -72,6 +75,9 @@ func (c *cli) jobSubmit() *cobra.Command {
 			request, err := s.request(cmd, args)
 			if err != nil {
 				return err
+			}
+			if s.follow && request.Count != nil {
+				return errFollowsOne
 			}
 			j := &orchionv1.Job{}
 			if err := c.client().call(cmd.Context(), http.MethodPost, "/api/jobs", nil, request, j); err != nil {
@@ -85,7 +91,7 @@ func (c *cli) jobSubmit() *cobra.Command {
 				return err
 			}
 			return c.show(cmd.OutOrStdout(), j, func(w io.Writer) error {
-				_, err := fmt.Fprintln(w, j.GetId())
+				_, err := fmt.Fprintln(w, cmp.Or(j.GetArrayId(), j.GetId()))
 				return err
 			})
 		},
@@ -125,6 +131,8 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.DurationVar(&s.timeout, "timeout", 0, "how long one attempt may run, such as 10m; 0: without end")
 	f.StringVar(&s.startAfter, "start-after", "", "when it may start: a time such as 2026-01-02T15:04:05Z, or from now, such as 30m")
 	f.DurationVar(&s.queueTimeout, "queue-timeout", 0, "how long it may wait for a node before it fails, such as 1h; 0: without end")
+	f.StringArrayVar(&s.after, "after", nil, "a job or array that must succeed first, or with :end only end: ID or ID:end (repeatable)")
+	f.Int32Var(&s.count, "count", 0, "submit so many at once, as an array; each has its number in ORCHION_ARRAY_INDEX")
 	f.DurationVar(&s.startTimeout, "start-timeout", 0, "how long pulling and starting may take; 0: 1h")
 	f.DurationVar(&s.stopGrace, "stop-grace", 0, "how long it may take to end when it is cancelled, before it is killed; 0: 10s")
 	f.StringVarP(&s.workdir, "workdir", "w", "", "where the program begins; default: the image's")
@@ -205,7 +213,14 @@ func (s *submission) request(cmd *cobra.Command, args []string) (*orchionv1.Subm
 	if s.queueTimeout > 0 {
 		spec.QueueTimeout = durationpb.New(s.queueTimeout)
 	}
-	return &orchionv1.SubmitJobRequest{Name: s.name, Labels: labels, IdempotencyKey: s.key, Spec: spec}, nil
+	if spec.After, err = parseAfter(s.after); err != nil {
+		return nil, err
+	}
+	request := &orchionv1.SubmitJobRequest{Name: s.name, Labels: labels, IdempotencyKey: s.key, Spec: spec}
+	if s.count != 0 {
+		request.Count = &s.count
+	}
+	return request, nil
 }
 
 // retryClasses are the failures that --retry-on takes, by their names on the wire.
@@ -245,6 +260,26 @@ func (s *submission) resources() (*orchionv1.Resources, error) {
 	}
 	r.GpuMemoryBytes, err = parseSize("gpu-memory", s.gpuMemory)
 	return r, err
+}
+
+// errFollowsOne says that the jobs of an array are not followed.
+var errFollowsOne = usagef("one job can be followed, not a count of them; submit them, and follow one with: orchion job logs -f ID")
+
+// parseAfter reads what a job waits for.
+func parseAfter(list []string) ([]*orchionv1.JobDependency, error) {
+	var after []*orchionv1.JobDependency
+	for _, text := range list {
+		id, on, named := strings.Cut(text, ":")
+		d := &orchionv1.JobDependency{JobId: id, On: orchionv1.JobCondition_JOB_CONDITION_SUCCESS}
+		switch {
+		case id == "", named && on != "end" && on != "success":
+			return nil, usagef("--after is %q; write the id of a job or array, and :end when it need not succeed", text)
+		case on == "end":
+			d.On = orchionv1.JobCondition_JOB_CONDITION_END
+		}
+		after = append(after, d)
+	}
+	return after, nil
 }
 
 // parseStartAfter reads a time, or a duration from now; empty is none.

@@ -12,25 +12,79 @@ import (
 
 // SubmitJob inserts a queued job.
 func (s *Store) SubmitJob(ctx context.Context, j job.Job) (stored job.Job, created bool, err error) {
+	return s.SubmitJobs(ctx, []job.Job{j})
+}
+
+// SubmitJobs inserts queued jobs, all or none.
+func (s *Store) SubmitJobs(ctx context.Context, jobs []job.Job) (first job.Job, created bool, err error) {
 	err = s.do(ctx, func() error {
-		if err := j.Submit(); err != nil {
-			return err
+		jobs = slices.Clone(jobs)
+		for i := range jobs {
+			if err := jobs[i].Submit(); err != nil {
+				return err
+			}
 		}
-		if id, ok := s.keys[j.IdempotencyKey]; ok && j.IdempotencyKey != "" {
-			stored = s.jobs[id]
+		if id, ok := s.keys[jobs[0].IdempotencyKey]; ok && jobs[0].IdempotencyKey != "" {
+			first = s.jobs[id]
 			return nil
 		}
-		if _, ok := s.jobs[j.ID]; ok {
-			return store.JobExists(j.ID)
+		for _, j := range jobs {
+			if _, ok := s.jobs[j.ID]; ok {
+				return store.JobExists(j.ID)
+			}
+			for i, d := range j.Spec.After {
+				if !s.exists(d.ID) {
+					return job.NoDependency(i, d.ID)
+				}
+			}
 		}
-		s.jobs[j.ID] = j
-		if j.IdempotencyKey != "" {
-			s.keys[j.IdempotencyKey] = j.ID
+		for _, j := range jobs {
+			s.jobs[j.ID] = j
+			if j.IdempotencyKey != "" {
+				s.keys[j.IdempotencyKey] = j.ID
+			}
+			if j.ArrayID != "" {
+				s.arrays[j.ArrayID] = append(s.arrays[j.ArrayID], j.ID)
+			}
 		}
-		stored, created = j, true
+		first, created = jobs[0], true
 		return nil
 	})
-	return stored, created, err
+	return first, created, err
+}
+
+// exists says whether there is a job or an array.
+func (s *Store) exists(id string) bool {
+	if job.IsArrayID(id) {
+		return len(s.arrays[id]) > 0
+	}
+	_, ok := s.jobs[id]
+	return ok
+}
+
+// Outcome answers what became of a job, or of the jobs of an array.
+func (s *Store) Outcome(ctx context.Context, id string) (job.Outcome, error) {
+	var out job.Outcome
+	err := s.do(ctx, func() error {
+		members := []string{id}
+		if job.IsArrayID(id) {
+			members = s.arrays[id]
+		}
+		if !s.exists(id) {
+			return store.NoSuch(id)
+		}
+		// The last that has not ended, as it is likely to be the last to end.
+		for _, member := range members {
+			switch j := s.jobs[member]; {
+			case !j.State.Ended():
+				out.Pending = member
+			case j.State != job.Succeeded && out.Unsuccessful == "":
+				out.Unsuccessful, out.State = member, j.State
+			}
+		}
+		return nil
+	})
+	return out, err
 }
 
 // GetJob answers one job.
@@ -162,6 +216,14 @@ func (s *Store) EvictAttempt(ctx context.Context, ref job.Ref, reason string) (j
 // ExpireJob fails a queued job whose queue timeout has run out.
 func (s *Store) ExpireJob(ctx context.Context, id, met string, now time.Time) (job.Job, error) {
 	return s.change(ctx, id, func(j *job.Job) error { return j.Expire(met, now) })
+}
+
+// ReleaseJob ends a job's waiting for others.
+func (s *Store) ReleaseJob(ctx context.Context, id, unmet string, now time.Time) (job.Job, error) {
+	return s.change(ctx, id, func(j *job.Job) error {
+		_, err := j.Release(unmet, now)
+		return err
+	})
 }
 
 // RetryJob queues a failed or cancelled job again.

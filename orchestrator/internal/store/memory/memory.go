@@ -22,7 +22,8 @@ type Store struct {
 	closed      bool
 	nodes       map[string]node.Known
 	jobs        map[string]job.Job
-	keys        map[string]string // idempotency key -> job id
+	keys        map[string]string   // idempotency key -> job id
+	arrays      map[string][]string // array id -> job ids
 	queues      map[string]job.Queue
 	deployments map[string]model.Deployment
 	replicas    map[string]model.Replica
@@ -36,6 +37,7 @@ func New() *Store {
 		nodes:       map[string]node.Known{},
 		jobs:        map[string]job.Job{},
 		keys:        map[string]string{},
+		arrays:      map[string][]string{},
 		queues:      map[string]job.Queue{},
 		deployments: map[string]model.Deployment{},
 		replicas:    map[string]model.Replica{},

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -21,13 +22,13 @@ const (
 
 const (
 	// insertJob takes the values of insertion.
-	insertJob = `INSERT INTO jobs (id, idempotency_key, name, labels, spec, created_at,
+	insertJob = `INSERT INTO jobs (id, idempotency_key, name, labels, spec, created_at, array_id, array_index, array_count,
 		state, reason, node_id, started_at, finished_at, not_before,
-		cancel_requested, cancel_reason, forgiven_attempts, result, attempts)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+		cancel_requested, cancel_reason, forgiven_attempts, waiting, result, attempts)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
 	// updateJob takes the values of changing and the row's number.
 	updateJob = `UPDATE jobs SET state = ?, reason = ?, node_id = ?, started_at = ?, finished_at = ?, not_before = ?,
-		cancel_requested = ?, cancel_reason = ?, forgiven_attempts = ?, result = ?, attempts = ?
+		cancel_requested = ?, cancel_reason = ?, forgiven_attempts = ?, waiting = ?, result = ?, attempts = ?
 		WHERE seq = ?`
 )
 
@@ -103,60 +104,97 @@ func oneJob(row *sql.Row, id string) (record, error) {
 
 // SubmitJob inserts a queued job.
 func (s *Store) SubmitJob(ctx context.Context, j job.Job) (stored job.Job, created bool, err error) {
-	if err := j.Submit(); err != nil {
-		return job.Job{}, false, err
-	}
-	// Encoded here, beside the writer, which everyone waits for.
-	insert, err := insertion(j)
-	if err != nil {
-		return job.Job{}, false, err
-	}
+	return s.SubmitJobs(ctx, []job.Job{j})
+}
+
+// SubmitJobs inserts queued jobs, all or none.
+func (s *Store) SubmitJobs(ctx context.Context, jobs []job.Job) (first job.Job, created bool, err error) {
+	jobs = slices.Clone(jobs)
 	atomic := oneStatement
-	if len(j.Labels) > 0 {
-		atomic = severalStatements
+	rows := make([][]any, len(jobs))
+	for i := range jobs {
+		if err := jobs[i].Submit(); err != nil {
+			return job.Job{}, false, err
+		}
+		// Encoded here, beside the writer, which everyone waits for.
+		if rows[i], err = insertion(jobs[i]); err != nil {
+			return job.Job{}, false, err
+		}
+		if len(jobs) > 1 || len(jobs[i].Labels) > 0 || jobs[i].Waiting {
+			atomic = severalStatements
+		}
 	}
 	err = s.change(ctx, atomic, func(t *tx) error {
-		if j.IdempotencyKey != "" {
-			row, err := t.row("SELECT "+jobColumns+" FROM jobs WHERE idempotency_key = ?", j.IdempotencyKey)
-			if err != nil {
+		holder, taken, err := t.keyHolder(jobs[0].IdempotencyKey)
+		if err != nil {
+			return err
+		}
+		if taken {
+			first, created = holder, false
+			return nil
+		}
+		for i := range jobs {
+			if err := t.insert(&jobs[i], rows[i]); err != nil {
 				return err
 			}
-			var holder record
-			switch err := holder.scan(row.Scan); {
-			case err == nil:
-				stored, created = holder.job, false
-				return nil
-			case !errors.Is(err, sql.ErrNoRows):
-				return fmt.Errorf("looking for the idempotency key: %w", err)
-			}
 		}
-		result, err := t.execCounting(insertJob, insert...)
-		if err != nil {
-			return fmt.Errorf("inserting job %s: %w", j.ID, err)
-		}
-		if n, err := result.RowsAffected(); err != nil {
-			return fmt.Errorf("inserting job %s: %w", j.ID, err)
-		} else if n == 0 {
-			return store.JobExists(j.ID)
-		}
-		seq, err := result.LastInsertId()
-		if err != nil {
-			return fmt.Errorf("inserting job %s: %w", j.ID, err)
-		}
-		for key, value := range j.Labels {
-			if err := t.exec("INSERT INTO job_labels (key, value, created_at, id, job) VALUES (?, ?, ?, ?, ?)",
-				key, value, toNanos(j.CreatedAt), j.ID, seq); err != nil {
-				return fmt.Errorf("inserting a label of job %s: %w", j.ID, err)
-			}
-		}
-		t.live.keep(record{seq: seq, job: j})
-		stored, created = j, true
+		first, created = jobs[0], true
 		return nil
 	})
 	if err != nil {
 		return job.Job{}, false, err
 	}
-	return stored, created, nil
+	return first, created, nil
+}
+
+// keyHolder is the job that holds an idempotency key, if the key is one and is
+// taken.
+func (t *tx) keyHolder(key string) (holder job.Job, taken bool, err error) {
+	if key == "" {
+		return job.Job{}, false, nil
+	}
+	row, err := t.row("SELECT "+jobColumns+" FROM jobs WHERE idempotency_key = ?", key)
+	if err != nil {
+		return job.Job{}, false, err
+	}
+	var r record
+	switch err := r.scan(row.Scan); {
+	case errors.Is(err, sql.ErrNoRows):
+		return job.Job{}, false, nil
+	case err != nil:
+		return job.Job{}, false, fmt.Errorf("looking for the idempotency key: %w", err)
+	}
+	return r.job, true, nil
+}
+
+// insert inserts one job, given the values of its row.
+func (t *tx) insert(j *job.Job, values []any) error {
+	result, err := t.execCounting(insertJob, values...)
+	if err != nil {
+		return fmt.Errorf("inserting job %s: %w", j.ID, err)
+	}
+	if n, err := result.RowsAffected(); err != nil {
+		return fmt.Errorf("inserting job %s: %w", j.ID, err)
+	} else if n == 0 {
+		return store.JobExists(j.ID)
+	}
+	seq, err := result.LastInsertId()
+	if err != nil {
+		return fmt.Errorf("inserting job %s: %w", j.ID, err)
+	}
+	for key, value := range j.Labels {
+		if err := t.exec("INSERT INTO job_labels (key, value, created_at, id, job) VALUES (?, ?, ?, ?, ?)",
+			key, value, toNanos(j.CreatedAt), j.ID, seq); err != nil {
+			return fmt.Errorf("inserting a label of job %s: %w", j.ID, err)
+		}
+	}
+	for i, d := range j.Spec.After {
+		if err := t.await(i, d.ID, seq); err != nil {
+			return err
+		}
+	}
+	t.live.keep(record{seq: seq, job: *j})
+	return nil
 }
 
 // insertion are all the values of a new job's row but its number.
@@ -174,18 +212,27 @@ func insertion(j job.Job) ([]any, error) {
 		return nil, err
 	}
 	key := sql.NullString{String: j.IdempotencyKey, Valid: j.IdempotencyKey != ""}
-	return append([]any{j.ID, key, j.Name, labels, spec, toNanos(j.CreatedAt)}, rest...), nil
+	return append([]any{
+		j.ID, key, j.Name, labels, spec, toNanos(j.CreatedAt), j.ArrayID, int64(j.ArrayIndex), int64(j.ArrayCount),
+	}, rest...), nil
 }
 
 // transition makes one transition of a job; one that changes nothing writes
 // nothing.
 func (s *Store) transition(ctx context.Context, id string, do func(*job.Job) (changed bool, err error)) (job.Job, error) {
+	return s.transitionIn(ctx, oneStatement, id, do)
+}
+
+// transitionIn is transition for one that may end the job's waiting for others,
+// which is several statements, and for those that may not.
+func (s *Store) transitionIn(ctx context.Context, atomic atomicity, id string, do func(*job.Job) (changed bool, err error)) (job.Job, error) {
 	var after job.Job
-	err := s.change(ctx, oneStatement, func(t *tx) error {
+	err := s.change(ctx, atomic, func(t *tx) error {
 		r, err := t.load(id)
 		if err != nil {
 			return err
 		}
+		waited := r.job.Waiting
 		changed, err := do(&r.job)
 		if err != nil {
 			return err
@@ -200,6 +247,11 @@ func (s *Store) transition(ctx context.Context, id string, do func(*job.Job) (ch
 		}
 		if err := t.exec(updateJob, append(values, r.seq)...); err != nil {
 			return fmt.Errorf("updating job %s: %w", id, err)
+		}
+		if waited && !r.job.Waiting {
+			if err := t.unawait(&r); err != nil {
+				return err
+			}
 		}
 		t.live.keep(r)
 		return nil
@@ -235,7 +287,12 @@ func (s *Store) LoseAttempt(ctx context.Context, ref job.Ref, reason string, now
 
 // CancelJob cancels a queued job and marks one that a node holds.
 func (s *Store) CancelJob(ctx context.Context, id, reason string, now time.Time) (job.Job, error) {
-	return s.transition(ctx, id, func(j *job.Job) (bool, error) { return j.Cancel(reason, now) })
+	return s.transitionIn(ctx, severalStatements, id, func(j *job.Job) (bool, error) { return j.Cancel(reason, now) })
+}
+
+// ReleaseJob ends a job's waiting for others.
+func (s *Store) ReleaseJob(ctx context.Context, id, unmet string, now time.Time) (job.Job, error) {
+	return s.transitionIn(ctx, severalStatements, id, func(j *job.Job) (bool, error) { return j.Release(unmet, now) })
 }
 
 // EvictAttempt marks an attempt that its node is to end.

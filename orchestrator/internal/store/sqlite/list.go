@@ -119,6 +119,9 @@ func listQuery(f store.JobFilter) (text string, args []any, err error) {
 	case equals >= 0:
 		from, prefix = "job_labels l CROSS JOIN jobs j ON j.seq = l.job", "l."
 		q.where("l.key = ? AND l.value = ?", f.Labels[equals].Key, f.Labels[equals].Value)
+	case f.ArrayID != "":
+		from = "jobs j INDEXED BY jobs_by_array"
+		q.where("j.array_id = ? AND j.array_id <> ''", f.ArrayID)
 	case f.NodeID != "":
 		// The second condition is there for SQLite to see that the partial
 		// index will do.
@@ -132,6 +135,9 @@ func listQuery(f store.JobFilter) (text string, args []any, err error) {
 	}
 	if f.NodeID != "" && from != "jobs j INDEXED BY jobs_by_node" {
 		q.where("j.node_id = ?", f.NodeID)
+	}
+	if f.ArrayID != "" && from != "jobs j INDEXED BY jobs_by_array" {
+		q.where("j.array_id = ?", f.ArrayID)
 	}
 	for i, r := range f.Labels {
 		if i == equals && prefix == "l." {

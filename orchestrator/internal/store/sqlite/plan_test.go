@@ -27,6 +27,8 @@ func TestListsWalkAnIndex(t *testing.T) {
 		{"label, ended and node", store.JobFilter{Labels: team, NodeID: "n1", States: []job.State{job.Failed}}, "USING PRIMARY KEY (key=? AND value=?"},
 		{"label and running", store.JobFilter{Labels: team, NodeID: "n1", States: []job.State{job.Running}}, "jobs_by_state"},
 		{"node", store.JobFilter{NodeID: "n1"}, "jobs_by_node (node_id=?"},
+		{"array", store.JobFilter{ArrayID: "array-a"}, "jobs_by_array (array_id=?"},
+		{"array and ended", store.JobFilter{ArrayID: "array-a", States: []job.State{job.Failed}}, "jobs_by_array (array_id=?"},
 		{"node and ended", store.JobFilter{NodeID: "n1", States: []job.State{job.Succeeded, job.Failed}}, "jobs_by_node (node_id=?"},
 		{"state", store.JobFilter{States: []job.State{job.Queued}}, "jobs_by_state (state=?"},
 		{"states", store.JobFilter{States: job.States()}, "jobs_by_state (state=?"},
@@ -49,6 +51,10 @@ func TestListsWalkAnIndex(t *testing.T) {
 		}
 	}
 	t.Run("pending", func(t *testing.T) { explain(t, s, pendingQuery, nil) })
+	t.Run("outcome", func(t *testing.T) {
+		explain(t, s, pendingOfArray, []any{"array-a", 1})
+		explain(t, s, endedOfArray, []any{"array-a", 4})
+	})
 }
 
 // explain answers SQLite's plan, which may neither sort nor walk a table.

@@ -10,9 +10,9 @@ import (
 )
 
 // jobColumns are the columns of a job in the order of record.scan.
-const jobColumns = `seq, id, idempotency_key, name, labels, spec, created_at,
+const jobColumns = `seq, id, idempotency_key, name, labels, spec, created_at, array_id, array_index, array_count,
 	state, reason, node_id, started_at, finished_at, not_before,
-	cancel_requested, cancel_reason, forgiven_attempts, result, attempts`
+	cancel_requested, cancel_reason, forgiven_attempts, waiting, result, attempts`
 
 // record is a job with its row number.
 type record struct {
@@ -43,9 +43,9 @@ func (r *record) scan(scan func(...any) error) error {
 		nodeID                                string // only for the index
 	)
 	j := &r.job
-	err := scan(&r.seq, &j.ID, &key, &j.Name, &labels, &spec, &created,
+	err := scan(&r.seq, &j.ID, &key, &j.Name, &labels, &spec, &created, &j.ArrayID, &j.ArrayIndex, &j.ArrayCount,
 		&j.State, &j.Reason, &nodeID, &started, &finished, &notBefore,
-		&j.CancelRequested, &j.CancelReason, &j.ForgivenAttempts, &result, &attempts)
+		&j.CancelRequested, &j.CancelReason, &j.ForgivenAttempts, &j.Waiting, &result, &attempts)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func changing(j job.Job) ([]any, error) {
 	}
 	return []any{
 		int64(j.State), j.Reason, nodeID, toNanos(j.StartedAt), toNanos(j.FinishedAt), toNanos(j.NotBefore),
-		j.CancelRequested, j.CancelReason, int64(j.ForgivenAttempts), result, attempts,
+		j.CancelRequested, j.CancelReason, int64(j.ForgivenAttempts), j.Waiting, result, attempts,
 	}, nil
 }
 

@@ -46,6 +46,9 @@ func testModel(t *testing.T, im Implementation) {
 				j.Labels = map[string]string{"a": rapid.SampledFrom([]string{"1", "2"}).Draw(t, "label")}
 				j.Spec.Retry.MaxAttempts = rapid.IntRange(1, 3).Draw(t, "maxAttempts")
 				j.Spec.QueueTimeout = time.Duration(rapid.IntRange(0, 2).Draw(t, "queueTimeout")) * time.Millisecond
+				if rapid.IntRange(0, 3).Draw(t, "waits") == 0 {
+					j.Spec.After = []job.Dependency{{ID: id()}} // which may be itself, or not be there
+				}
 				if rapid.Bool().Draw(t, "keyed") {
 					j.IdempotencyKey = rapid.SampledFrom([]string{"k1", "k2", "k3"}).Draw(t, "key")
 				}
@@ -77,6 +80,18 @@ func testModel(t *testing.T, im Implementation) {
 			"cancel": func(*rapid.T) {
 				id := id()
 				both(func(s store.Store) (job.Job, error) { return s.CancelJob(ctx, id, "why", now) })
+			},
+			"release": func(t *rapid.T) {
+				id, unmet := id(), rapid.SampledFrom([]string{"", "because"}).Draw(t, "unmet")
+				both(func(s store.Store) (job.Job, error) { return s.ReleaseJob(ctx, id, unmet, now) })
+			},
+			"outcome": func(*rapid.T) {
+				id := id()
+				want, wantErr := plain.Outcome(ctx, id)
+				got, gotErr := s.Outcome(ctx, id)
+				if agree(t, want, got, nil, nil); (wantErr == nil) != (gotErr == nil) {
+					t.Fatalf("got error %v, want %v", gotErr, wantErr)
+				}
 			},
 			"expire": func(*rapid.T) {
 				id := id()

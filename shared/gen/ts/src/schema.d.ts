@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/arrays/{id}:cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * CancelArray cancels the jobs of an array that have not ended. It may be
+         *     repeated. NOT_FOUND.
+         */
+        post: operations["Jobs_CancelArray"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/cluster": {
         parameters: {
             query?: never;
@@ -492,6 +512,19 @@ export interface components {
         };
         /** @enum {string} */
         "orchion.v1.AttemptState": "ATTEMPT_STATE_UNSPECIFIED" | "ATTEMPT_STATE_ASSIGNED" | "ATTEMPT_STATE_RUNNING" | "ATTEMPT_STATE_SUCCEEDED" | "ATTEMPT_STATE_FAILED" | "ATTEMPT_STATE_CANCELLED" | "ATTEMPT_STATE_LOST" | "ATTEMPT_STATE_EVICTED";
+        "orchion.v1.CancelArrayResponse": {
+            arrayId?: string;
+            /**
+             * Format: int32
+             * @description How many were waiting and have ended with it.
+             */
+            cancelled?: number;
+            /**
+             * Format: int32
+             * @description How many run, whose nodes are asked to stop them.
+             */
+            stopping?: number;
+        };
         /** @description Capabilities are what a node's hardware and software can do. */
         "orchion.v1.Capabilities": {
             /** @description As Go names it: amd64, arm64. */
@@ -716,6 +749,15 @@ export interface components {
             sizeBytes?: string;
         };
         "orchion.v1.Job": {
+            /** Format: int32 */
+            arrayCount?: number;
+            /** @description Of the jobs that were submitted together with a count; empty: of none. */
+            arrayId?: string;
+            /**
+             * Format: int32
+             * @description From 0.
+             */
+            arrayIndex?: number;
             /** @description Oldest first. */
             attempts?: components["schemas"]["orchion.v1.Attempt"][];
             /** Format: date-time */
@@ -740,6 +782,11 @@ export interface components {
             startedAt?: string;
             state?: components["schemas"]["orchion.v1.JobState"];
         };
+        /**
+         * @description JobCondition is how a job must end for another to begin.
+         * @enum {string}
+         */
+        "orchion.v1.JobCondition": "JOB_CONDITION_UNSPECIFIED" | "JOB_CONDITION_SUCCESS" | "JOB_CONDITION_END";
         "orchion.v1.JobCounts": {
             /**
              * Format: int32
@@ -752,6 +799,12 @@ export interface components {
              */
             queued?: number;
         };
+        "orchion.v1.JobDependency": {
+            /** @description Of a job that was submitted before, or of an array: all its jobs. */
+            jobId?: string;
+            /** @description Unset: JOB_CONDITION_SUCCESS. */
+            on?: components["schemas"]["orchion.v1.JobCondition"];
+        };
         "orchion.v1.JobResult": {
             error?: string;
             /**
@@ -763,6 +816,11 @@ export interface components {
             output?: string;
         };
         "orchion.v1.JobSpec": {
+            /**
+             * @description What must end before it begins, at most 100. When one ends otherwise than
+             *     asked the job is cancelled. A retry by hand waits for none of them.
+             */
+            after?: components["schemas"]["orchion.v1.JobDependency"][];
             chat?: components["schemas"]["orchion.v1.ChatSpec"];
             /** @description For example "os=linux", "gpu.memory>=16GiB", "label.room in (office,lab)". */
             constraints?: string[];
@@ -1168,6 +1226,45 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    Jobs_CancelArray: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As in Job.array_id. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description For people, at most 1,024 characters. */
+                    reason?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.CancelArrayResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
     Orchestrator_GetCluster: {
         parameters: {
             query?: never;
@@ -1466,6 +1563,8 @@ export interface operations {
                 nodeId?: string;
                 /** @description As in ListNodesRequest. */
                 label?: string;
+                /** @description Jobs of this array. */
+                arrayId?: string;
             };
             header?: never;
             path?: never;
@@ -1503,6 +1602,14 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
+                    /**
+                     * Format: int32
+                     * @description 1 to 10,000: so many jobs at once, all or none, as an array. The answer is
+                     *     the first; all share its array_id, and each has its number in
+                     *     ORCHION_ARRAY_INDEX. The idempotency key stands for all. Unset: one job
+                     *     that is of no array.
+                     */
+                    count?: number;
                     /** @description At most 255 characters. */
                     idempotencyKey?: string;
                     labels?: {

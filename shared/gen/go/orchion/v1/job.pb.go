@@ -296,6 +296,57 @@ func (PullPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_orchion_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
+// JobCondition is how a job must end for another to begin.
+type JobCondition int32
+
+const (
+	JobCondition_JOB_CONDITION_UNSPECIFIED JobCondition = 0
+	JobCondition_JOB_CONDITION_SUCCESS     JobCondition = 1
+	// However it ends.
+	JobCondition_JOB_CONDITION_END JobCondition = 2
+)
+
+// Enum value maps for JobCondition.
+var (
+	JobCondition_name = map[int32]string{
+		0: "JOB_CONDITION_UNSPECIFIED",
+		1: "JOB_CONDITION_SUCCESS",
+		2: "JOB_CONDITION_END",
+	}
+	JobCondition_value = map[string]int32{
+		"JOB_CONDITION_UNSPECIFIED": 0,
+		"JOB_CONDITION_SUCCESS":     1,
+		"JOB_CONDITION_END":         2,
+	}
+)
+
+func (x JobCondition) Enum() *JobCondition {
+	p := new(JobCondition)
+	*p = x
+	return p
+}
+
+func (x JobCondition) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (JobCondition) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchion_v1_job_proto_enumTypes[4].Descriptor()
+}
+
+func (JobCondition) Type() protoreflect.EnumType {
+	return &file_orchion_v1_job_proto_enumTypes[4]
+}
+
+func (x JobCondition) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use JobCondition.Descriptor instead.
+func (JobCondition) EnumDescriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{4}
+}
+
 type Job struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -314,8 +365,13 @@ type Job struct {
 	// Oldest first.
 	Attempts       []*Attempt `protobuf:"bytes,11,rep,name=attempts,proto3" json:"attempts,omitempty"`
 	IdempotencyKey string     `protobuf:"bytes,12,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of the jobs that were submitted together with a count; empty: of none.
+	ArrayId string `protobuf:"bytes,20,opt,name=array_id,json=arrayId,proto3" json:"array_id,omitempty"`
+	// From 0.
+	ArrayIndex    int32 `protobuf:"varint,21,opt,name=array_index,json=arrayIndex,proto3" json:"array_index,omitempty"`
+	ArrayCount    int32 `protobuf:"varint,22,opt,name=array_count,json=arrayCount,proto3" json:"array_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -432,6 +488,27 @@ func (x *Job) GetIdempotencyKey() string {
 	return ""
 }
 
+func (x *Job) GetArrayId() string {
+	if x != nil {
+		return x.ArrayId
+	}
+	return ""
+}
+
+func (x *Job) GetArrayIndex() int32 {
+	if x != nil {
+		return x.ArrayIndex
+	}
+	return 0
+}
+
+func (x *Job) GetArrayCount() int32 {
+	if x != nil {
+		return x.ArrayCount
+	}
+	return 0
+}
+
 type JobSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -460,6 +537,9 @@ type JobSpec struct {
 	// again whenever it is queued again. After that it fails and says what kept
 	// it waiting. Unset: without end.
 	QueueTimeout *durationpb.Duration `protobuf:"bytes,22,opt,name=queue_timeout,json=queueTimeout,proto3" json:"queue_timeout,omitempty"`
+	// What must end before it begins, at most 100. When one ends otherwise than
+	// asked the job is cancelled. A retry by hand waits for none of them.
+	After []*JobDependency `protobuf:"bytes,23,rep,name=after,proto3" json:"after,omitempty"`
 	// Taints of nodes that do not keep the job away, or * for all. At most 32.
 	Tolerations   []string `protobuf:"bytes,30,rep,name=tolerations,proto3" json:"tolerations,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -584,6 +664,13 @@ func (x *JobSpec) GetQueueTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *JobSpec) GetAfter() []*JobDependency {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
 func (x *JobSpec) GetTolerations() []string {
 	if x != nil {
 		return x.Tolerations
@@ -606,6 +693,60 @@ type JobSpec_Chat struct {
 func (*JobSpec_Container) isJobSpec_Kind() {}
 
 func (*JobSpec_Chat) isJobSpec_Kind() {}
+
+type JobDependency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of a job that was submitted before, or of an array: all its jobs.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// Unset: JOB_CONDITION_SUCCESS.
+	On            JobCondition `protobuf:"varint,2,opt,name=on,proto3,enum=orchion.v1.JobCondition" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobDependency) Reset() {
+	*x = JobDependency{}
+	mi := &file_orchion_v1_job_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobDependency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobDependency) ProtoMessage() {}
+
+func (x *JobDependency) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobDependency.ProtoReflect.Descriptor instead.
+func (*JobDependency) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *JobDependency) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *JobDependency) GetOn() JobCondition {
+	if x != nil {
+		return x.On
+	}
+	return JobCondition_JOB_CONDITION_UNSPECIFIED
+}
 
 type ContainerSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -640,7 +781,7 @@ type ContainerSpec struct {
 
 func (x *ContainerSpec) Reset() {
 	*x = ContainerSpec{}
-	mi := &file_orchion_v1_job_proto_msgTypes[2]
+	mi := &file_orchion_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +793,7 @@ func (x *ContainerSpec) String() string {
 func (*ContainerSpec) ProtoMessage() {}
 
 func (x *ContainerSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[2]
+	mi := &file_orchion_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +806,7 @@ func (x *ContainerSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerSpec.ProtoReflect.Descriptor instead.
 func (*ContainerSpec) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ContainerSpec) GetImage() string {
@@ -773,7 +914,7 @@ type TmpfsMount struct {
 
 func (x *TmpfsMount) Reset() {
 	*x = TmpfsMount{}
-	mi := &file_orchion_v1_job_proto_msgTypes[3]
+	mi := &file_orchion_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +926,7 @@ func (x *TmpfsMount) String() string {
 func (*TmpfsMount) ProtoMessage() {}
 
 func (x *TmpfsMount) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[3]
+	mi := &file_orchion_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +939,7 @@ func (x *TmpfsMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TmpfsMount.ProtoReflect.Descriptor instead.
 func (*TmpfsMount) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TmpfsMount) GetPath() string {
@@ -832,7 +973,7 @@ type VolumeMount struct {
 
 func (x *VolumeMount) Reset() {
 	*x = VolumeMount{}
-	mi := &file_orchion_v1_job_proto_msgTypes[4]
+	mi := &file_orchion_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +985,7 @@ func (x *VolumeMount) String() string {
 func (*VolumeMount) ProtoMessage() {}
 
 func (x *VolumeMount) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[4]
+	mi := &file_orchion_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +998,7 @@ func (x *VolumeMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeMount.ProtoReflect.Descriptor instead.
 func (*VolumeMount) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *VolumeMount) GetName() string {
@@ -900,7 +1041,7 @@ type InputFile struct {
 
 func (x *InputFile) Reset() {
 	*x = InputFile{}
-	mi := &file_orchion_v1_job_proto_msgTypes[5]
+	mi := &file_orchion_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +1053,7 @@ func (x *InputFile) String() string {
 func (*InputFile) ProtoMessage() {}
 
 func (x *InputFile) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[5]
+	mi := &file_orchion_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +1066,7 @@ func (x *InputFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputFile.ProtoReflect.Descriptor instead.
 func (*InputFile) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *InputFile) GetPath() string {
@@ -970,7 +1111,7 @@ type ChatSpec struct {
 
 func (x *ChatSpec) Reset() {
 	*x = ChatSpec{}
-	mi := &file_orchion_v1_job_proto_msgTypes[6]
+	mi := &file_orchion_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1123,7 @@ func (x *ChatSpec) String() string {
 func (*ChatSpec) ProtoMessage() {}
 
 func (x *ChatSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[6]
+	mi := &file_orchion_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1136,7 @@ func (x *ChatSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatSpec.ProtoReflect.Descriptor instead.
 func (*ChatSpec) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ChatSpec) GetModel() string {
@@ -1037,7 +1178,7 @@ type ChatMessage struct {
 
 func (x *ChatMessage) Reset() {
 	*x = ChatMessage{}
-	mi := &file_orchion_v1_job_proto_msgTypes[7]
+	mi := &file_orchion_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1190,7 @@ func (x *ChatMessage) String() string {
 func (*ChatMessage) ProtoMessage() {}
 
 func (x *ChatMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[7]
+	mi := &file_orchion_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1203,7 @@ func (x *ChatMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatMessage.ProtoReflect.Descriptor instead.
 func (*ChatMessage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ChatMessage) GetRole() string {
@@ -1101,7 +1242,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1254,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1267,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Resources) GetCpuMillis() int64 {
@@ -1193,7 +1334,7 @@ type RetryPolicy struct {
 
 func (x *RetryPolicy) Reset() {
 	*x = RetryPolicy{}
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1346,7 @@ func (x *RetryPolicy) String() string {
 func (*RetryPolicy) ProtoMessage() {}
 
 func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1359,7 @@ func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPolicy.ProtoReflect.Descriptor instead.
 func (*RetryPolicy) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RetryPolicy) GetMaxAttempts() int32 {
@@ -1269,7 +1410,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1422,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1435,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *JobResult) GetExitCode() int32 {
@@ -1337,7 +1478,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1490,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1503,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Attempt) GetNumber() int32 {
@@ -1436,13 +1577,18 @@ type SubmitJobRequest struct {
 	// At most 255 characters.
 	IdempotencyKey string   `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	Spec           *JobSpec `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// 1 to 10,000: so many jobs at once, all or none, as an array. The answer is
+	// the first; all share its array_id, and each has its number in
+	// ORCHION_ARRAY_INDEX. The idempotency key stands for all. Unset: one job
+	// that is of no array.
+	Count         *int32 `protobuf:"varint,20,opt,name=count,proto3,oneof" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1600,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1613,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SubmitJobRequest) GetName() string {
@@ -1498,6 +1644,13 @@ func (x *SubmitJobRequest) GetSpec() *JobSpec {
 	return nil
 }
 
+func (x *SubmitJobRequest) GetCount() int32 {
+	if x != nil && x.Count != nil {
+		return *x.Count
+	}
+	return 0
+}
+
 type ListJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 1,000; 0 means 100.
@@ -1509,13 +1662,15 @@ type ListJobsRequest struct {
 	NodeId string `protobuf:"bytes,4,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// As in ListNodesRequest.
 	LabelSelector string `protobuf:"bytes,5,opt,name=label_selector,json=label,proto3" json:"label_selector,omitempty"`
+	// Jobs of this array.
+	ArrayId       string `protobuf:"bytes,20,opt,name=array_id,json=arrayId,proto3" json:"array_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1682,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1695,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListJobsRequest) GetPageSize() int32 {
@@ -1578,6 +1733,13 @@ func (x *ListJobsRequest) GetLabelSelector() string {
 	return ""
 }
 
+func (x *ListJobsRequest) GetArrayId() string {
+	if x != nil {
+		return x.ArrayId
+	}
+	return ""
+}
+
 type ListJobsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Jobs          []*Job                 `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
@@ -1588,7 +1750,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1762,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1775,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -1639,7 +1801,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1813,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1826,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -1685,7 +1847,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1859,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1872,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CancelJobRequest) GetId() string {
@@ -1727,6 +1889,122 @@ func (x *CancelJobRequest) GetReason() string {
 	return ""
 }
 
+type CancelArrayRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in Job.array_id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// For people, at most 1,024 characters.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelArrayRequest) Reset() {
+	*x = CancelArrayRequest{}
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelArrayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelArrayRequest) ProtoMessage() {}
+
+func (x *CancelArrayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelArrayRequest.ProtoReflect.Descriptor instead.
+func (*CancelArrayRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CancelArrayRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CancelArrayRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type CancelArrayResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ArrayId string                 `protobuf:"bytes,1,opt,name=array_id,json=arrayId,proto3" json:"array_id,omitempty"`
+	// How many were waiting and have ended with it.
+	Cancelled int32 `protobuf:"varint,2,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	// How many run, whose nodes are asked to stop them.
+	Stopping      int32 `protobuf:"varint,3,opt,name=stopping,proto3" json:"stopping,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelArrayResponse) Reset() {
+	*x = CancelArrayResponse{}
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelArrayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelArrayResponse) ProtoMessage() {}
+
+func (x *CancelArrayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelArrayResponse.ProtoReflect.Descriptor instead.
+func (*CancelArrayResponse) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CancelArrayResponse) GetArrayId() string {
+	if x != nil {
+		return x.ArrayId
+	}
+	return ""
+}
+
+func (x *CancelArrayResponse) GetCancelled() int32 {
+	if x != nil {
+		return x.Cancelled
+	}
+	return 0
+}
+
+func (x *CancelArrayResponse) GetStopping() int32 {
+	if x != nil {
+		return x.Stopping
+	}
+	return 0
+}
+
 type RetryJobRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1736,7 +2014,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +2026,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +2039,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RetryJobRequest) GetId() string {
@@ -1792,7 +2070,7 @@ type ReadJobLogsRequest struct {
 
 func (x *ReadJobLogsRequest) Reset() {
 	*x = ReadJobLogsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +2082,7 @@ func (x *ReadJobLogsRequest) String() string {
 func (*ReadJobLogsRequest) ProtoMessage() {}
 
 func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +2095,7 @@ func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadJobLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadJobLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReadJobLogsRequest) GetId() string {
@@ -1871,7 +2149,7 @@ type ExplainJobRequest struct {
 
 func (x *ExplainJobRequest) Reset() {
 	*x = ExplainJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2161,7 @@ func (x *ExplainJobRequest) String() string {
 func (*ExplainJobRequest) ProtoMessage() {}
 
 func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2174,7 @@ func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
 func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExplainJobRequest) GetId() string {
@@ -1918,7 +2196,7 @@ type ExplainJobResponse struct {
 
 func (x *ExplainJobResponse) Reset() {
 	*x = ExplainJobResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[20]
+	mi := &file_orchion_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1930,7 +2208,7 @@ func (x *ExplainJobResponse) String() string {
 func (*ExplainJobResponse) ProtoMessage() {}
 
 func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[20]
+	mi := &file_orchion_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1943,7 +2221,7 @@ func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
 func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExplainJobResponse) GetJobId() string {
@@ -1983,7 +2261,7 @@ type NodeFit struct {
 
 func (x *NodeFit) Reset() {
 	*x = NodeFit{}
-	mi := &file_orchion_v1_job_proto_msgTypes[21]
+	mi := &file_orchion_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2273,7 @@ func (x *NodeFit) String() string {
 func (*NodeFit) ProtoMessage() {}
 
 func (x *NodeFit) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[21]
+	mi := &file_orchion_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2286,7 @@ func (x *NodeFit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeFit.ProtoReflect.Descriptor instead.
 func (*NodeFit) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NodeFit) GetNodeId() string {
@@ -2070,7 +2348,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_orchion_v1_job_proto_msgTypes[22]
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2360,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[22]
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2373,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LogEntry) GetStream() string {
@@ -2145,7 +2423,7 @@ var File_orchion_v1_job_proto protoreflect.FileDescriptor
 const file_orchion_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"\x14orchion/v1/job.proto\x12\n" +
-	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x04\n" +
+	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x123\n" +
@@ -2162,10 +2440,15 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x06result\x18\n" +
 	" \x01(\v2\x15.orchion.v1.JobResultR\x06result\x12/\n" +
 	"\battempts\x18\v \x03(\v2\x13.orchion.v1.AttemptR\battempts\x12'\n" +
-	"\x0fidempotency_key\x18\f \x01(\tR\x0eidempotencyKey\x1a9\n" +
+	"\x0fidempotency_key\x18\f \x01(\tR\x0eidempotencyKey\x12\x19\n" +
+	"\barray_id\x18\x14 \x01(\tR\aarrayId\x12\x1f\n" +
+	"\varray_index\x18\x15 \x01(\x05R\n" +
+	"arrayIndex\x12\x1f\n" +
+	"\varray_count\x18\x16 \x01(\x05R\n" +
+	"arrayCount\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf5\x04\n" +
 	"\aJobSpec\x129\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x19.orchion.v1.ContainerSpecH\x00R\tcontainer\x12*\n" +
 	"\x04chat\x18\x02 \x01(\v2\x14.orchion.v1.ChatSpecH\x00R\x04chat\x123\n" +
@@ -2178,9 +2461,13 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x05queue\x18\x14 \x01(\tR\x05queue\x12;\n" +
 	"\vstart_after\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"startAfter\x12>\n" +
-	"\rqueue_timeout\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\fqueueTimeout\x12 \n" +
+	"\rqueue_timeout\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\fqueueTimeout\x12/\n" +
+	"\x05after\x18\x17 \x03(\v2\x19.orchion.v1.JobDependencyR\x05after\x12 \n" +
 	"\vtolerations\x18\x1e \x03(\tR\vtolerationsB\x06\n" +
-	"\x04kind\"\xac\x04\n" +
+	"\x04kind\"P\n" +
+	"\rJobDependency\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
+	"\x02on\x18\x02 \x01(\x0e2\x18.orchion.v1.JobConditionR\x02on\"\xac\x04\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x18\n" +
 	"\acommand\x18\x02 \x03(\tR\acommand\x12\x12\n" +
@@ -2264,22 +2551,25 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x122\n" +
 	"\afailure\x18\t \x01(\x0e2\x18.orchion.v1.FailureClassR\afailureB\f\n" +
 	"\n" +
-	"_exit_code\"\xf5\x01\n" +
+	"_exit_code\"\x9a\x02\n" +
 	"\x10SubmitJobRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12@\n" +
 	"\x06labels\x18\x02 \x03(\v2(.orchion.v1.SubmitJobRequest.LabelsEntryR\x06labels\x12'\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12'\n" +
-	"\x04spec\x18\x04 \x01(\v2\x13.orchion.v1.JobSpecR\x04spec\x1a9\n" +
+	"\x04spec\x18\x04 \x01(\v2\x13.orchion.v1.JobSpecR\x04spec\x12\x19\n" +
+	"\x05count\x18\x14 \x01(\x05H\x00R\x05count\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
+	"\x06_count\"\xb6\x01\n" +
 	"\x0fListJobsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x17\n" +
 	"\anode_id\x18\x04 \x01(\tR\x06nodeId\x12\x1d\n" +
-	"\x0elabel_selector\x18\x05 \x01(\tR\x05label\"_\n" +
+	"\x0elabel_selector\x18\x05 \x01(\tR\x05label\x12\x19\n" +
+	"\barray_id\x18\x14 \x01(\tR\aarrayId\"_\n" +
 	"\x10ListJobsResponse\x12#\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x0f.orchion.v1.JobR\x04jobs\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x1f\n" +
@@ -2287,7 +2577,14 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\":\n" +
 	"\x10CancelJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"!\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"<\n" +
+	"\x12CancelArrayRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"j\n" +
+	"\x13CancelArrayResponse\x12\x19\n" +
+	"\barray_id\x18\x01 \x01(\tR\aarrayId\x12\x1c\n" +
+	"\tcancelled\x18\x02 \x01(\x05R\tcancelled\x12\x1a\n" +
+	"\bstopping\x18\x03 \x01(\x05R\bstopping\"!\n" +
 	"\x0fRetryJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\xb0\x01\n" +
 	"\x12ReadJobLogsRequest\x12\x0e\n" +
@@ -2351,13 +2648,18 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x17PULL_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aPULL_POLICY_IF_NOT_PRESENT\x10\x01\x12\x16\n" +
 	"\x12PULL_POLICY_ALWAYS\x10\x02\x12\x15\n" +
-	"\x11PULL_POLICY_NEVER\x10\x032\x8a\x05\n" +
+	"\x11PULL_POLICY_NEVER\x10\x03*_\n" +
+	"\fJobCondition\x12\x1d\n" +
+	"\x19JOB_CONDITION_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15JOB_CONDITION_SUCCESS\x10\x01\x12\x15\n" +
+	"\x11JOB_CONDITION_END\x10\x022\xfe\x05\n" +
 	"\x04Jobs\x12P\n" +
 	"\tSubmitJob\x12\x1c.orchion.v1.SubmitJobRequest\x1a\x0f.orchion.v1.Job\"\x14\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/api/jobs\x12X\n" +
 	"\bListJobs\x12\x1b.orchion.v1.ListJobsRequest\x1a\x1c.orchion.v1.ListJobsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/api/jobs\x12L\n" +
 	"\x06GetJob\x12\x19.orchion.v1.GetJobRequest\x1a\x0f.orchion.v1.Job\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/jobs/{id}\x12\\\n" +
 	"\tCancelJob\x12\x1c.orchion.v1.CancelJobRequest\x1a\x0f.orchion.v1.Job\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/jobs/{id}:cancel\x12Y\n" +
-	"\bRetryJob\x12\x1b.orchion.v1.RetryJobRequest\x1a\x0f.orchion.v1.Job\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/api/jobs/{id}:retry\x12b\n" +
+	"\bRetryJob\x12\x1b.orchion.v1.RetryJobRequest\x1a\x0f.orchion.v1.Job\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/api/jobs/{id}:retry\x12r\n" +
+	"\vCancelArray\x12\x1e.orchion.v1.CancelArrayRequest\x1a\x1f.orchion.v1.CancelArrayResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/api/arrays/{id}:cancel\x12b\n" +
 	"\vReadJobLogs\x12\x1e.orchion.v1.ReadJobLogsRequest\x1a\x14.orchion.v1.LogEntry\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/jobs/{id}/logs0\x01\x12k\n" +
 	"\n" +
 	"ExplainJob\x12\x1d.orchion.v1.ExplainJobRequest\x1a\x1e.orchion.v1.ExplainJobResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/api/jobs/{id}/explainB?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
@@ -2374,99 +2676,107 @@ func file_orchion_v1_job_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_job_proto_rawDescData
 }
 
-var file_orchion_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_orchion_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_orchion_v1_job_proto_goTypes = []any{
 	(JobState)(0),                 // 0: orchion.v1.JobState
 	(AttemptState)(0),             // 1: orchion.v1.AttemptState
 	(FailureClass)(0),             // 2: orchion.v1.FailureClass
 	(PullPolicy)(0),               // 3: orchion.v1.PullPolicy
-	(*Job)(nil),                   // 4: orchion.v1.Job
-	(*JobSpec)(nil),               // 5: orchion.v1.JobSpec
-	(*ContainerSpec)(nil),         // 6: orchion.v1.ContainerSpec
-	(*TmpfsMount)(nil),            // 7: orchion.v1.TmpfsMount
-	(*VolumeMount)(nil),           // 8: orchion.v1.VolumeMount
-	(*InputFile)(nil),             // 9: orchion.v1.InputFile
-	(*ChatSpec)(nil),              // 10: orchion.v1.ChatSpec
-	(*ChatMessage)(nil),           // 11: orchion.v1.ChatMessage
-	(*Resources)(nil),             // 12: orchion.v1.Resources
-	(*RetryPolicy)(nil),           // 13: orchion.v1.RetryPolicy
-	(*JobResult)(nil),             // 14: orchion.v1.JobResult
-	(*Attempt)(nil),               // 15: orchion.v1.Attempt
-	(*SubmitJobRequest)(nil),      // 16: orchion.v1.SubmitJobRequest
-	(*ListJobsRequest)(nil),       // 17: orchion.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 18: orchion.v1.ListJobsResponse
-	(*GetJobRequest)(nil),         // 19: orchion.v1.GetJobRequest
-	(*CancelJobRequest)(nil),      // 20: orchion.v1.CancelJobRequest
-	(*RetryJobRequest)(nil),       // 21: orchion.v1.RetryJobRequest
-	(*ReadJobLogsRequest)(nil),    // 22: orchion.v1.ReadJobLogsRequest
-	(*ExplainJobRequest)(nil),     // 23: orchion.v1.ExplainJobRequest
-	(*ExplainJobResponse)(nil),    // 24: orchion.v1.ExplainJobResponse
-	(*NodeFit)(nil),               // 25: orchion.v1.NodeFit
-	(*LogEntry)(nil),              // 26: orchion.v1.LogEntry
-	nil,                           // 27: orchion.v1.Job.LabelsEntry
-	nil,                           // 28: orchion.v1.ContainerSpec.EnvEntry
-	nil,                           // 29: orchion.v1.SubmitJobRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(JobCondition)(0),             // 4: orchion.v1.JobCondition
+	(*Job)(nil),                   // 5: orchion.v1.Job
+	(*JobSpec)(nil),               // 6: orchion.v1.JobSpec
+	(*JobDependency)(nil),         // 7: orchion.v1.JobDependency
+	(*ContainerSpec)(nil),         // 8: orchion.v1.ContainerSpec
+	(*TmpfsMount)(nil),            // 9: orchion.v1.TmpfsMount
+	(*VolumeMount)(nil),           // 10: orchion.v1.VolumeMount
+	(*InputFile)(nil),             // 11: orchion.v1.InputFile
+	(*ChatSpec)(nil),              // 12: orchion.v1.ChatSpec
+	(*ChatMessage)(nil),           // 13: orchion.v1.ChatMessage
+	(*Resources)(nil),             // 14: orchion.v1.Resources
+	(*RetryPolicy)(nil),           // 15: orchion.v1.RetryPolicy
+	(*JobResult)(nil),             // 16: orchion.v1.JobResult
+	(*Attempt)(nil),               // 17: orchion.v1.Attempt
+	(*SubmitJobRequest)(nil),      // 18: orchion.v1.SubmitJobRequest
+	(*ListJobsRequest)(nil),       // 19: orchion.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 20: orchion.v1.ListJobsResponse
+	(*GetJobRequest)(nil),         // 21: orchion.v1.GetJobRequest
+	(*CancelJobRequest)(nil),      // 22: orchion.v1.CancelJobRequest
+	(*CancelArrayRequest)(nil),    // 23: orchion.v1.CancelArrayRequest
+	(*CancelArrayResponse)(nil),   // 24: orchion.v1.CancelArrayResponse
+	(*RetryJobRequest)(nil),       // 25: orchion.v1.RetryJobRequest
+	(*ReadJobLogsRequest)(nil),    // 26: orchion.v1.ReadJobLogsRequest
+	(*ExplainJobRequest)(nil),     // 27: orchion.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),    // 28: orchion.v1.ExplainJobResponse
+	(*NodeFit)(nil),               // 29: orchion.v1.NodeFit
+	(*LogEntry)(nil),              // 30: orchion.v1.LogEntry
+	nil,                           // 31: orchion.v1.Job.LabelsEntry
+	nil,                           // 32: orchion.v1.ContainerSpec.EnvEntry
+	nil,                           // 33: orchion.v1.SubmitJobRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
 }
 var file_orchion_v1_job_proto_depIdxs = []int32{
-	27, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
-	5,  // 1: orchion.v1.Job.spec:type_name -> orchion.v1.JobSpec
+	31, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
+	6,  // 1: orchion.v1.Job.spec:type_name -> orchion.v1.JobSpec
 	0,  // 2: orchion.v1.Job.state:type_name -> orchion.v1.JobState
-	30, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	30, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	30, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	14, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
-	15, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
-	6,  // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
-	10, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
-	12, // 10: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
-	13, // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
-	31, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	31, // 13: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
-	30, // 14: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
-	31, // 15: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
-	28, // 16: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
-	3,  // 17: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
-	31, // 18: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
-	7,  // 19: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
-	8,  // 20: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
-	9,  // 21: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
-	11, // 22: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
-	31, // 23: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	31, // 24: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	2,  // 25: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
-	1,  // 26: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
-	30, // 27: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
-	30, // 28: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	30, // 29: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
-	2,  // 30: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
-	29, // 31: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
-	5,  // 32: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
-	4,  // 33: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
-	30, // 34: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
-	25, // 35: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
-	30, // 36: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	16, // 37: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
-	17, // 38: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
-	19, // 39: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
-	20, // 40: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
-	21, // 41: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
-	22, // 42: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
-	23, // 43: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
-	4,  // 44: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
-	18, // 45: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
-	4,  // 46: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
-	4,  // 47: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
-	4,  // 48: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
-	26, // 49: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
-	24, // 50: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
-	44, // [44:51] is the sub-list for method output_type
-	37, // [37:44] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	34, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	34, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	34, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	16, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
+	17, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
+	8,  // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
+	12, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
+	14, // 10: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
+	15, // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
+	35, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	35, // 13: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
+	34, // 14: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
+	35, // 15: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
+	7,  // 16: orchion.v1.JobSpec.after:type_name -> orchion.v1.JobDependency
+	4,  // 17: orchion.v1.JobDependency.on:type_name -> orchion.v1.JobCondition
+	32, // 18: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
+	3,  // 19: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
+	35, // 20: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
+	9,  // 21: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
+	10, // 22: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
+	11, // 23: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
+	13, // 24: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
+	35, // 25: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	35, // 26: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	2,  // 27: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
+	1,  // 28: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
+	34, // 29: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
+	34, // 30: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	34, // 31: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
+	2,  // 32: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
+	33, // 33: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
+	6,  // 34: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
+	5,  // 35: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
+	34, // 36: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
+	29, // 37: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
+	34, // 38: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	18, // 39: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
+	19, // 40: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
+	21, // 41: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
+	22, // 42: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
+	25, // 43: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
+	23, // 44: orchion.v1.Jobs.CancelArray:input_type -> orchion.v1.CancelArrayRequest
+	26, // 45: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
+	27, // 46: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
+	5,  // 47: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
+	20, // 48: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
+	5,  // 49: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
+	5,  // 50: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
+	5,  // 51: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
+	24, // 52: orchion.v1.Jobs.CancelArray:output_type -> orchion.v1.CancelArrayResponse
+	30, // 53: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
+	28, // 54: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
+	47, // [47:55] is the sub-list for method output_type
+	39, // [39:47] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_job_proto_init() }
@@ -2478,16 +2788,17 @@ func file_orchion_v1_job_proto_init() {
 		(*JobSpec_Container)(nil),
 		(*JobSpec_Chat)(nil),
 	}
-	file_orchion_v1_job_proto_msgTypes[6].OneofWrappers = []any{}
-	file_orchion_v1_job_proto_msgTypes[10].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[7].OneofWrappers = []any{}
 	file_orchion_v1_job_proto_msgTypes[11].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[12].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_job_proto_rawDesc), len(file_orchion_v1_job_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   26,
+			NumEnums:      5,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

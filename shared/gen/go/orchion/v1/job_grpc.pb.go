@@ -26,6 +26,7 @@ const (
 	Jobs_GetJob_FullMethodName      = "/orchion.v1.Jobs/GetJob"
 	Jobs_CancelJob_FullMethodName   = "/orchion.v1.Jobs/CancelJob"
 	Jobs_RetryJob_FullMethodName    = "/orchion.v1.Jobs/RetryJob"
+	Jobs_CancelArray_FullMethodName = "/orchion.v1.Jobs/CancelArray"
 	Jobs_ReadJobLogs_FullMethodName = "/orchion.v1.Jobs/ReadJobLogs"
 	Jobs_ExplainJob_FullMethodName  = "/orchion.v1.Jobs/ExplainJob"
 )
@@ -51,6 +52,9 @@ type JobsClient interface {
 	// Retrying a job that waits in the queue answers it again.
 	// FAILED_PRECONDITION names the state of any other.
 	RetryJob(ctx context.Context, in *RetryJobRequest, opts ...grpc.CallOption) (*Job, error)
+	// CancelArray cancels the jobs of an array that have not ended. It may be
+	// repeated. NOT_FOUND.
+	CancelArray(ctx context.Context, in *CancelArrayRequest, opts ...grpc.CallOption) (*CancelArrayResponse, error)
 	// ReadJobLogs answers the log of a job, of all its attempts or of one, and
 	// with follow goes on until the job has ended. Over HTTP the answer is
 	// text/plain, or by Accept application/x-ndjson or text/event-stream of
@@ -119,6 +123,16 @@ func (c *jobsClient) RetryJob(ctx context.Context, in *RetryJobRequest, opts ...
 	return out, nil
 }
 
+func (c *jobsClient) CancelArray(ctx context.Context, in *CancelArrayRequest, opts ...grpc.CallOption) (*CancelArrayResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelArrayResponse)
+	err := c.cc.Invoke(ctx, Jobs_CancelArray_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *jobsClient) ReadJobLogs(ctx context.Context, in *ReadJobLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogEntry], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Jobs_ServiceDesc.Streams[0], Jobs_ReadJobLogs_FullMethodName, cOpts...)
@@ -169,6 +183,9 @@ type JobsServer interface {
 	// Retrying a job that waits in the queue answers it again.
 	// FAILED_PRECONDITION names the state of any other.
 	RetryJob(context.Context, *RetryJobRequest) (*Job, error)
+	// CancelArray cancels the jobs of an array that have not ended. It may be
+	// repeated. NOT_FOUND.
+	CancelArray(context.Context, *CancelArrayRequest) (*CancelArrayResponse, error)
 	// ReadJobLogs answers the log of a job, of all its attempts or of one, and
 	// with follow goes on until the job has ended. Over HTTP the answer is
 	// text/plain, or by Accept application/x-ndjson or text/event-stream of
@@ -201,6 +218,9 @@ func (UnimplementedJobsServer) CancelJob(context.Context, *CancelJobRequest) (*J
 }
 func (UnimplementedJobsServer) RetryJob(context.Context, *RetryJobRequest) (*Job, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryJob not implemented")
+}
+func (UnimplementedJobsServer) CancelArray(context.Context, *CancelArrayRequest) (*CancelArrayResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelArray not implemented")
 }
 func (UnimplementedJobsServer) ReadJobLogs(*ReadJobLogsRequest, grpc.ServerStreamingServer[LogEntry]) error {
 	return status.Error(codes.Unimplemented, "method ReadJobLogs not implemented")
@@ -319,6 +339,24 @@ func _Jobs_RetryJob_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Jobs_CancelArray_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelArrayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobsServer).CancelArray(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Jobs_CancelArray_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobsServer).CancelArray(ctx, req.(*CancelArrayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Jobs_ReadJobLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(ReadJobLogsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -374,6 +412,10 @@ var Jobs_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RetryJob",
 			Handler:    _Jobs_RetryJob_Handler,
+		},
+		{
+			MethodName: "CancelArray",
+			Handler:    _Jobs_CancelArray_Handler,
 		},
 		{
 			MethodName: "ExplainJob",

@@ -883,7 +883,11 @@ type JobAssignment struct {
 	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Spec  *JobSpec               `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
 	// From when the node asked or was given it, by the node's own clock.
-	LeaseTtl      *durationpb.Duration `protobuf:"bytes,4,opt,name=lease_ttl,json=leaseTtl,proto3" json:"lease_ttl,omitempty"`
+	LeaseTtl *durationpb.Duration `protobuf:"bytes,4,opt,name=lease_ttl,json=leaseTtl,proto3" json:"lease_ttl,omitempty"`
+	// As in Job.
+	ArrayId       string `protobuf:"bytes,20,opt,name=array_id,json=arrayId,proto3" json:"array_id,omitempty"`
+	ArrayIndex    int32  `protobuf:"varint,21,opt,name=array_index,json=arrayIndex,proto3" json:"array_index,omitempty"`
+	ArrayCount    int32  `protobuf:"varint,22,opt,name=array_count,json=arrayCount,proto3" json:"array_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -944,6 +948,27 @@ func (x *JobAssignment) GetLeaseTtl() *durationpb.Duration {
 		return x.LeaseTtl
 	}
 	return nil
+}
+
+func (x *JobAssignment) GetArrayId() string {
+	if x != nil {
+		return x.ArrayId
+	}
+	return ""
+}
+
+func (x *JobAssignment) GetArrayIndex() int32 {
+	if x != nil {
+		return x.ArrayIndex
+	}
+	return 0
+}
+
+func (x *JobAssignment) GetArrayCount() int32 {
+	if x != nil {
+		return x.ArrayCount
+	}
+	return 0
 }
 
 type CancelAttempt struct {
@@ -1835,12 +1860,17 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\amessage\"y\n" +
 	"\rAssignmentSet\x12-\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x19.orchion.v1.JobAssignmentR\x04jobs\x129\n" +
-	"\breplicas\x18\x02 \x03(\v2\x1d.orchion.v1.ReplicaAssignmentR\breplicas\"\xae\x01\n" +
+	"\breplicas\x18\x02 \x03(\v2\x1d.orchion.v1.ReplicaAssignmentR\breplicas\"\x8b\x02\n" +
 	"\rJobAssignment\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12'\n" +
 	"\x04spec\x18\x03 \x01(\v2\x13.orchion.v1.JobSpecR\x04spec\x126\n" +
-	"\tlease_ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bleaseTtl\"\x82\x01\n" +
+	"\tlease_ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bleaseTtl\x12\x19\n" +
+	"\barray_id\x18\x14 \x01(\tR\aarrayId\x12\x1f\n" +
+	"\varray_index\x18\x15 \x01(\x05R\n" +
+	"arrayIndex\x12\x1f\n" +
+	"\varray_count\x18\x16 \x01(\x05R\n" +
+	"arrayCount\"\x82\x01\n" +
 	"\rCancelAttempt\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\x12/\n" +
 	"\x05grace\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\x16\n" +
