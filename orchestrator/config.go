@@ -59,6 +59,12 @@ type Config struct {
 	// compressed: over it lines are dropped from the middle. 64 KiB to 1 TiB.
 	// Default 256 MiB.
 	JobLogMaxBytes int64
+	// JobHistory is how long a job is kept after it ended, with its log. 1m to
+	// 36500d; 0 is for ever. Default 30d.
+	JobHistory time.Duration
+	// MaxJobHistory is how many ended jobs are kept; over it the oldest go. 0
+	// is no limit. Default 1,000,000.
+	MaxJobHistory int
 	// Logger gets what happens. Default: nowhere.
 	Logger *slog.Logger
 	// OnReady is called once everything is served. Default: nothing.
@@ -87,6 +93,8 @@ func DefaultConfig() Config {
 		AllowedOrigins:   []string{"http://localhost:5173", "http://127.0.0.1:5173"},
 		MaxNodes:         20_000,
 		LogRetention:     14 * day,
+		JobHistory:       30 * day,
+		MaxJobHistory:    1_000_000,
 		LogMaxBytes:      10 << 30,
 		JobLogMaxBytes:   logfile.DefaultMaxBytes,
 	}
@@ -134,6 +142,10 @@ func (c *Config) Validate() error {
 		return fault.BadField("--max-nodes", "is %d; it must be between 1 and 1000000", c.MaxNodes)
 	}
 	switch {
+	case c.JobHistory != 0 && (c.JobHistory < time.Minute || c.JobHistory > maxLogRetention):
+		return fault.BadField("--job-history", "is %v; it must be between 1m and 36500d, or 0 to keep jobs for ever", c.JobHistory)
+	case c.MaxJobHistory < 0:
+		return fault.BadField("--max-job-history", "is %d; it must be at least 1, or 0 for no limit", c.MaxJobHistory)
 	case c.LogRetention != 0 && (c.LogRetention < time.Minute || c.LogRetention > maxLogRetention):
 		return fault.BadField("--log-retention", "is %v; it must be between 1m and 36500d, or 0 to keep logs for ever", c.LogRetention)
 	case c.LogMaxBytes != 0 && c.LogMaxBytes < minLogBytes:

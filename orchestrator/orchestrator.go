@@ -24,6 +24,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/events"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/gateway"
+	"github.com/orchion/orchion/orchestrator/internal/history"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
@@ -135,6 +136,7 @@ type plane struct {
 	bus        *events.Bus
 	hub        *dispatch.Hub
 	dispatcher *dispatch.Dispatcher
+	history    *history.Keeper
 	models     *model.Manager
 	registry   *node.Registry
 	tunnels    *tunnel.Server
@@ -153,6 +155,12 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 		Store: db, Hub: p.hub, Cluster: cluster, LeaseTTL: o.cfg.LeaseTTL, Logger: o.log,
 		Spare:  func(nodeID string) bool { return p.registry.Spares(nodeID) },
 		Events: func(j *job.Job) { p.bus.Publish(events.Event{Type: events.Updated, Job: j.WithoutContents()}) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.history, err = history.New(history.Config{
+		Store: db, Logs: logs, Keep: o.cfg.JobHistory, Max: o.cfg.MaxJobHistory, Logger: o.log,
 	})
 	if err != nil {
 		return nil, err
@@ -254,7 +262,7 @@ func streamEnds(prev, next *node.Node) error {
 
 // start loads what is stored. Nothing is served before it is all there.
 func (p *plane) start(ctx context.Context) error {
-	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start} {
+	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start, p.history.Start} {
 		if err := start(ctx); err != nil {
 			return err
 		}
@@ -308,6 +316,7 @@ func (p *plane) stop(ctx context.Context) error {
 		<-stopped
 	}
 	p.serving.Wait()
+	p.history.Stop()
 	p.dispatcher.Stop()
 	p.models.Stop()
 	p.registry.Stop()

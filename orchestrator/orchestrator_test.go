@@ -319,6 +319,8 @@ func TestValidate(t *testing.T) {
 		"heartbeat timeout":  {func(c *Config) { c.HeartbeatTimeout = time.Millisecond }, "--heartbeat-timeout: is 1ms; it must be between 1s and 1h0m0s"},
 		"lease":              {func(c *Config) { c.LeaseTTL = time.Second }, "--lease-ttl: is 1s; it must be between 3s and 1h0m0s"},
 		"shutdown timeout":   {func(c *Config) { c.ShutdownTimeout = time.Hour }, "--shutdown-timeout: is 1h0m0s"},
+		"job history":        {func(c *Config) { c.JobHistory = time.Second }, "--job-history: is 1s; it must be between 1m and 36500d, or 0 to keep jobs for ever"},
+		"max job history":    {func(c *Config) { c.MaxJobHistory = -1 }, "--max-job-history: is -1; it must be at least 1, or 0 for no limit"},
 		"log retention":      {func(c *Config) { c.LogRetention = time.Second }, "--log-retention: is 1s; it must be between 1m and 36500d, or 0 to keep logs for ever"},
 		"log bytes":          {func(c *Config) { c.LogMaxBytes = 1000 }, "--log-max-bytes: is 1000; it must be at least 1048576, or 0 for no limit"},
 		"job log bytes":      {func(c *Config) { c.JobLogMaxBytes = 0 }, "--job-log-max-bytes: is 0; it must be between 65536 and 1099511627776"},

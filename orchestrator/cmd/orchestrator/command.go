@@ -92,6 +92,8 @@ func addFlags(cmd *cobra.Command, cfg *orchestrator.Config, f *flags) {
 	set.StringSliceVar(&cfg.AllowedOrigins, "allowed-origins", cfg.AllowedOrigins, "web origins that may use the API from a browser")
 	set.StringSliceVar(&cfg.AllowedHosts, "allowed-hosts", cfg.AllowedHosts, "names to answer to besides localhost, 127.0.0.1 and [::1]")
 	set.IntVar(&cfg.MaxNodes, "max-nodes", cfg.MaxNodes, "how many nodes may be online together")
+	set.Var(settings.NewPeriod(&cfg.JobHistory), "job-history", "how long jobs are kept after they ended, with their logs, such as 30d or 36h; 0 for ever")
+	set.IntVar(&cfg.MaxJobHistory, "max-job-history", cfg.MaxJobHistory, "how many ended jobs are kept; over it the oldest go; 0 is no limit")
 	set.Var(settings.NewPeriod(&cfg.LogRetention), "log-retention", "how long the logs of jobs are kept after they last grew, such as 14d or 36h; 0 for ever")
 	set.Var(settings.NewBytes(&cfg.LogMaxBytes), "log-max-bytes", "how much of the disk the logs of jobs may take; over it the oldest go; 0 is no limit")
 	set.Var(settings.NewBytes(&cfg.JobLogMaxBytes), "job-log-max-bytes", "how long the log of one attempt may be, before it is compressed; over it lines are dropped from the middle")

@@ -87,6 +87,17 @@ type Store interface {
 	// answered unchanged.
 	RetryJob(ctx context.Context, id string, now time.Time) (job.Job, error)
 
+	// DeleteEnded deletes the oldest jobs that ended before a time, at most so
+	// many (1 to MaxPage), and answers their ids. A job that a waiting one
+	// names under after is kept, itself or with its array. The idempotency keys
+	// of those that are deleted are free again.
+	DeleteEnded(ctx context.Context, before time.Time, limit int) (ids []string, err error)
+	// DeletedJobs answers jobs that DeleteEnded deleted and ForgetDeleted has
+	// not been told of, ordered by id, at most so many: those whose logs may
+	// still be there.
+	DeletedJobs(ctx context.Context, limit int) (ids []string, err error)
+	ForgetDeleted(ctx context.Context, ids []string) error
+
 	// PutQueue inserts or replaces the settings of a queue. Invalid.
 	PutQueue(ctx context.Context, q job.Queue) error
 	// DeleteQueue forgets the settings of a queue. NotFound: there are none.

@@ -24,6 +24,7 @@ type Store struct {
 	jobs        map[string]job.Job
 	keys        map[string]string   // idempotency key -> job id
 	arrays      map[string][]string // array id -> job ids
+	deleted     map[string]struct{} // jobs that DeleteEnded deleted
 	queues      map[string]job.Queue
 	deployments map[string]model.Deployment
 	replicas    map[string]model.Replica
@@ -38,6 +39,7 @@ func New() *Store {
 		jobs:        map[string]job.Job{},
 		keys:        map[string]string{},
 		arrays:      map[string][]string{},
+		deleted:     map[string]struct{}{},
 		queues:      map[string]job.Queue{},
 		deployments: map[string]model.Deployment{},
 		replicas:    map[string]model.Replica{},

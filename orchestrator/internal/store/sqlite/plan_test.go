@@ -51,6 +51,7 @@ func TestListsWalkAnIndex(t *testing.T) {
 		}
 	}
 	t.Run("pending", func(t *testing.T) { explain(t, s, pendingQuery, nil) })
+	t.Run("history", func(t *testing.T) { explain(t, s, doomedQuery, []any{1, 1}) })
 	t.Run("outcome", func(t *testing.T) {
 		explain(t, s, pendingOfArray, []any{"array-a", 1})
 		explain(t, s, endedOfArray, []any{"array-a", 4})

@@ -41,6 +41,7 @@ func Run(t *testing.T, im Implementation) {
 		{"arrays", testArrays},
 		{"outcome", testOutcome},
 		{"waiting", testWaiting},
+		{"history", testHistory},
 		{"racing submits", testRacingSubmits},
 		{"racing claims", testRacingClaims},
 		{"racing completions", testRacingCompletions},
