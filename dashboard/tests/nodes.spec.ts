@@ -49,6 +49,73 @@ test('draining asks first; Esc keeps the node as it is', async ({ page, orchestr
 	await expect(page.locator('#main header').getByText('online')).toBeVisible();
 });
 
+test('draining says what becomes of the jobs', async ({ page, orchestrator }) => {
+	await page.goto('/nodes/node-0003');
+	await page.getByRole('button', { name: 'Drain draco-3' }).click();
+	const dialog = page.getByRole('dialog', { name: 'Drain draco-3?' });
+	await dialog.getByLabel('Deadline').fill('soon');
+	await dialog.getByRole('button', { name: 'Drain' }).click();
+	await expect(dialog.getByText('use a time such as 90s, 10m or 1h30m')).toBeVisible();
+	expect(orchestrator.calls).toEqual([]);
+	await dialog.getByLabel('Deadline').fill('30m');
+	await dialog.getByLabel('Reason').fill('new disk');
+	await dialog.getByLabel('Maintenance').check();
+	await dialog.getByRole('button', { name: 'Drain' }).click();
+	await expect(page.locator('#main header').getByText('maintenance')).toBeVisible();
+	await expect(page.getByText('new disk')).toBeVisible();
+	expect(orchestrator.calls).toEqual([
+		{
+			method: 'POST',
+			path: '/api/nodes/node-0003:drain',
+			body: { deadline: '1800s', reason: 'new disk', maintenance: true }
+		}
+	]);
+});
+
+test('a node is cordoned, labelled and tainted', async ({ page, orchestrator }) => {
+	await page.goto('/nodes/node-0003');
+	await page.getByRole('button', { name: 'Cordon', exact: true }).click();
+	await expect(page.locator('#main header').getByText('cordoned')).toBeVisible();
+	await page.getByRole('button', { name: 'Uncordon' }).click();
+	await page.getByLabel('New label').fill('disk=ssd');
+	await page.getByRole('button', { name: 'Add label' }).click();
+	await expect(page.getByRole('button', { name: 'Remove the label disk=ssd' })).toBeVisible();
+	// Those of its node agent are not to be taken off here.
+	await expect(page.getByRole('button', { name: 'Remove the label room=lab' })).toHaveCount(0);
+	await page.getByLabel('New taint').fill('gpu-only');
+	await page.getByRole('button', { name: 'Add taint' }).click();
+	await page.getByRole('button', { name: 'Remove the taint gpu-only' }).click();
+	await expect(page.getByRole('button', { name: 'Remove the taint gpu-only' })).toHaveCount(0);
+	expect(orchestrator.calls.map(({ path }) => path.replace('/api/nodes/node-0003', ''))).toEqual([
+		':cordon',
+		':uncordon',
+		'',
+		':taint',
+		':untaint'
+	]);
+});
+
+test('a pause of rescheduling is told on every page and can be ended', async ({
+	page,
+	orchestrator
+}) => {
+	await page.goto('/jobs');
+	await expect(page.getByRole('heading', { name: 'Jobs' }).first()).toBeVisible();
+	orchestrator.putPause({
+		since: new Date().toISOString(),
+		reason: '6 of 8 nodes went silent within a minute, which looks like a fault of the network',
+		silentNodes: 6,
+		keptJobs: 2
+	});
+	const alarm = page.getByRole('alert').filter({ hasText: 'Rescheduling is paused' });
+	await expect(alarm).toContainText('6 of 8 nodes went silent within a minute');
+	await expect(alarm).toContainText('2 jobs');
+	await alarm.getByRole('button', { name: 'Resume now' }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Resume' }).click();
+	await expect(alarm).toHaveCount(0);
+	expect(orchestrator.calls.at(-1)?.path).toBe('/api/cluster:resume');
+});
+
 test('a node that is gone shows no usage as if it were of now, and can be forgotten', async ({
 	page,
 	orchestrator

@@ -1,4 +1,5 @@
 import type {
+	Cluster,
 	Deployment,
 	ExplainJobResponse,
 	Job,
@@ -86,12 +87,47 @@ export class OrchionApi {
 		return this.json('GET', `/api/nodes/${encodeURIComponent(id)}`, {}, options);
 	}
 
-	drainNode(id: string): Promise<Node> {
-		return this.json('POST', `/api/nodes/${encodeURIComponent(id)}:drain`, { body: {} });
+	drainNode(id: string, how: Body<'Orchestrator_DrainNode'> = {}): Promise<Node> {
+		return this.changeNode(id, 'drain', how);
 	}
 
 	undrainNode(id: string): Promise<Node> {
-		return this.json('POST', `/api/nodes/${encodeURIComponent(id)}:undrain`, { body: {} });
+		return this.changeNode(id, 'undrain');
+	}
+
+	cordonNode(id: string): Promise<Node> {
+		return this.changeNode(id, 'cordon');
+	}
+
+	/** Lifts a cordon, and a cool-down with it. */
+	uncordonNode(id: string): Promise<Node> {
+		return this.changeNode(id, 'uncordon');
+	}
+
+	taintNode(id: string, taints: string[]): Promise<Node> {
+		return this.changeNode(id, 'taint', { taints });
+	}
+
+	untaintNode(id: string, taints: string[]): Promise<Node> {
+		return this.changeNode(id, 'untaint', { taints });
+	}
+
+	/** Replaces the labels that people put on a node. */
+	labelNode(id: string, labels: Record<string, string>): Promise<Node> {
+		return this.json('PATCH', `/api/nodes/${encodeURIComponent(id)}`, { body: { labels } });
+	}
+
+	private changeNode(id: string, verb: string, body: unknown = {}): Promise<Node> {
+		return this.json('POST', `/api/nodes/${encodeURIComponent(id)}:${verb}`, { body });
+	}
+
+	/** Nodes and jobs in numbers, and whether rescheduling is paused. */
+	getCluster(options?: CallOptions): Promise<Cluster> {
+		return this.json('GET', '/api/cluster', {}, options);
+	}
+
+	resumeCluster(): Promise<Cluster> {
+		return this.json('POST', '/api/cluster:resume', { body: {} });
 	}
 
 	/** Forgets a node that is offline. */

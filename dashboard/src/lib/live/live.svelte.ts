@@ -1,4 +1,4 @@
-import type { Job, OrchionEvent } from '@orchion/api';
+import type { Cluster as WholeCluster, Job, OrchionEvent } from '@orchion/api';
 import { MAX_PAGE_SIZE, OrchionApi } from '../api/client';
 import { isAbort, messageOf } from '../api/error';
 import { ServerClock } from './clock';
@@ -33,6 +33,9 @@ export class Live {
 	localNow = $state(Date.now());
 	/** Counts readings of the lists; a view that pages starts again when it changes. */
 	listing = $state(0);
+
+	/** Why work of silent nodes is not given to others; undefined: it is. */
+	pause = $state.raw<WholeCluster['pause']>();
 
 	/** There were more jobs under way than one page takes, so their count is a lower bound. */
 	moreActiveJobs = $state(false);
@@ -111,8 +114,14 @@ export class Live {
 		]);
 	}
 
+	/** Gives the work of silent nodes to others. */
+	async resume(): Promise<void> {
+		this.pause = (await this.api.resumeCluster()).pause;
+	}
+
 	private receive(event: OrchionEvent): void {
 		this.clock.observe(event.time, Date.now());
+		if (event.cluster) this.pause = event.cluster.pause;
 		this.changes.add(event);
 		this.flushSoon();
 	}
@@ -133,12 +142,14 @@ export class Live {
 		this.reading = reading;
 		const options = { signal: reading.signal };
 		try {
-			const [nodes, deployments, newest, active] = await Promise.all([
+			const [nodes, deployments, newest, active, whole] = await Promise.all([
 				this.api.allNodes(options),
 				this.api.allDeployments(options),
 				this.api.listJobs({ pageSize: JOB_PAGE_SIZE }, options),
-				this.api.listJobs({ state: ACTIVE_JOBS, pageSize: MAX_PAGE_SIZE }, options)
+				this.api.listJobs({ state: ACTIVE_JOBS, pageSize: MAX_PAGE_SIZE }, options),
+				this.api.getCluster(options)
 			]);
+			this.pause = whole.pause;
 			const cluster = replaceAll(
 				{ ...this.cluster, jobs: emptyCluster.jobs },
 				{ nodes, deployments }

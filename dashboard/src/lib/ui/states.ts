@@ -3,6 +3,7 @@ import type {
 	DeploymentState,
 	Engine,
 	JobState,
+	Node,
 	NodeState,
 	ReplicaState
 } from '@orchion/api';
@@ -81,6 +82,15 @@ const REPLICA: Partial<Record<ReplicaState, StateLook>> = {
 
 export const nodeLook = (state: NodeState | undefined): StateLook =>
 	NODE[state ?? 'NODE_STATE_UNSPECIFIED'] ?? UNKNOWN;
+/** What keeps new work from a node besides its state. */
+export function nodeMarks(node: Node): StateLook[] {
+	const marks: StateLook[] = [];
+	if (node.cordoned) marks.push({ label: 'cordoned', tone: 'wait', icon: 'ban' });
+	if (node.coolDown) marks.push({ label: 'cooling down', tone: 'warn', icon: 'clock' });
+	if (node.drain?.maintenance) marks.push({ label: 'maintenance', tone: 'off', icon: 'pause' });
+	return marks;
+}
+
 export const jobLook = (state: JobState | undefined): StateLook =>
 	JOB[state ?? 'JOB_STATE_UNSPECIFIED'] ?? UNKNOWN;
 export const attemptLook = (state: AttemptState | undefined): StateLook =>

@@ -7,6 +7,8 @@ type Schemas = components['schemas'];
 
 export type Node = Schemas['orchion.v1.Node'];
 export type NodeState = Schemas['orchion.v1.NodeState'];
+export type NodeDrain = Schemas['orchion.v1.NodeDrain'];
+export type Cluster = Schemas['orchion.v1.Cluster'];
 export type Capabilities = Schemas['orchion.v1.Capabilities'];
 export type NodeUsage = Schemas['orchion.v1.NodeUsage'];
 export type Job = Schemas['orchion.v1.Job'];
