@@ -30,6 +30,14 @@ for (const colorScheme of ['light', 'dark'] as const) {
 			orchestrator.appendLog(
 				running,
 				{ stream: 'stdout', attempt: 1, line: '1', text: 'a line' },
+				// Every colour must be readable in both themes.
+				...Array.from({ length: 16 }, (_, color) => ({
+					stream: 'stdout',
+					attempt: 1,
+					line: String(color + 2),
+					text: `\u001b[38;5;${color}mcolour\u001b[0m \u001b[2;38;5;${color}mdim\u001b[0m \u001b[48;5;${color}mon it\u001b[0m \u001b[2mdim\u001b[0m`
+				})),
+				{ stream: 'stderr', attempt: 1, line: '0', note: true, text: '7 lines dropped' },
 				{ stream: 'stderr', attempt: 1, line: '1', text: 'x'.repeat(500) }
 			);
 			for (const path of [
@@ -44,8 +52,8 @@ for (const colorScheme of ['light', 'dark'] as const) {
 					page.getByText('Live', { exact: true }).locator('visible=true').first()
 				).toBeVisible();
 				const { violations } = await new AxeBuilder({ page }).analyze();
-				const found = violations.map(
-					({ id, impact, nodes }) => `${id} (${impact}): ${nodes[0]?.html}`
+				const found = violations.flatMap(({ id, impact, nodes }) =>
+					nodes.map((one) => `${id} (${impact}): ${one.html} ${one.any[0]?.message ?? ''}`)
 				);
 				expect(found, path).toEqual([]);
 				const overflow = await page.evaluate(

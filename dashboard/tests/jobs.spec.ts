@@ -38,89 +38,79 @@ test('older jobs are read page by page', async ({ page, orchestrator }) => {
 	await expect(page.getByRole('button', { name: 'Show older jobs' })).toHaveCount(0);
 });
 
-test('the log is followed, without escape sequences and without running what it says', async ({
+test('labels and text are filtered by, and kept in the address', async ({ page, orchestrator }) => {
+	orchestrator.load(largeCluster(500));
+	await page.goto('/jobs');
+	const labels = page.getByRole('textbox', { name: 'Labels' });
+	await labels.fill('=ops');
+	await expect(page.getByText('write key=value, key!=value or key')).toBeVisible();
+	await expect(labels).toHaveAttribute('aria-invalid', 'true');
+	await labels.fill('team=ops');
+	await labels.press('Enter');
+	await expect(page).toHaveURL(/\?label=team%3Dops$/);
+	await expect(page.getByText('200+ shown')).toBeVisible();
+	await page.getByRole('button', { name: 'Show older jobs' }).click();
+	await expect(page.getByText('250 shown')).toBeVisible();
+	await page.getByRole('searchbox', { name: 'Filter jobs' }).fill('summarise');
+	await expect(page).toHaveURL(/text=summarise$/);
+	await expect(page.getByText('125 shown')).toBeVisible();
+	// What comes in is filtered too.
+	orchestrator.putJob(job(600, 'JOB_STATE_QUEUED', { createdAt: ago(0), labels: { team: 'x' } }));
+	orchestrator.putJob(job(604, 'JOB_STATE_QUEUED', { createdAt: ago(0), labels: { team: 'ops' } }));
+	await expect(page.getByText('126 shown')).toBeVisible();
+	await page.reload();
+	await expect(labels).toHaveValue('team=ops');
+	await expect(page.getByRole('searchbox', { name: 'Filter jobs' })).toHaveValue('summarise');
+	await expect(page.getByRole('row').nth(1)).toContainText('summarise-reports-604');
+});
+
+test('many jobs are cancelled at once, after a question that says how many', async ({
 	page,
 	orchestrator
 }) => {
-	const running = orchestrator.jobs[0] ?? {};
-	const id = running.id ?? '';
-	const entry = (line: number, text: string, stream = 'stdout') => ({
-		stream,
-		attempt: 1,
-		line: String(line),
-		time: ago(1),
-		text
+	orchestrator.load({
+		nodes: [],
+		deployments: [],
+		jobs: Array.from({ length: 120 }, (_, index) =>
+			job(index, index < 100 ? 'JOB_STATE_QUEUED' : 'JOB_STATE_SUCCEEDED')
+		)
 	});
-	orchestrator.appendLog(id, entry(1, '\u001b[1;32mgreen\u001b[0m text'));
-	await page.goto(`/jobs/${id}`);
-	const log = page.getByRole('log');
-	await expect(log).toContainText('green text');
-	await expect(log).not.toContainText('[1;32m');
-	orchestrator.appendLog(
-		id,
-		entry(2, '<img src=x onerror="document.title=\'owned\'">'),
-		entry(1, 'on stderr', 'stderr')
-	);
-	await expect(log).toContainText('<img src=x');
-	await expect(log.locator('img')).toHaveCount(0);
-	await expect(page.getByText('following')).toBeVisible();
-	await page.getByLabel('Times').check();
-	await expect(log).toContainText(/\d\d:\d\d:\d\d/);
-
-	orchestrator.endLog(id);
-	orchestrator.putJob(job(0, 'JOB_STATE_SUCCEEDED'));
-	await expect(page.getByText('complete', { exact: true })).toBeVisible();
-	const result = page.getByRole('region', { name: 'Result' });
-	await expect(result).toContainText('exit code 0');
-	await expect(result).toContainText('The sum is 42.');
-	expect(await page.title()).not.toBe('owned');
+	await page.goto('/jobs');
+	await page.getByRole('checkbox', { name: 'Select all that are shown' }).check();
+	const bar = page.getByRole('group', { name: 'Selected jobs' });
+	await expect(bar).toContainText('120 jobs selected');
+	await expect(bar.getByRole('button', { name: 'Retry 0' })).toBeDisabled();
+	// One less.
+	await page.getByRole('checkbox', { name: 'Select summarise-reports-0', exact: true }).uncheck();
+	await bar.getByRole('button', { name: 'Cancel 99' }).click();
+	const dialog = page.getByRole('dialog');
+	await expect(dialog).toContainText('Cancel 99 jobs?');
+	await dialog.getByRole('button', { name: 'Keep' }).click();
+	expect(orchestrator.calls).toEqual([]);
+	await bar.getByRole('button', { name: 'Cancel 99' }).click();
+	await dialog.getByRole('button', { name: 'Cancel 99 jobs' }).click();
+	await expect(page.getByText('99 jobs cancelled')).toBeVisible();
+	await expect(bar).toHaveCount(0);
+	expect(orchestrator.calls).toHaveLength(99);
+	expect(orchestrator.jobs.filter((one) => one.state === 'JOB_STATE_QUEUED')).toHaveLength(1);
 });
 
-test.describe('a log whose connection breaks', () => {
-	test.use({ networkErrors: true });
-
-	test('is read on without a line twice', async ({ page, orchestrator }) => {
-		const id = orchestrator.jobs[0]?.id ?? '';
-		const entry = (line: number) => ({
-			stream: 'stdout',
-			attempt: 1,
-			line: String(line),
-			time: ago(1),
-			text: `line ${line}.`
-		});
-		orchestrator.appendLog(id, entry(1), entry(2));
-		await page.goto(`/jobs/${id}`);
-		await expect(page.getByRole('log')).toContainText('line 2.');
-		await orchestrator.stop();
-		await expect(page.getByText(/lost, trying again/)).toBeVisible();
-		orchestrator.appendLog(id, entry(3));
-		await orchestrator.start();
-		await expect(page.getByRole('log')).toContainText('line 3.');
-		await expect(page.getByRole('log').getByText('line 1.', { exact: true })).toHaveCount(1);
+test('what leaves a filtered list by being retried is retried to the end', async ({
+	page,
+	orchestrator
+}) => {
+	orchestrator.load({
+		nodes: [],
+		deployments: [],
+		jobs: Array.from({ length: 60 }, (_, index) => job(index, 'JOB_STATE_FAILED'))
 	});
-});
-
-test('a queued job says why it waits', async ({ page, orchestrator }) => {
-	const queued = orchestrator.jobs.find((one) => one.state === 'JOB_STATE_QUEUED');
-	orchestrator.explanation = {
-		jobId: queued?.id,
-		summary: 'No node fits.',
-		nodes: [
-			{
-				nodeId: 'node-0001',
-				hostname: 'borealis-1',
-				fits: false,
-				reasons: ['no container runtime', 'needs 2 GPUs, has 0'],
-				score: 0
-			},
-			{ nodeId: 'node-0002', hostname: 'cygnus-2', fits: true, reasons: [], score: 0.75 }
-		]
-	};
-	await page.goto(`/jobs/${queued?.id}`);
-	const why = page.getByRole('region', { name: 'Why is this waiting?' });
-	await expect(why).toContainText('No node fits.');
-	await expect(why).toContainText('no container runtime; needs 2 GPUs, has 0');
-	await expect(why).toContainText('fits, score 0.75');
+	await page.goto('/jobs?state=JOB_STATE_FAILED');
+	await page.getByRole('checkbox', { name: 'Select all that are shown' }).check();
+	await page.getByRole('button', { name: 'Retry 60' }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Retry 60 jobs' }).click();
+	await expect(page.getByText('60 jobs queued again')).toBeVisible();
+	await expect(page.getByText('No job matches')).toBeVisible();
+	expect(orchestrator.calls).toHaveLength(60);
 });
 
 test('cancelling asks first and sends a reason', async ({ page, orchestrator }) => {
@@ -137,6 +127,10 @@ test('cancelling asks first and sends a reason', async ({ page, orchestrator }) 
 		}
 	]);
 	await page.getByRole('button', { name: 'Retry' }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Leave it' }).click();
+	expect(orchestrator.calls).toHaveLength(1);
+	await page.getByRole('button', { name: 'Retry' }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Retry job' }).click();
 	await expect(page.locator('#main header').getByText('queued')).toBeVisible();
 });
 
@@ -157,10 +151,35 @@ test.describe('an action that is refused', () => {
 		];
 		await page.goto(`/jobs/${failed?.id}`);
 		await page.getByRole('button', { name: 'Retry' }).click();
+		await page.getByRole('dialog').getByRole('button', { name: 'Retry job' }).click();
 		const toast = page.getByRole('alert').filter({ hasText: 'Could not retry the job' });
 		await expect(toast).toContainText('the job is RUNNING');
 		await toast.getByRole('button', { name: 'Dismiss' }).click();
 		await expect(toast).toHaveCount(0);
+	});
+
+	test('is counted among many, and the others are done', async ({ page, orchestrator }) => {
+		const failed = orchestrator.jobs.filter((one) => one.state === 'JOB_STATE_FAILED');
+		orchestrator.failures = [
+			{
+				prefix: `POST /api/jobs/${failed[0]?.id}:retry`,
+				status: 400,
+				body: { code: 9, message: 'the job is RUNNING', details: [] }
+			}
+		];
+		await page.goto('/jobs?state=JOB_STATE_FAILED');
+		await page.getByRole('checkbox', { name: 'Select all that are shown' }).check();
+		await page.getByRole('button', { name: 'Retry 3' }).click();
+		await page.getByRole('dialog').getByRole('button', { name: 'Retry 3 jobs' }).click();
+		const toast = page
+			.getByRole('alert')
+			.filter({ hasText: '1 job of 3 could not be queued again' });
+		await expect(toast).toContainText('the job is RUNNING');
+		expect(orchestrator.calls).toHaveLength(2);
+		// What was refused is still selected.
+		await expect(page.getByRole('group', { name: 'Selected jobs' })).toContainText(
+			'1 job selected'
+		);
 	});
 
 	test('marks the field of a form that the API names', async ({ page, orchestrator }) => {

@@ -1,6 +1,6 @@
 // Pictures of the pages in the states worth looking at, for people; written to tests/screenshots.
 import type { Page } from '@playwright/test';
-import { job, largeCluster, node } from './fixture/objects';
+import { ago, job, largeCluster, node } from './fixture/objects';
 import { expect, test } from './fixture/test';
 
 const SIZES = {
@@ -42,10 +42,42 @@ for (const theme of ['light', 'dark'] as const) {
 			const id = running?.id ?? '';
 			const lines = [
 				'agent: goal: sum the numbers of the report',
-				'\u001b[32magent: model qwen3:0.6b answers\u001b[0m',
+				'\u001b[32magent: \u001b[1mmodel\u001b[0m qwen3:0.6b \u001b[30;43manswers\u001b[0m \u001b[38;5;208min\u001b[0m \u001b[2;36m4 s\u001b[0m',
 				'agent: calling tool add(19, 23)',
 				'agent: the sum is 42'
 			];
+			orchestrator.putJob({
+				...running,
+				attempts: [
+					{
+						number: 1,
+						nodeId: 'node-0001',
+						state: 'ATTEMPT_STATE_LOST',
+						assignedAt: ago(170),
+						startedAt: ago(160),
+						finishedAt: ago(90),
+						reason: 'the node stopped renewing the lease'
+					},
+					{
+						number: 2,
+						nodeId: 'node-0002',
+						state: 'ATTEMPT_STATE_FAILED',
+						assignedAt: ago(80),
+						startedAt: ago(75),
+						finishedAt: ago(60),
+						exitCode: 137,
+						reason: 'the container used more memory than its limit of 512 MiB'
+					},
+					{
+						number: 3,
+						nodeId: 'node-0003',
+						state: 'ATTEMPT_STATE_RUNNING',
+						assignedAt: ago(50),
+						startedAt: ago(45)
+					}
+				],
+				createdAt: ago(180)
+			});
 			orchestrator.appendLog(
 				id,
 				...Array.from({ length: 40 }, (_, index) => ({
@@ -58,17 +90,22 @@ for (const theme of ['light', 'dark'] as const) {
 			);
 			await page.goto(`/jobs/${id}`);
 			await expect(page.getByText('agent: the sum is 42').first()).toBeVisible();
+			await page.getByRole('searchbox').fill('model');
+			await page.keyboard.press('Enter');
 			await shot(page, `job-${theme}-${size}`, true);
 			const queued = orchestrator.jobs.find((one) => one.state === 'JOB_STATE_QUEUED');
 			orchestrator.explanation = {
 				jobId: queued?.id,
 				summary: 'No node fits: 6 of 6 have too little free memory.',
-				nodes: [...orchestrator.nodes.values()].slice(0, 6).map((node) => ({
+				nodes: [...orchestrator.nodes.values()].map((node, index) => ({
 					nodeId: node.id,
 					hostname: node.hostname,
-					fits: false,
-					reasons: ['needs 512 MiB of memory, 120 MiB are free'],
-					score: 0
+					fits: index === 5,
+					reasons: [
+						'needs 512 MiB of memory, 120 MiB are free',
+						'label.room is lab, the job asks for label.room=office'
+					].slice(index === 5 ? 2 : index % 2),
+					score: index === 5 ? 0.71 : 0
 				}))
 			};
 			await page.goto(`/jobs/${queued?.id}`);
@@ -138,6 +175,7 @@ test.describe('what goes wrong', () => {
 		orchestrator.putJob(failed);
 		await page.goto(`/jobs/${failed.id}`);
 		await page.getByRole('button', { name: 'Retry' }).click();
+		await page.getByRole('dialog').getByRole('button', { name: 'Retry job' }).click();
 		await expect(page.getByText('the job is already SUCCEEDED')).toBeVisible();
 		await shot(page, 'toast');
 	});

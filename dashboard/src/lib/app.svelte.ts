@@ -16,6 +16,10 @@ export interface Confirmation {
 	body: string;
 	/** The verb on the button. */
 	action: string;
+	/** What the other button says; "Keep" when it is not given. */
+	refuse?: string;
+	/** Nothing is lost by it. */
+	harmless?: boolean;
 }
 
 /** An error stays long enough to be read and copied. */

@@ -1,8 +1,9 @@
-import type { LogEntry } from '@orchion/api';
 import type { OrchionApi } from '../api/client';
 import { ApiError, messageOf } from '../api/error';
 import { retryDelay } from '../live/stream';
-import { LogBuffer, type LogBlock } from './log';
+import { LOG_STREAMS, LogBuffer, type LogBlock, type LogStream } from './log';
+
+type Blocks = Record<LogStream, readonly LogBlock[]>;
 
 export type FollowState = 'connecting' | 'following' | 'ended' | 'retrying' | 'failed';
 
@@ -11,14 +12,18 @@ export type FollowState = 'connecting' | 'following' | 'ended' | 'retrying' | 'f
  * lost connection is opened again and read from the beginning; the buffer drops what it has.
  */
 export class LogFollower {
-	blocks = $state.raw<LogBlock[]>([]);
+	/** The lines as they were drawn last. */
+	blocks = $state.raw<Blocks>({ all: [], stdout: [], stderr: [] });
 	dropped = $state(0);
+	/** Lines that came since the drawing was paused. */
+	unseen = $state(0);
 	state = $state<FollowState>('connecting');
 	error = $state<string>();
 
 	private readonly buffer = new LogBuffer();
 	private readonly stopping = new AbortController();
-	private pending: LogEntry[] = [];
+	private isPaused = $state(false);
+	private drawn = 0;
 	private frame: number | undefined;
 
 	constructor(
@@ -26,6 +31,16 @@ export class LogFollower {
 		private readonly jobId: string,
 		private readonly attempt: number | undefined
 	) {}
+
+	/** Whether what is drawn stays as it is; reading goes on. */
+	get paused(): boolean {
+		return this.isPaused;
+	}
+
+	set paused(paused: boolean) {
+		this.isPaused = paused;
+		this.draw();
+	}
 
 	/** Reads until the log has ended or stop is called. */
 	async run(): Promise<void> {
@@ -40,8 +55,8 @@ export class LogFollower {
 					failures = 0;
 					this.state = 'following';
 					this.error = undefined;
-					this.pending.push(entry);
-					this.drawSoon();
+					// A hidden tab gets no frames; what comes meanwhile must not pile up outside the buffer.
+					if (this.buffer.add(entry)) this.drawSoon();
 				}
 				this.draw();
 				this.state = 'ended';
@@ -68,8 +83,8 @@ export class LogFollower {
 		this.frame = undefined;
 	}
 
-	text(): string {
-		return this.buffer.text();
+	text(stream: LogStream): string {
+		return this.buffer.text(stream);
 	}
 
 	private drawSoon(): void {
@@ -79,11 +94,17 @@ export class LogFollower {
 	private draw(): void {
 		if (this.frame !== undefined) cancelAnimationFrame(this.frame);
 		this.frame = undefined;
-		const entries = this.pending;
-		this.pending = [];
-		if (!this.buffer.add(entries)) return;
-		this.blocks = this.buffer.blocks;
+		if (this.isPaused) {
+			this.unseen = this.buffer.count - this.drawn;
+			return;
+		}
+		this.unseen = 0;
+		if (this.buffer.count === this.drawn) return;
+		this.drawn = this.buffer.count;
 		this.dropped = this.buffer.dropped;
+		this.blocks = Object.fromEntries(
+			LOG_STREAMS.map((stream) => [stream, this.buffer.blocks(stream)])
+		) as Blocks;
 	}
 }
 

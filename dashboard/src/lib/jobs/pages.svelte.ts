@@ -1,8 +1,8 @@
-import type { Job, JobState } from '@orchion/api';
+import type { Job } from '@orchion/api';
 import { isAbort, messageOf } from '../api/error';
 import { parseTime } from '../format/time';
 import { JOB_PAGE_SIZE, type Live } from '../live/live.svelte';
-import { matchesQuery, newestFirst, withinRead } from './view';
+import { matchesQuery, newestFirst, withinRead, type JobQuery } from './view';
 
 /**
  * JobPages reads a filtered list of jobs page by page into the live view. What it shows is taken
@@ -19,15 +19,15 @@ export class JobPages {
 
 	constructor(
 		private readonly live: Live,
-		private readonly states: readonly JobState[],
-		private readonly nodeId: string
+		private readonly query: JobQuery,
+		/** The query's label selector as the API takes it. */
+		private readonly label: string
 	) {}
 
 	/** The jobs that were read or have come since, newest first. */
 	list(): Job[] {
-		const filter = { states: this.states, nodeId: this.nodeId };
 		return [...this.live.cluster.jobs.values()]
-			.filter((job) => matchesQuery(job, filter) && withinRead(job, this.oldestRead))
+			.filter((job) => matchesQuery(job, this.query) && withinRead(job, this.oldestRead))
 			.sort(newestFirst);
 	}
 
@@ -40,8 +40,9 @@ export class JobPages {
 		try {
 			const page = await this.live.api.listJobs(
 				{
-					state: this.states.join(','),
-					nodeId: this.nodeId,
+					state: this.query.states.join(','),
+					nodeId: this.query.nodeId,
+					label: this.label,
 					pageSize: JOB_PAGE_SIZE,
 					pageToken: this.nextToken
 				},

@@ -12,10 +12,19 @@ const job = (change: Partial<Job>): Job => ({
 
 it('filters as the API does: by state, and by the node of the newest attempt', () => {
 	const one = job({ attempts: [{ nodeId: 'old' }, { nodeId: 'new' }] });
-	expect(matchesQuery(one, { states: [], nodeId: '' })).toBe(true);
-	expect(matchesQuery(one, { states: ['JOB_STATE_FAILED'], nodeId: '' })).toBe(false);
-	expect(matchesQuery(one, { states: ['JOB_STATE_RUNNING'], nodeId: 'new' })).toBe(true);
-	expect(matchesQuery(one, { states: [], nodeId: 'old' })).toBe(false);
+	expect(matchesQuery(one, { states: [], nodeId: '', labels: [] })).toBe(true);
+	expect(matchesQuery(one, { states: ['JOB_STATE_FAILED'], nodeId: '', labels: [] })).toBe(false);
+	expect(matchesQuery(one, { states: ['JOB_STATE_RUNNING'], nodeId: 'new', labels: [] })).toBe(
+		true
+	);
+	expect(matchesQuery(one, { states: [], nodeId: 'old', labels: [] })).toBe(false);
+});
+
+it('filters by labels', () => {
+	const one = job({ labels: { team: 'ops' } });
+	const matches = (value: string) =>
+		matchesQuery(one, { states: [], nodeId: '', labels: [{ key: 'team', equal: true, value }] });
+	expect(['ops', 'search'].map(matches)).toEqual([true, false]);
 });
 
 it('searches names, images, nodes by name, and labels', () => {

@@ -1,5 +1,6 @@
 import type { Job, JobState } from '@orchion/api';
 import { parseTime } from '../format/time';
+import { matchesSelector, type Selector } from './selector';
 
 /** What a job runs, in a few words: its image, or the model it asks. */
 export function jobSubject(job: Job): string {
@@ -11,20 +12,21 @@ export function jobNode(job: Job): string | undefined {
 	return job.attempts?.at(-1)?.nodeId || undefined;
 }
 
-export interface JobFilter {
+/** What the API filters jobs by. */
+export interface JobQuery {
 	/** None: every state. */
 	states: readonly JobState[];
 	nodeId: string;
-	/** Words that must all occur. */
-	text: string;
+	labels: Selector;
 }
 
 /** Whether a job passes what the API filters by. */
-export function matchesQuery(job: Job, filter: Pick<JobFilter, 'states' | 'nodeId'>): boolean {
+export function matchesQuery(job: Job, filter: JobQuery): boolean {
 	if (filter.states.length > 0 && !filter.states.includes(job.state ?? 'JOB_STATE_UNSPECIFIED')) {
 		return false;
 	}
-	return filter.nodeId === '' || jobNode(job) === filter.nodeId;
+	if (filter.nodeId !== '' && jobNode(job) !== filter.nodeId) return false;
+	return matchesSelector(filter.labels, job.labels);
 }
 
 /** Whether a job has every word of a text in its names, subject, node or labels. */
@@ -38,6 +40,7 @@ export function matchesText(job: Job, text: string, nodeNames: (id: string) => s
 		jobSubject(job),
 		node,
 		node && nodeNames(node),
+		job.spec?.queue,
 		...(job.spec?.container?.models ?? []),
 		...Object.entries(job.labels ?? {}).map(([key, value]) => `${key}=${value}`)
 	]

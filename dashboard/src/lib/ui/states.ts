@@ -1,4 +1,5 @@
 import type {
+	Attempt,
 	AttemptState,
 	DeploymentState,
 	Engine,
@@ -99,6 +100,23 @@ export const deploymentLook = (state: DeploymentState | undefined): StateLook =>
 	DEPLOYMENT[state ?? 'DEPLOYMENT_STATE_UNSPECIFIED'] ?? UNKNOWN;
 export const replicaLook = (state: ReplicaState | undefined): StateLook =>
 	REPLICA[state ?? 'REPLICA_STATE_UNSPECIFIED'] ?? UNKNOWN;
+
+const FAILURES: Partial<Record<NonNullable<Attempt['failure']>, string>> = {
+	FAILURE_CLASS_EXIT_CODE: 'exit code',
+	FAILURE_CLASS_OUT_OF_MEMORY: 'out of memory',
+	FAILURE_CLASS_IMAGE: 'no such image',
+	FAILURE_CLASS_IMAGE_UNAVAILABLE: 'registry out of reach',
+	FAILURE_CLASS_START: 'did not start',
+	FAILURE_CLASS_TIMEOUT: 'out of time',
+	FAILURE_CLASS_INVALID: 'cannot run as submitted',
+	FAILURE_CLASS_ENGINE: 'engine gone',
+	FAILURE_CLASS_NODE_LOST: 'node lost',
+	FAILURE_CLASS_NODE: 'node cannot run it'
+};
+
+/** What kind of thing went wrong with an attempt; undefined when the API does not say. */
+export const failureName = (failure: Attempt['failure']): string | undefined =>
+	FAILURES[failure ?? 'FAILURE_CLASS_UNSPECIFIED'];
 
 /** An engine as people write it. */
 export function engineName(engine: Engine | undefined): string {
