@@ -199,6 +199,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Report:        n.stream,
 		Logs:          session.NewLogs(sessions, reach, int(a.cfg.LogRate), a.cfg.Logger),
 		MaxContainers: a.cfg.MaxJobs,
+		LogBytes:      a.cfg.LogBuffer,
 		StopGrace:     min(10*time.Second, a.cfg.ShutdownTimeout/2),
 		Logger:        a.cfg.Logger,
 	})

@@ -445,6 +445,7 @@ func TestValidate(t *testing.T) {
 		{"runtime", func(c *Config) { c.Runtime = "lxc" }, "runtime", "must be one of auto, podman, docker, none"},
 		{"jobs", func(c *Config) { c.MaxJobs = -1 }, "max-jobs", "is -1; it must be between 0 and 10000"},
 		{"log rate", func(c *Config) { c.LogRate = 1000 }, "log-rate", "is 1000; it must be between 65536 and 1073741824, or 0 for no limit"},
+		{"log buffer", func(c *Config) { c.LogBuffer = 1000 }, "log-buffer", "is 1000; it must be between 1048576 and 1099511627776"},
 		{"label key", func(c *Config) { c.Labels = map[string]string{"a b": "c"} }, "labels", `has the key "a b"`},
 		{"label value", func(c *Config) { c.Labels = map[string]string{"a": long} }, "labels", "has a value of a that is too long"},
 		{"adopt", func(c *Config) { c.Adopt = []string{"localhost:11434"} }, "adopt", "a URL such as http://127.0.0.1:11434"},

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/session"
 	"github.com/orchion/orchion/shared/settings"
 )
@@ -68,6 +69,9 @@ type Config struct {
 	// LogRate is how many bytes of the log of one job are sent in a second at most. 64 KiB
 	// to 1 GiB; 0: as much as goes. Default 32 MiB.
 	LogRate int64
+	// LogBuffer is how much of each job's output the container engine keeps on this
+	// machine until it is sent. 1 MiB to 1 TiB. Default 256 MiB.
+	LogBuffer int64
 	// ShutdownTimeout bounds the graceful end: stopping jobs and engines, telling the
 	// orchestrator. 1s to 10m. Default 20s.
 	ShutdownTimeout time.Duration
@@ -82,6 +86,7 @@ func DefaultConfig() Config {
 		HeartbeatInterval: 5 * time.Second,
 		Runtime:           RuntimeAuto,
 		LogRate:           session.DefaultLogRate,
+		LogBuffer:         driver.DefaultLogBytes,
 		ShutdownTimeout:   20 * time.Second,
 	}
 }
@@ -112,6 +117,8 @@ const (
 
 	minLogRate = 64 << 10
 	maxLogRate = 1 << 30
+	// maxLogBuffer is more than anybody's disk has to spare.
+	maxLogBuffer = 1 << 40
 )
 
 var (
@@ -150,6 +157,9 @@ func (c *Config) Validate() error {
 	}
 	if c.LogRate != 0 && (c.LogRate < minLogRate || c.LogRate > maxLogRate) {
 		return wrong("log-rate", "is %d; it must be between %d and %d, or 0 for no limit", c.LogRate, minLogRate, maxLogRate)
+	}
+	if c.LogBuffer < driver.MinLogBytes || c.LogBuffer > maxLogBuffer {
+		return wrong("log-buffer", "is %d; it must be between %d and %d", c.LogBuffer, driver.MinLogBytes, maxLogBuffer)
 	}
 	if err := validateLabels(c.Labels); err != nil {
 		return err

@@ -110,6 +110,7 @@ func (p *program) addFlags(root *cobra.Command) {
 	set.Var(p.flags.runtime, "runtime", "container engine to use: "+p.flags.runtime.list())
 	set.IntVar(&cfg.MaxJobs, "max-jobs", 0, "how many containers of jobs run at once; 0 is twice the number of logical cores")
 	set.Var(settings.NewBytes(&cfg.LogRate), "log-rate", "how much of one job's log is sent in a second at most; 0 is as much as goes")
+	set.Var(settings.NewBytes(&cfg.LogBuffer), "log-buffer", "how much of each job's output the container engine keeps until it is sent")
 	set.DurationVar(&cfg.ShutdownTimeout, "shutdown-timeout", cfg.ShutdownTimeout, "how long a graceful end may take, 1s to 10m")
 	set.Var(p.flags.logLevel, "log-level", "what is logged: "+p.flags.logLevel.list())
 	set.Var(p.flags.logFormat, "log-format", "how it is logged: "+p.flags.logFormat.list())

@@ -54,10 +54,20 @@ type ContainerSpec struct {
 	Network NetworkMode
 	Profile Profile
 
+	// LogBytes is how much of the container's output the engine keeps, the newest, about; 0:
+	// DefaultLogBytes. At least MinLogBytes.
+	LogBytes int64
+
 	// OpenStdin gives the container a standard input, to be written through Attach. It ends
 	// with the first attachment: Podman knows no other way.
 	OpenStdin bool
 }
+
+// Bounds of ContainerSpec.LogBytes.
+const (
+	DefaultLogBytes = 256 << 20
+	MinLogBytes     = 1 << 20
+)
 
 // JobSpec is a spec for a container of a job, with the tight profile.
 func JobSpec(image string) ContainerSpec {
@@ -190,6 +200,9 @@ func (s *ContainerSpec) Validate() error {
 	}
 	if s.Profile != ProfileJob && s.Profile != ProfileEngine {
 		return fmt.Errorf("profile: %d is not a profile", s.Profile)
+	}
+	if s.LogBytes != 0 && s.LogBytes < MinLogBytes {
+		return fmt.Errorf("logBytes: %d is less than %d", s.LogBytes, MinLogBytes)
 	}
 	for _, check := range []func() error{
 		s.validateArgs, s.validateEnv, s.validateLabels, s.validateResources,

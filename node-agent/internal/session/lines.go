@@ -17,6 +17,9 @@ type Line struct {
 	Partial bool
 	// Again is no line: it says that the log is read from its beginning once more.
 	Again bool
+	// Anew is no line: the engine has begun the log anew while it was read, and may have
+	// thrown away lines that nobody read.
+	Anew bool
 }
 
 // splitIncomplete takes the beginning of a character off the end of text.

@@ -12,6 +12,9 @@ import (
 // noteDropped stands in a log where lines are missing.
 const noteDropped = "lines dropped here: the job printed faster than its log was read, and the container engine had no room to keep it"
 
+// noteAnew stands behind the place where lines may be missing.
+const noteAnew = "lines may have been dropped before this: the job filled what the container engine keeps of its log, and it began the log anew"
+
 // numbering makes the entries of one attempt's log out of its lines and counts them, so
 // that a log goes on where it stopped after the connection broke or a program was killed.
 //
@@ -28,6 +31,7 @@ type numbering struct {
 	last  mark // the last entry that is accounted for
 	same  int  // entries up to the last one that carry its time
 	met   int  // of them, in this reading
+	anew  bool // the log was begun anew while it was read
 }
 
 type numberingMode int
@@ -84,7 +88,7 @@ func (n *numbering) again() {
 		s.held = max(s.held, s.count)
 		s.count, s.rest = 0, ""
 	}
-	n.mode, n.met = counting, 0
+	n.mode, n.met, n.anew = counting, 0, false
 	if n.first.known && n.last.known {
 		n.mode = comparing
 	}
@@ -94,6 +98,10 @@ func (n *numbering) again() {
 func (n *numbering) entries(l Line) []*orchionv1.LogEntry {
 	if l.Again {
 		n.again()
+		return nil
+	}
+	if l.Anew {
+		n.anew = true
 		return nil
 	}
 	s := &n.stdout
@@ -108,9 +116,14 @@ func (n *numbering) entries(l Line) []*orchionv1.LogEntry {
 	return n.number(s, text, l.Time)
 }
 
-// finish gives the entries of characters that were begun and never ended.
+// finish gives what is left at the end of the log: characters that were begun and never
+// ended, and that the last entry that is held was not met again.
 func (n *numbering) finish() []*orchionv1.LogEntry {
 	var entries []*orchionv1.LogEntry
+	if n.mode == searching {
+		n.found()
+		entries = append(entries, n.note(&n.stdout, noteDropped, time.Time{}))
+	}
 	for _, s := range []*streamNumbering{&n.stdout, &n.stderr} {
 		if s.rest != "" {
 			entries = append(entries, n.number(s, s.rest, time.Time{})...)
@@ -123,20 +136,30 @@ func (n *numbering) number(s *streamNumbering, text string, at time.Time) []*orc
 	var entries []*orchionv1.LogEntry
 	for _, piece := range cut(strings.ToValidUTF8(text, "\uFFFD")) {
 		held, lost := n.place(s, piece, at)
+		switch {
+		case lost:
+			entries = append(entries, n.note(s, noteDropped, at))
+		case held && n.mode == counting && n.anew:
+			// What was lost was lost before the last entry that is held.
+			entries = append(entries, n.note(s, noteAnew, at))
+		}
 		if held {
 			continue
-		}
-		if lost {
-			s.count++
-			note := n.entry(s, noteDropped, at)
-			note.Note = true
-			entries = append(entries, note)
 		}
 		if n.count(s, piece, at) {
 			entries = append(entries, n.entry(s, piece, at))
 		}
 	}
 	return entries
+}
+
+// note makes a note that takes the place of a line.
+func (n *numbering) note(s *streamNumbering, text string, at time.Time) *orchionv1.LogEntry {
+	s.count++
+	n.anew = false
+	e := n.entry(s, text, at)
+	e.Note = true
+	return e
 }
 
 func (n *numbering) entry(s *streamNumbering, text string, at time.Time) *orchionv1.LogEntry {
@@ -178,12 +201,21 @@ func (n *numbering) place(s *streamNumbering, text string, at time.Time) (held, 
 		return n.mode == searching, false
 	}
 	if at.Equal(n.last.at) {
-		if n.met++; n.met < n.same {
+		n.met++
+		held = n.last.is(s.name, at, text)
+		// An engine that tells times in seconds has so many entries of one time that some
+		// of them may be gone: there the text alone has to do.
+		inSeconds := at.Nanosecond() == 0
+		if !held && (inSeconds || n.met < n.same) || held && !inSeconds && n.met < n.same {
 			return true, false
 		}
-		held = n.last.is(s.name, at, text)
 	}
+	n.found()
+	return held, !held
+}
+
+// found says that what comes now is new.
+func (n *numbering) found() {
 	n.mode = counting
 	n.stdout.count, n.stderr.count = n.stdout.held, n.stderr.held
-	return held, !held
 }

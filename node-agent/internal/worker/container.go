@@ -267,6 +267,7 @@ func (a *attempt) containerSpec(spec *orchionv1.JobSpec) driver.ContainerSpec {
 	s.Labels = a.labels(spec)
 	s.Resources = driver.Resources{CPUMillis: resources.GetCpuMillis(), MemoryBytes: resources.GetMemoryBytes()}
 	s.GPUs = driver.GPURequest{Count: int(resources.GetGpus())}
+	s.LogBytes = a.w.cfg.LogBytes
 	surround(&s, spec)
 	s.Env = map[string]string{}
 	if a.link != nil {

@@ -15,6 +15,18 @@ import (
 // row, for another reason than being out of reach, before what was read is all there is.
 const maxUnreadable = 10
 
+// looksPerFile is how often, while an engine with a single file fills it, it is looked
+// whether it has begun the log anew.
+const looksPerFile = 8
+
+// maxFollowedLine is how much of one line is read while the log is followed.
+const maxFollowedLine = 1 << 20
+
+// errLongLine ends the following of a log with a very long line. All its pieces have one
+// time, so nothing shows when an engine passes over some (Podman 4.3) or gives some twice
+// (Docker 20.10, when the line fills a file); read without following they are whole.
+var errLongLine = errors.New("a line of the log is too long to be followed")
+
 // maxOutput is how much of the end of a container's standard output becomes the output of
 // its job, in bytes.
 const maxOutput = 4 << 10
@@ -27,8 +39,13 @@ type logPush struct {
 	// Owned by the push until done is closed.
 	tail   tail
 	pace   pace
-	whole  bool // the log was read to its end
-	failed int  // readings in a row that the engine refused
+	begun  *driver.LogEntry // the first entry of the last reading
+	asked  bool             // whether the engine keeps a log in a single file
+	single bool             // it does
+	// readWhole is the last entry that was read without following.
+	readWhole int64
+	whole     bool // the log was read to its end
+	failed    int  // readings in a row that the engine refused
 }
 
 // pushLog begins to push the log of the attempt's container. It ends with the hold at the
@@ -92,7 +109,6 @@ func (l *logPush) unreadable(ctx context.Context, err error) bool {
 }
 
 func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) error) error {
-	engine, id := l.a.w.cfg.Driver, l.containerID
 	first := true
 	pass := func(follow bool) error {
 		if !first {
@@ -101,20 +117,7 @@ func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) err
 			}
 		}
 		first = false
-		l.tail = tail{} // of an earlier reading
-		began := l.pace.begin(time.Now(), follow)
-		return engine.Logs(ctx, id, driver.LogOptions{Follow: follow}, func(e driver.LogEntry) error {
-			if began.overtaken(e.Time, time.Now()) {
-				return errOvertaken
-			}
-			if e.Stream == driver.Stdout {
-				l.tail.add(e.Text, e.Partial)
-			}
-			if plantedbug.On(plantedbug.SkipsLines) && e.Index%50 == 0 {
-				return nil
-			}
-			return emit(session.Line{Stderr: e.Stream == driver.Stderr, Time: e.Time, Text: e.Text, Partial: e.Partial})
-		})
+		return l.readOnce(ctx, follow, emit)
 	}
 	for {
 		err := pass(true)
@@ -123,12 +126,15 @@ func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) err
 			// missing.
 			continue
 		}
+		if errors.Is(err, errLongLine) {
+			err = pass(false)
+		}
 		if err != nil {
 			return err
 		}
 		// Engines end a log that is followed when they shut down, too. It is whole only
 		// when it was read after the container had ended.
-		c, err := engine.Inspect(ctx, id)
+		c, err := l.a.w.cfg.Driver.Inspect(ctx, l.containerID)
 		if err != nil {
 			return err
 		}
@@ -139,6 +145,78 @@ func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) err
 			return ctx.Err()
 		}
 	}
+}
+
+// readOnce reads the log from its beginning.
+func (l *logPush) readOnce(ctx context.Context, follow bool, emit func(session.Line) error) error {
+	l.tail = tail{} // of an earlier reading
+	kept := l.a.w.cfg.LogBytes
+	reading, looked, line := l.pace.begin(time.Now(), follow, kept), int64(0), int64(0)
+	return l.a.w.cfg.Driver.Logs(ctx, l.containerID, driver.LogOptions{Follow: follow}, func(e driver.LogEntry) error {
+		if reading.overtaken(e.Time, time.Now(), len(e.Text)) {
+			return errOvertaken
+		}
+		if e.Index == 1 {
+			if begun := l.begun; begun != nil && !sameEntry(begun, &e) && l.oneFile(ctx) {
+				if err := emit(session.Line{Anew: true}); err != nil {
+					return err
+				}
+			}
+			l.begun = &e
+		}
+		if looked += int64(len(e.Text)) + lineOverhead; follow && looked > kept/looksPerFile && l.oneFile(ctx) {
+			looked = 0
+			if err := l.lookAtBeginning(ctx); err != nil {
+				return err
+			}
+		}
+		if line += int64(len(e.Text)); !e.Partial {
+			line = 0
+		}
+		if !follow {
+			l.readWhole = e.Index
+		} else if line > maxFollowedLine && e.Index > l.readWhole {
+			return errLongLine
+		}
+		if e.Stream == driver.Stdout {
+			l.tail.add(e.Text, e.Partial)
+		}
+		if plantedbug.On(plantedbug.SkipsLines) && e.Index%50 == 0 {
+			return nil
+		}
+		return emit(session.Line{Stderr: e.Stream == driver.Stderr, Time: e.Time, Text: e.Text, Partial: e.Partial})
+	})
+}
+
+func sameEntry(a, b *driver.LogEntry) bool {
+	return a.Time.Equal(b.Time) && a.Stream == b.Stream && a.Text == b.Text
+}
+
+// oneFile says whether the engine keeps a log in a single file. It throws all of that away
+// at once then and begins the log anew, and who follows it sees neither that nor what was
+// thrown away unread.
+func (l *logPush) oneFile(ctx context.Context) bool {
+	if !l.asked {
+		// An engine that does not answer does not give its log either.
+		info, err := l.a.w.cfg.Driver.Info(ctx)
+		l.asked, l.single = err == nil, err == nil && info.Name == driver.NamePodman
+	}
+	return l.single
+}
+
+// lookAtBeginning is errOvertaken when the log was begun anew since this reading began.
+func (l *logPush) lookAtBeginning(ctx context.Context) error {
+	seen := errors.New("the beginning was seen")
+	err := l.a.w.cfg.Driver.Logs(ctx, l.containerID, driver.LogOptions{}, func(e driver.LogEntry) error {
+		if l.begun != nil && !sameEntry(l.begun, &e) {
+			return errOvertaken
+		}
+		return seen
+	})
+	if errors.Is(err, seen) {
+		return nil
+	}
+	return err
 }
 
 // tail keeps the last maxOutput bytes of what is added.

@@ -20,13 +20,16 @@ func TestPace(t *testing.T) {
 		{"a leap in what was there when it was opened", []entry{{-9000 * ms, 0}, {-5000 * ms, 0}, {-1 * ms, 0}}, -1},
 		{"an engine whose clock is ahead", []entry{{3000 * ms, 1 * ms}, {8000 * ms, 5001 * ms}, {12000 * ms, 9003 * ms}}, -1},
 		{"one that is ahead, and a leap", []entry{{3000 * ms, 1 * ms}, {3100 * ms, 1200 * ms}, {4100 * ms, 1300 * ms}}, 2},
+		{"a file that is given twice", []entry{{0, 1 * ms}, {5000 * ms, 5001 * ms}, {100 * ms, 5002 * ms}}, 2},
+		{"streams out of order", []entry{{0, 1 * ms}, {5000 * ms, 5001 * ms}, {4990 * ms, 5002 * ms}}, -1},
+		{"a leap too short for a file", []entry{{0, 900 * ms}, {100 * ms, 1200 * ms}, {400 * ms, 1500 * ms}}, -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var p pace
-			r := p.begin(start, true)
+			r := p.begin(start, true, 256<<20)
 			got := -1
 			for i, e := range tt.entries {
-				if r.overtaken(start.Add(e.at), start.Add(e.read)) {
+				if r.overtaken(start.Add(e.at), start.Add(e.read), 5<<20) {
 					got = i
 					break
 				}
@@ -45,10 +48,10 @@ func TestPaceLearnsFromFalseAlarms(t *testing.T) {
 	var p pace
 	alarms := 0
 	for now := time.Duration(0); now < time.Hour; {
-		r := p.begin(start.Add(now), true)
+		r := p.begin(start.Add(now), true, 1<<20)
 		for at := time.Duration(0); now < time.Hour; at += time.Second {
 			now = max(now, at)
-			if r.overtaken(start.Add(at-10*time.Second), start.Add(now)) {
+			if r.overtaken(start.Add(at-10*time.Second), start.Add(now), 1<<20) {
 				alarms++
 				break
 			}

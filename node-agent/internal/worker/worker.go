@@ -95,6 +95,9 @@ type Config struct {
 	// StopGrace lies between asking a container to stop and killing it, unless the
 	// orchestrator names another. 0: 10 s.
 	StopGrace time.Duration
+	// LogBytes is how much of each job's output the container engine keeps. 0:
+	// driver.DefaultLogBytes.
+	LogBytes int64
 	// Logger must not be nil.
 	Logger *slog.Logger
 }
@@ -149,6 +152,9 @@ var _ session.Worker = (*Worker)(nil)
 
 // New makes a Worker; Start lets it begin.
 func New(cfg Config) *Worker {
+	if cfg.LogBytes == 0 {
+		cfg.LogBytes = driver.DefaultLogBytes
+	}
 	if cfg.MaxContainers <= 0 {
 		cfg.MaxContainers = 2 * runtime.NumCPU()
 	}

@@ -2,6 +2,9 @@
 // the things of its arguments one after the other:
 //
 //	lines N INTERVAL   print N numbered lines to stdout, every tenth also to stderr
+//	flood BYTES        print numbered lines of 100 bytes as fast as they are taken
+//	letters N          print one line of N letters
+//	odd                print what is no plain text
 //	hold               wait for SIGTERM, then go on
 //	alloc BYTES        take up memory
 //	stubborn           wait for ever, whatever SIGTERM says
@@ -14,12 +17,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -33,6 +38,15 @@ func main() {
 		case "lines":
 			used = 3
 			lines(ctx, args[1], args[2])
+		case "flood":
+			used = 2
+			flood(args[1])
+		case "letters":
+			used = 2
+			letters(args[1])
+		case "odd":
+			used = 1
+			fmt.Print("nul\x00nul\r\n10 %\r20 %\r30 %\n\x1b[31mred\x1b[0m\na\xff\xfeb\n\xe2\x82\ntab\there\n")
 		case "hold":
 			used = 1
 			fmt.Println("holding")
@@ -98,6 +112,32 @@ func lines(ctx context.Context, count, interval string) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+func flood(bytes string) {
+	n, err := strconv.ParseInt(bytes, 10, 64)
+	check(err)
+	w := bufio.NewWriterSize(os.Stdout, 64<<10)
+	rest := strings.Repeat("x", 100-len("flood 0000000000 \n"))
+	began := time.Now()
+	for line := range n / 100 {
+		_, err := fmt.Fprintf(w, "flood %010d %s\n", line+1, rest)
+		check(err)
+	}
+	check(w.Flush())
+	fmt.Printf("flooded in %v\n", time.Since(began).Round(time.Millisecond))
+}
+
+func letters(count string) {
+	n, err := strconv.Atoi(count)
+	check(err)
+	piece := strings.Repeat("y", 64<<10)
+	for n > 0 {
+		written, err := os.Stdout.WriteString(piece[:min(n, len(piece))])
+		check(err)
+		n -= written
+	}
+	fmt.Println()
 }
 
 func connect(address string) {

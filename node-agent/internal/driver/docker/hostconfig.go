@@ -36,7 +36,7 @@ func (d *Driver) configs(spec driver.ContainerSpec, ref string, network containe
 		PortBindings:  nat.PortMap{},
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 		// Whatever the machine's default is, we must be able to read the log back.
-		LogConfig:   d.logConfig(),
+		LogConfig:   d.logConfig(spec.LogBytes),
 		SecurityOpt: []string{"no-new-privileges"},
 		ShmSize:     spec.Resources.ShmBytes,
 		Resources:   resources(spec),
@@ -119,11 +119,15 @@ func (d *Driver) deviceRequests(gpus driver.GPURequest) []container.DeviceReques
 }
 
 // logConfig bounds what a container can write to the disk through its log.
-func (d *Driver) logConfig() container.LogConfig {
-	config := map[string]string{"max-size": "64m", "max-file": "4"}
+func (d *Driver) logConfig(bytes int64) container.LogConfig {
+	if bytes == 0 {
+		bytes = driver.DefaultLogBytes
+	}
+	const files = 4
+	config := map[string]string{"max-size": strconv.FormatInt(bytes/files, 10), "max-file": strconv.Itoa(files)}
 	if d.podman() {
 		// It takes json-file for its own k8s-file, keeps one file, and knows no max-file.
-		config = map[string]string{"max-size": "256m"}
+		config = map[string]string{"max-size": strconv.FormatInt(bytes, 10)}
 	}
 	return container.LogConfig{Type: "json-file", Config: config}
 }
