@@ -28,6 +28,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/schedule"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 	"github.com/orchion/orchion/orchestrator/internal/store"
 	"github.com/orchion/orchion/orchestrator/internal/store/logfile"
@@ -137,6 +138,7 @@ type plane struct {
 	hub        *dispatch.Hub
 	dispatcher *dispatch.Dispatcher
 	history    *history.Keeper
+	schedules  *schedule.Manager
 	models     *model.Manager
 	registry   *node.Registry
 	tunnels    *tunnel.Server
@@ -156,6 +158,10 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 		Spare:  func(nodeID string) bool { return p.registry.Spares(nodeID) },
 		Events: func(j *job.Job) { p.bus.Publish(events.Event{Type: events.Updated, Job: j.WithoutContents()}) },
 	})
+	if err != nil {
+		return nil, err
+	}
+	p.schedules, err = schedule.New(schedule.Config{Store: db, Jobs: p.dispatcher, Logger: o.log})
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +200,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, JobStore: db, Logs: logs, Deployments: p.models,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Deployments: p.models,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,
@@ -262,7 +268,7 @@ func streamEnds(prev, next *node.Node) error {
 
 // start loads what is stored. Nothing is served before it is all there.
 func (p *plane) start(ctx context.Context) error {
-	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start, p.history.Start} {
+	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start, p.schedules.Start, p.history.Start} {
 		if err := start(ctx); err != nil {
 			return err
 		}
@@ -317,6 +323,7 @@ func (p *plane) stop(ctx context.Context) error {
 	}
 	p.serving.Wait()
 	p.history.Stop()
+	p.schedules.Stop()
 	p.dispatcher.Stop()
 	p.models.Stop()
 	p.registry.Stop()

@@ -19,6 +19,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/schedule"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 	"github.com/orchion/orchion/orchestrator/internal/store"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
@@ -58,6 +59,17 @@ type Queues interface {
 	DeleteQueue(ctx context.Context, name string) error
 }
 
+// Schedules is the schedule manager as the API uses it. Errors are
+// *fault.Error.
+type Schedules interface {
+	Put(ctx context.Context, s schedule.Schedule) (schedule.Schedule, error)
+	Pause(ctx context.Context, name string, paused bool) (schedule.Schedule, error)
+	Delete(ctx context.Context, name string) error
+	Trigger(ctx context.Context, name string) (job.Job, error)
+	Get(name string) (schedule.Schedule, error)
+	List() []schedule.Schedule
+}
+
 // JobReader is the store as the API reads it.
 type JobReader interface {
 	GetJob(ctx context.Context, id string) (job.Job, error)
@@ -90,6 +102,7 @@ type Config struct {
 	Nodes       *node.Registry
 	Jobs        Jobs
 	Queues      Queues
+	Schedules   Schedules
 	JobStore    JobReader
 	Logs        store.LogStore
 	Deployments Deployments

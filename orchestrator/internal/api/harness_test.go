@@ -25,6 +25,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/schedule"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 	"github.com/orchion/orchion/orchestrator/internal/store/logfile"
 	"github.com/orchion/orchion/orchestrator/internal/store/memory"
@@ -40,6 +41,7 @@ type harness struct {
 	registry   *node.Registry
 	dispatcher *dispatch.Dispatcher
 	models     *model.Manager
+	schedules  *schedule.Manager
 	hub        *dispatch.Hub
 	bus        *events.Bus
 	tunnels    *tunnel.Server
@@ -80,6 +82,8 @@ func newHarness(t *testing.T, s settings) *harness {
 		Events: func(j *job.Job) { h.bus.Publish(events.Event{Type: events.Updated, Job: j}) },
 	})
 	must(err)
+	h.schedules, err = schedule.New(schedule.Config{Store: db, Jobs: h.dispatcher})
+	must(err)
 	h.models, err = model.New(model.Config{
 		Store: db, Link: h.hub, Cluster: cluster,
 		Events: func(d *model.Deployment) { h.bus.Publish(events.Event{Type: events.Updated, Deployment: d}) },
@@ -96,7 +100,7 @@ func newHarness(t *testing.T, s settings) *harness {
 	}})
 	h.tunnels = tunnel.New(tunnel.Config{Open: func(id string, m dispatch.OpenTunnel) bool { return h.hub.Send(id, m) }})
 	h.server, err = New(Config{
-		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, JobStore: db, Logs: logs, Deployments: h.models,
+		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Deployments: h.models,
 		Hub: h.hub, Tunnels: h.tunnels, Events: h.bus, LeaseTTL: 30 * time.Second,
 		GRPCAddress: "127.0.0.1:50051", StartedAt: time.Unix(1_700_000_000, 0), Ready: s.ready,
 		Gateway: s.gateway, Dashboard: s.dashboard, AllowedOrigins: s.origins, AllowedHosts: s.hosts,
@@ -106,6 +110,7 @@ func newHarness(t *testing.T, s settings) *harness {
 	must(h.registry.Start(t.Context()))
 	must(h.dispatcher.Start(t.Context()))
 	must(h.models.Start(t.Context()))
+	must(h.schedules.Start(t.Context()))
 
 	listener := bufconn.Listen(1 << 20)
 	served := make(chan struct{})
@@ -126,6 +131,7 @@ func newHarness(t *testing.T, s settings) *harness {
 		must(h.tunnels.Close())
 		h.server.GRPC().GracefulStop()
 		<-served
+		h.schedules.Stop()
 		h.dispatcher.Stop()
 		h.models.Stop()
 		h.registry.Stop()

@@ -44,6 +44,7 @@ func New(cfg Config) (*Server, error) {
 		orchionv1.RegisterOrchestratorServer(registrar, &nodes{cfg: &cfg})
 		orchionv1.RegisterJobsServer(registrar, &jobs{cfg: &cfg, logs: logs})
 		orchionv1.RegisterQueuesServer(registrar, &queues{cfg: &cfg})
+		orchionv1.RegisterSchedulesServer(registrar, &schedules{cfg: &cfg})
 		orchionv1.RegisterDeploymentsServer(registrar, &deployments{cfg: &cfg})
 		orchionv1.RegisterEventsServer(registrar, &watch{cfg: &cfg})
 	}

@@ -11,9 +11,10 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/label"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/schedule"
 )
 
-// Store keeps nodes, jobs, queues and deployments. Every method that changes something
+// Store keeps nodes, jobs, queues, schedules and deployments. Every method that changes something
 // returns after the change is durable. Errors are *fault.Error: NotFound,
 // Precondition (with the state met), Unavailable (closed, disk full, context
 // done), ... A context that is done either prevents a change, and the error
@@ -104,6 +105,13 @@ type Store interface {
 	DeleteQueue(ctx context.Context, name string) error
 	// ListQueues answers the queues that something is set for, ordered by name.
 	ListQueues(ctx context.Context) ([]job.Queue, error)
+
+	// PutSchedule inserts or replaces a schedule. Invalid.
+	PutSchedule(ctx context.Context, s schedule.Schedule) error
+	// DeleteSchedule forgets a schedule. NotFound.
+	DeleteSchedule(ctx context.Context, name string) error
+	// ListSchedules answers all schedules, ordered by name.
+	ListSchedules(ctx context.Context) ([]schedule.Schedule, error)
 
 	// PutDeployment inserts or replaces a deployment, without its replicas.
 	PutDeployment(ctx context.Context, d model.Deployment) error

@@ -323,7 +323,10 @@ func parseSize(flag, text string) (int64, error) {
 }
 
 // besideFile are the flags that go with a job file.
-var besideFile = []string{"file", "set", "name", "label", "idempotency-key", "follow", "url", "output"}
+var besideFile = []string{
+	"file", "set", "name", "label", "idempotency-key", "follow", "url", "output",
+	"cron", "time-zone", "overlap", "paused", // of schedule apply
+}
 
 // fromFile reads the job from a file. Flags may name it anew, and add labels.
 func (s *submission) fromFile(cmd *cobra.Command, args []string, labels map[string]string) (*orchionv1.SubmitJobRequest, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/schedule"
 	"github.com/orchion/orchion/orchestrator/internal/store"
 )
 
@@ -26,6 +27,7 @@ type Store struct {
 	arrays      map[string][]string // array id -> job ids
 	deleted     map[string]struct{} // jobs that DeleteEnded deleted
 	queues      map[string]job.Queue
+	schedules   map[string]schedule.Schedule
 	deployments map[string]model.Deployment
 	replicas    map[string]model.Replica
 }
@@ -41,6 +43,7 @@ func New() *Store {
 		arrays:      map[string][]string{},
 		deleted:     map[string]struct{}{},
 		queues:      map[string]job.Queue{},
+		schedules:   map[string]schedule.Schedule{},
 		deployments: map[string]model.Deployment{},
 		replicas:    map[string]model.Replica{},
 	}

@@ -453,6 +453,74 @@ export interface paths {
         patch: operations["Queues_UpdateQueue"];
         trace?: never;
     };
+    "/api/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListSchedules answers schedules, ordered by name. */
+        get: operations["Schedules_ListSchedules"];
+        put?: never;
+        /**
+         * PutSchedule makes a schedule, or replaces what one of that name does.
+         *     INVALID_ARGUMENT names the field.
+         */
+        post: operations["Schedules_PutSchedule_1"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/schedules/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** GetSchedule answers one. NOT_FOUND. */
+        get: operations["Schedules_GetSchedule"];
+        /**
+         * PutSchedule makes a schedule, or replaces what one of that name does.
+         *     INVALID_ARGUMENT names the field.
+         */
+        put: operations["Schedules_PutSchedule"];
+        post?: never;
+        /** DeleteSchedule forgets a schedule. Its jobs stay. NOT_FOUND. */
+        delete: operations["Schedules_DeleteSchedule"];
+        options?: never;
+        head?: never;
+        /**
+         * UpdateSchedule pauses a schedule or lets it go on. What it missed meanwhile
+         *     is not made up for. NOT_FOUND.
+         */
+        patch: operations["Schedules_UpdateSchedule"];
+        trace?: never;
+    };
+    "/api/schedules/{name}:trigger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * TriggerSchedule submits a run now, also of a paused schedule, and answers
+         *     its job. NOT_FOUND; FAILED_PRECONDITION when the run before has not ended
+         *     and the schedule skips then.
+         */
+        post: operations["Schedules_TriggerSchedule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/version": {
         parameters: {
             query?: never;
@@ -865,6 +933,19 @@ export interface components {
         });
         /** @enum {string} */
         "orchion.v1.JobState": "JOB_STATE_UNSPECIFIED" | "JOB_STATE_QUEUED" | "JOB_STATE_ASSIGNED" | "JOB_STATE_RUNNING" | "JOB_STATE_SUCCEEDED" | "JOB_STATE_FAILED" | "JOB_STATE_CANCELLED";
+        /**
+         * @description JobTemplate is what a schedule submits. Its jobs have the label
+         *     orchion/schedule with the schedule's name besides.
+         */
+        "orchion.v1.JobTemplate": {
+            labels?: {
+                [key: string]: string;
+            };
+            /** @description As in SubmitJobRequest. */
+            name?: string;
+            /** @description Without start_after and after. */
+            spec?: components["schemas"]["orchion.v1.JobSpec"];
+        };
         "orchion.v1.ListDeploymentsResponse": {
             deployments?: components["schemas"]["orchion.v1.Deployment"][];
             nextPageToken?: string;
@@ -885,6 +966,10 @@ export interface components {
         "orchion.v1.ListQueuesResponse": {
             nextPageToken?: string;
             queues?: components["schemas"]["orchion.v1.Queue"][];
+        };
+        "orchion.v1.ListSchedulesResponse": {
+            nextPageToken?: string;
+            schedules?: components["schemas"]["orchion.v1.Schedule"][];
         };
         "orchion.v1.LocalEngine": {
             /** @description For example http://127.0.0.1:11434. */
@@ -1178,6 +1263,41 @@ export interface components {
              */
             retryOn?: components["schemas"]["orchion.v1.FailureClass"][];
         };
+        "orchion.v1.Schedule": {
+            /** Format: date-time */
+            createdAt?: string;
+            /**
+             * @description Minute, hour, day of month, month and day of week, such as "30 3 * * 1-5",
+             *     or @hourly, @daily, @weekly, @monthly, @yearly.
+             */
+            cron?: string;
+            lastJobId?: string;
+            /**
+             * Format: date-time
+             * @description Of the newest run; unset: there was none.
+             */
+            lastRunAt?: string;
+            /** @description 1 to 63 characters of a-z 0-9 -, starting with a letter or digit. */
+            name?: string;
+            /**
+             * Format: date-time
+             * @description Unset while it is paused.
+             */
+            nextRunAt?: string;
+            overlap?: components["schemas"]["orchion.v1.ScheduleOverlap"];
+            paused?: boolean;
+            /** @description Why the last time made no job; empty when it did. */
+            reason?: string;
+            template?: components["schemas"]["orchion.v1.JobTemplate"];
+            /** @description A name of the IANA database, such as Europe/Oslo; empty: UTC. */
+            timeZone?: string;
+        };
+        /**
+         * @description ScheduleOverlap says what happens when a run is due and the one before has
+         *     not ended.
+         * @enum {string}
+         */
+        "orchion.v1.ScheduleOverlap": "SCHEDULE_OVERLAP_UNSPECIFIED" | "SCHEDULE_OVERLAP_ALLOW" | "SCHEDULE_OVERLAP_SKIP" | "SCHEDULE_OVERLAP_REPLACE";
         /**
          * @description TmpfsMount is an empty folder in memory. What is in it counts as the
          *     container's memory.
@@ -2381,6 +2501,262 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.Queue"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Schedules_ListSchedules: {
+        parameters: {
+            query?: {
+                /** @description 1 to 1,000; 0 means 100. */
+                pageSize?: number;
+                pageToken?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ListSchedulesResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Schedules_PutSchedule_1: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    cron?: string;
+                    name?: string;
+                    overlap?: components["schemas"]["orchion.v1.ScheduleOverlap"];
+                    paused?: boolean;
+                    template?: components["schemas"]["orchion.v1.JobTemplate"];
+                    timeZone?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Schedule"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Schedules_GetSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Schedule"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Schedules_PutSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    cron?: string;
+                    overlap?: components["schemas"]["orchion.v1.ScheduleOverlap"];
+                    paused?: boolean;
+                    template?: components["schemas"]["orchion.v1.JobTemplate"];
+                    timeZone?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Schedule"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Schedules_DeleteSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /**
+             * @description A generic empty message that you can re-use to avoid defining duplicated
+             *     empty messages in your APIs. A typical example is to use it as the request
+             *     or the response type of an API method. For instance:
+             *
+             *         service Foo {
+             *           rpc Bar(google.protobuf.Empty) returns (google.protobuf.Empty);
+             *         }
+             */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Schedules_UpdateSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    paused?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Schedule"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Schedules_TriggerSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Job"];
                 };
             };
             /** @description An unexpected error response. */
