@@ -172,7 +172,10 @@ func (r *Registry) silentLocked(now time.Time) map[*entry]struct{} {
 		}
 	}
 	for e := r.active.front; e != nil && r.overdue(e, now); e = e.next {
-		if now.Sub(e.node.LastSeenAt) < r.cfg.SilentAfter+outageWindow && !e.node.inMaintenance() {
+		// Those whose time is up are taken offline any moment now, however long
+		// they have been silent: after this machine slept that is all of them.
+		recent := now.Sub(e.node.LastSeenAt) < r.cfg.SilentAfter+outageWindow || !e.deadline.After(now)
+		if recent && !e.node.inMaintenance() {
 			gone[e] = struct{}{}
 		}
 	}

@@ -251,6 +251,21 @@ func TestSparesBeforeNodesAreOffline(t *testing.T) {
 	})
 }
 
+// TestSparesAfterASleep has a lease run out before the reaper has looked, as
+// when this machine slept and both are late.
+func TestSparesAfterASleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRegistry(Config{HeartbeatTimeout: 30 * time.Second}) // nobody reaps
+		for _, id := range []string{"n0", "n1", "n2"} {
+			register(t, r, Registration{ID: id})
+		}
+		time.Sleep(time.Hour)
+		if !r.Spares("n0") || r.Outage() == nil {
+			t.Error("the lease is not spared")
+		}
+	})
+}
+
 func TestMaintenanceRaisesNoAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logger, text := recordLog()
