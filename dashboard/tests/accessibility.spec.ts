@@ -9,6 +9,7 @@ const PATHS = [
 	'/nodes/node-0003',
 	'/jobs',
 	'/jobs/new',
+	'/queues',
 	'/models',
 	'/models/llama3-2-3b',
 	'/models/new',
@@ -23,7 +24,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
 			page,
 			orchestrator
 		}) => {
-			test.slow(); // axe, fourteen times
+			test.slow(); // axe, fifteen times
 			await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
 			await page.setViewportSize({ width, height: 800 });
 			const running = orchestrator.jobs[0]?.id ?? '';
@@ -66,11 +67,27 @@ for (const colorScheme of ['light', 'dark'] as const) {
 }
 
 test('axe finds nothing in a dialog, a toast and empty pages', async ({ page, orchestrator }) => {
+	test.slow();
 	await page.goto('/nodes/node-0003');
 	await page.getByRole('button', { name: 'Drain draco-3' }).click();
 	await expect(page.getByRole('dialog')).toBeVisible();
 	expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
 	await page.keyboard.press('Escape');
+	await page.goto('/queues');
+	await page.getByRole('button', { name: 'Edit night' }).click();
+	await page.getByLabel('Weight').fill('0');
+	await page.getByRole('button', { name: 'Save' }).click();
+	await expect(page.getByLabel('Weight')).toHaveAttribute('aria-invalid', 'true');
+	expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+	await page.goto('/jobs');
+	await page.getByRole('checkbox', { name: 'Select all that are shown' }).check();
+	await expect(page.getByRole('group', { name: 'Selected jobs' })).toBeVisible();
+	expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+	await page.goto('/jobs/new');
+	await page.getByText('More', { exact: true }).click();
+	await page.getByRole('textbox', { name: 'Image' }).fill('alpine');
+	await page.getByText('As a file or a request').click();
+	expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
 	orchestrator.load({ nodes: [], jobs: [], deployments: [] });
 	for (const path of ['/', '/nodes', '/jobs', '/models', '/models/chat']) {
 		await page.goto(path);

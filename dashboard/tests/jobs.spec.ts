@@ -213,8 +213,10 @@ test.describe('an action that is refused', () => {
 
 test('the form checks what is typed, then submits it and opens the job', async ({
 	page,
+	context,
 	orchestrator
 }) => {
+	await context.grantPermissions(['clipboard-read', 'clipboard-write']);
 	await page.goto('/jobs/new');
 	await page.getByRole('button', { name: 'Submit job' }).click();
 	await expect(page.getByText('name the image to run')).toBeVisible();
@@ -229,6 +231,21 @@ test('the form checks what is typed, then submits it and opens the job', async (
 	await page.getByRole('button', { name: 'Submit job' }).click();
 	await expect(page.getByText('use a size such as 512MiB or 2GiB')).toBeVisible();
 	await page.getByLabel('Memory', { exact: true }).fill('64MiB');
+	await page.getByLabel('Queue', { exact: true }).fill('-night');
+	await page.getByText('More', { exact: true }).click();
+	await page.getByLabel('First backoff').fill('2d');
+	await page.getByRole('button', { name: 'Submit job' }).click();
+	await expect(page.getByText('use 1 to 63 of A-Z a-z')).toBeVisible();
+	await expect(page.getByText('use a time up to 1 d 0 h')).toBeVisible();
+	await page.getByLabel('Queue', { exact: true }).fill('night');
+	await page.getByLabel('Attempts', { exact: true }).fill('3');
+	await page.getByLabel('First backoff').fill('10s');
+
+	await page.getByText('As a file or a request').click();
+	await page.getByRole('button', { name: 'Copy file' }).click();
+	const file = await page.evaluate(() => navigator.clipboard.readText());
+	expect(file).toContain('      - "echo \\"$GREETING\\""\n');
+	expect(file).toContain('  queue: night\n');
 	await page.getByRole('button', { name: 'Submit job' }).click();
 
 	await expect(page.getByRole('heading', { name: 'made-here' })).toBeVisible();
@@ -244,7 +261,9 @@ test('the form checks what is typed, then submits it and opens the job', async (
 				models: ['qwen3:0.6b'],
 				pullPolicy: 'PULL_POLICY_IF_NOT_PRESENT'
 			},
-			resources: { cpuMillis: '500', memoryBytes: '67108864', gpus: 0, gpuMemoryBytes: '0' }
+			resources: { cpuMillis: '500', memoryBytes: '67108864', gpus: 0, gpuMemoryBytes: '0' },
+			queue: 'night',
+			retry: { maxAttempts: 3, initialBackoff: '10s' }
 		}
 	});
 });

@@ -18,6 +18,7 @@ const PAGES = [
 	{ name: 'nodes', path: '/nodes', ready: 'Nodes' },
 	{ name: 'node', path: '/nodes/node-0003', ready: 'draco-3' },
 	{ name: 'jobs', path: '/jobs', ready: 'Jobs' },
+	{ name: 'queues', path: '/queues', ready: 'Queues' },
 	{ name: 'submit', path: '/jobs/new', ready: 'Submit a job' },
 	{ name: 'models', path: '/models', ready: 'Models' },
 	{ name: 'model', path: '/models/llama3-2-3b', ready: 'llama3.2:3b' },

@@ -24,6 +24,8 @@ type Answer<O extends keyof operations> = operations[O] extends {
 	? B
 	: never;
 
+export type Queue = Answer<'Queues_GetQueue'>;
+
 type QueryValues = Record<string, string | number | boolean | undefined>;
 
 interface CallOptions {
@@ -34,7 +36,7 @@ interface CallOptions {
 
 const DEFAULT_TIMEOUT_MS = 15_000;
 
-/** Most nodes and deployments that are read before a list counts as endless. */
+/** Most pages of nodes, queues or deployments that are read before a list counts as endless. */
 const MAX_PAGES = 20;
 
 /** The largest page that the API gives. */
@@ -187,6 +189,24 @@ export class OrchionApi {
 	/** Where the log can be read as plain text. */
 	logUrl(id: string, attempt?: number): string {
 		return this.url(`/api/jobs/${encodeURIComponent(id)}/logs`, { attempt });
+	}
+
+	/** Every queue that is in use or has settings, ordered by name. */
+	allQueues(options?: CallOptions): Promise<Queue[]> {
+		return collect(async (pageToken) => {
+			const page = await this.json<Answer<'Queues_ListQueues'>>(
+				'GET',
+				'/api/queues',
+				{ query: { pageSize: MAX_PAGE_SIZE, pageToken } },
+				options
+			);
+			return { items: page.queues, next: page.nextPageToken };
+		});
+	}
+
+	/** Changes the settings that are given. */
+	updateQueue(name: string, body: Body<'Queues_UpdateQueue'>): Promise<Queue> {
+		return this.json('PATCH', `/api/queues/${encodeURIComponent(name)}`, { body });
 	}
 
 	allDeployments(options?: CallOptions): Promise<Deployment[]> {

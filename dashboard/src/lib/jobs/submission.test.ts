@@ -1,5 +1,12 @@
 import { expect, it } from 'vitest';
-import { buildJob, emptyJobForm, idempotencyKey, jobFormField } from './submission';
+import {
+	buildJob,
+	emptyJobForm,
+	idempotencyKey,
+	jobFile,
+	jobFormField,
+	type JobForm
+} from './submission';
 
 it('an empty form says what is required', () => {
 	expect(buildJob(emptyJobForm)).toEqual({
@@ -84,10 +91,95 @@ it('names every field that is wrong at once', () => {
 	});
 });
 
+it.each<[field: keyof JobForm, text: string, message: string]>([
+	['name', 'é'.repeat(65), 'use at most 128 bytes'],
+	['image', 'a'.repeat(513), 'use at most 512 bytes'],
+	['args', 'a '.repeat(1025), 'use at most 1,024 words'],
+	['command', 'a'.repeat(256 * 1024 + 1), 'use at most 262,144 bytes'],
+	['env', 'ORCHION_X=1', 'ORCHION_X: names that start with ORCHION_ are set by Orchion itself'],
+	['env', Array.from({ length: 257 }, (_, i) => `A${i}=1`).join('\n'), 'use at most 256 variables'],
+	['env', `A=${'x'.repeat(256 * 1024)}`, 'use at most 262,144 bytes'],
+	['models', 'a,'.repeat(33), 'use at most 32 models'],
+	['labels', Array.from({ length: 65 }, (_, i) => `k${i}=v`).join('\n'), 'use at most 64 labels'],
+	['labels', `a=${'x'.repeat(254)}`, 'a: use at most 253 bytes for a value'],
+	['constraints', 'os=linux\n'.repeat(33), 'use at most 32 constraints'],
+	['constraints', `os=${'x'.repeat(510)}`, 'use at most 512 bytes'],
+	['cpu', '10001', 'use at most 10,000 cores'],
+	['memory', '5MiB', 'use at least 6 MiB'],
+	['memory', '2000TiB', 'use at most 1024TiB'],
+	['gpus', '65', 'use a whole number from 0 to 64'],
+	['queue', '-night', 'use 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit'],
+	['maxAttempts', '101', 'use a whole number from 1 to 100'],
+	['initialBackoff', '25h', 'use a time up to 1 d 0 h'],
+	['queueTimeout', '0.5s', 'use a time from 1.0 s up to 30 d 0 h'],
+	['startTimeout', '2d', 'use a time from 1.0 s up to 1 d 0 h'],
+	['timeout', '31d', 'use a time from 1.0 s up to 30 d 0 h'],
+	['workingDir', 'work', 'use an absolute path such as /work, without . and ..'],
+	['workingDir', '/a/../b', 'use an absolute path such as /work, without . and ..'],
+	['user', 'a:b:c', 'use USER or USER:GROUP, such as 1000:1000']
+])('%s is held to its limit', (field, text, message) => {
+	expect(buildJob({ ...emptyJobForm, image: 'a', [field]: text })).toEqual({
+		errors: { [field]: message }
+	});
+});
+
+it('sends what is said about waiting, retrying and the container', () => {
+	const built = buildJob({
+		...emptyJobForm,
+		image: 'a',
+		queue: 'night',
+		maxAttempts: '3',
+		initialBackoff: '10s',
+		maxBackoff: '5m',
+		queueTimeout: '1d',
+		startTimeout: '10m',
+		disk: '5GiB',
+		workingDir: '/work',
+		user: '1000:1000'
+	});
+	expect(built).toMatchObject({
+		body: {
+			spec: {
+				container: { workingDir: '/work', user: '1000:1000' },
+				resources: { diskBytes: String(5 * 1024 ** 3) },
+				queue: 'night',
+				retry: { maxAttempts: 3, initialBackoff: '10s', maxBackoff: '300s' },
+				queueTimeout: '86400s',
+				startTimeout: '600s'
+			}
+		}
+	});
+	expect(
+		buildJob({ ...emptyJobForm, image: 'a', initialBackoff: '10s', maxBackoff: '5s' })
+	).toEqual({ errors: { maxBackoff: 'use no less than the first backoff' } });
+});
+
+it('writes a file in which no text becomes a parameter', () => {
+	const file = jobFile({
+		name: 'a',
+		spec: { container: { image: 'b', args: ['${HOME}', '$HOME $${x}', '${'], env: { A: '${1}' } } }
+	});
+	expect(file).toBe(`name: a
+spec:
+  container:
+    image: b
+    args:
+      - "$\${HOME}"
+      - "$HOME $$\${x}"
+      - "\${"
+    env:
+      A: "$\${1}"
+`);
+});
+
 it('finds the field of an API error', () => {
 	expect(jobFormField('spec.container.env["A B"]')).toBe('env');
 	expect(jobFormField('spec.resources.gpuMemoryBytes')).toBe('gpuMemory');
 	expect(jobFormField('spec.resources.gpus')).toBe('gpus');
+	expect(jobFormField('spec.queue')).toBe('queue');
+	expect(jobFormField('spec.queueTimeout')).toBe('queueTimeout');
+	expect(jobFormField('spec.retry.maxBackoff')).toBe('maxBackoff');
+	expect(jobFormField('spec.retry.maxAttempts')).toBe('maxAttempts');
 	expect(jobFormField('idempotencyKey')).toBeUndefined();
 	expect(jobFormField(undefined)).toBeUndefined();
 });

@@ -101,6 +101,11 @@ export const deploymentLook = (state: DeploymentState | undefined): StateLook =>
 export const replicaLook = (state: ReplicaState | undefined): StateLook =>
 	REPLICA[state ?? 'REPLICA_STATE_UNSPECIFIED'] ?? UNKNOWN;
 
+export const queueLook = (paused: boolean): StateLook =>
+	paused
+		? { label: 'paused', tone: 'wait', icon: 'pause' }
+		: { label: 'open', tone: 'ok', icon: 'dot' };
+
 const FAILURES: Partial<Record<NonNullable<Attempt['failure']>, string>> = {
 	FAILURE_CLASS_EXIT_CODE: 'exit code',
 	FAILURE_CLASS_OUT_OF_MEMORY: 'out of memory',
