@@ -248,7 +248,12 @@ func (r *logReader) endedLately(ctx context.Context, q logQuery) (bool, job.Stat
 	}
 	r.mu.Unlock()
 	// The one who asks may leave before the others have their answer.
-	state.once.Do(func() { state.job, state.err = r.store.GetJob(context.WithoutCancel(ctx), q.jobID) })
+	state.once.Do(func() {
+		var j job.Job
+		j, state.err = r.store.GetJob(context.WithoutCancel(ctx), q.jobID)
+		// What is kept for a while must not be large.
+		state.job = job.Job{State: j.State, Attempts: j.Attempts}
+	})
 	if state.err == nil {
 		if ended, at, err := q.ended(&state.job); err == nil && !ended {
 			return false, at, nil
