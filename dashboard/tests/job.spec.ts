@@ -350,4 +350,6 @@ test('what was submitted can be copied as YAML', async ({ page, context, orchest
 	await page.getByRole('button', { name: 'Copy spec' }).click();
 	const copied = await page.evaluate(() => navigator.clipboard.readText());
 	expect(copied).toContain('    image: ghcr.io/orchion/example-agent:0.1.0\n');
+	// Nobody has asked for GPUs.
+	expect(copied).not.toContain('gpus');
 });

@@ -8,6 +8,7 @@ const PAGES = [
 	['/nodes', 'Nodes'],
 	['/jobs', 'Jobs'],
 	['/jobs/new', 'Submit a job'],
+	['/queues', 'Queues'],
 	['/models', 'Models'],
 	['/models/new', 'Deploy a model'],
 	['/settings', 'Settings']
