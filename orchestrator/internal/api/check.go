@@ -39,7 +39,7 @@ const (
 	maxImage         = 512
 	maxDeployment    = 63
 	maxConstraints   = 32
-	maxConstraint    = 1024
+	maxConstraint    = 512
 	maxInstanceID    = 128
 	maxGPUs          = 64
 	maxRuntimes      = 16
