@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -89,7 +90,7 @@ func check(ctx context.Context, c *cluster, h *history, jobs map[string]*orchion
 	acked := h.acknowledged()
 	runs := c.runs(h)
 	logs := 0
-	for _, id := range slices.Sorted(keysOf(acked)) {
+	for _, id := range slices.Sorted(maps.Keys(acked)) {
 		s, j := acked[id], jobs[id]
 		if j == nil {
 			h.violate(lostJob, "%v was acknowledged and is gone", s)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -150,5 +149,3 @@ func (c *cluster) log(ctx context.Context, id string, attempt int) (string, erro
 	}
 	return string(data), err
 }
-
-func keysOf[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }

@@ -93,11 +93,12 @@ func (e *Engine) createContainer(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "no configuration: %v", err)
 		return
 	}
-	if err := Check(request.Cmd); err != nil {
+	p, err := parse(request.Cmd)
+	if err != nil {
 		fail(w, http.StatusBadRequest, "%v", err)
 		return
 	}
-	c := e.add(r.URL.Query().Get("name"), request.Cmd, request.Labels, request.Image)
+	c := e.add(r.URL.Query().Get("name"), p, request.Labels, request.Image)
 	if c == nil {
 		fail(w, http.StatusConflict, "the container name %q is already in use", r.URL.Query().Get("name"))
 		return
@@ -107,13 +108,8 @@ func (e *Engine) createContainer(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *Engine) startContainer(w http.ResponseWriter, _ *http.Request, c *container) {
-	p, err := parse(c.args)
-	if err != nil {
-		fail(w, http.StatusBadRequest, "%v", err)
-		return
-	}
 	switch {
-	case c.start(p):
+	case c.start():
 		w.WriteHeader(http.StatusNoContent)
 	case c.state() == "running":
 		w.WriteHeader(http.StatusNotModified)

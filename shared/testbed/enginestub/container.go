@@ -22,7 +22,7 @@ type container struct {
 	engine      *Engine
 	id, name    string
 	image       string
-	args        []string
+	program     program
 	labels      map[string]string
 	created     time.Time
 	ended       chan struct{} // closed at the end
@@ -83,7 +83,7 @@ func parse(args []string) (program, error) {
 }
 
 // start runs the program, once; false: it was started before.
-func (c *container) start(p program) bool {
+func (c *container) start() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.startedAt.IsZero() {
@@ -91,11 +91,12 @@ func (c *container) start(p program) bool {
 	}
 	c.startedAt = time.Now()
 	c.run = c.engine.began(c, c.startedAt)
-	c.engine.programs.Go(func() { c.play(p) })
+	c.engine.programs.Go(c.play)
 	return true
 }
 
-func (c *container) play(p program) {
+func (c *container) play() {
+	p := c.program
 	if p.slower > 0 && c.labels[attemptLabel] != "1" {
 		p.interval *= time.Duration(p.slower)
 	}

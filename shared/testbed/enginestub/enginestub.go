@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -189,9 +188,9 @@ func (e *Engine) find(idOrName string) *container {
 }
 
 // add makes a container; nil when its name is taken.
-func (e *Engine) add(name string, args []string, labels map[string]string, image string) *container {
+func (e *Engine) add(name string, p program, labels map[string]string, image string) *container {
 	c := &container{
-		engine: e, id: newID(), name: name, args: args, labels: labels, image: image,
+		engine: e, id: newID(), name: name, program: p, labels: labels, image: image,
 		created: time.Now(), ended: make(chan struct{}), terminate: make(chan struct{}), changed: make(chan struct{}),
 	}
 	if c.name == "" {
@@ -250,13 +249,4 @@ func newID() string {
 	id := make([]byte, 32)
 	_, _ = rand.Read(id) // never fails
 	return hex.EncodeToString(id)
-}
-
-// Check says what is wrong with the arguments of a container; nil: nothing.
-func Check(args []string) error {
-	_, err := parse(args)
-	if err != nil {
-		return fmt.Errorf("enginestub: %w", err)
-	}
-	return nil
 }

@@ -66,7 +66,7 @@ func (d *Driver) networkMode(ctx context.Context, spec driver.ContainerSpec) (co
 func (d *Driver) findNetwork(ctx context.Context, name string) (string, error) {
 	if d.podman() {
 		n, err := d.podmanNetwork(ctx, name)
-		if err != nil || n.Labels[driver.LabelManaged] != "true" {
+		if err != nil || !hasLabels(n.Labels, nil) {
 			return "", err
 		}
 		return name, nil
