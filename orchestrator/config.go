@@ -5,11 +5,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/api"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/store/logfile"
 )
 
@@ -65,11 +67,20 @@ type Config struct {
 	// MaxJobHistory is how many ended jobs are kept; over it the oldest go. 0
 	// is no limit. Default 1,000,000.
 	MaxJobHistory int
+	// Placement says which of the nodes that fit gets work that does not say.
+	// Default: spread.
+	Placement Placement
 	// Logger gets what happens. Default: nowhere.
 	Logger *slog.Logger
 	// OnReady is called once everything is served. Default: nothing.
 	OnReady func(Addresses)
 }
+
+// Placement says which of the nodes that fit are the better ones.
+type Placement = job.Placement
+
+// ParsePlacement reads a placement: binpack or spread.
+func ParsePlacement(name string) (Placement, error) { return job.ParsePlacement(name) }
 
 // Addresses are what a running orchestrator is bound to.
 type Addresses struct {
@@ -97,6 +108,7 @@ func DefaultConfig() Config {
 		MaxJobHistory:    1_000_000,
 		LogMaxBytes:      10 << 30,
 		JobLogMaxBytes:   logfile.DefaultMaxBytes,
+		Placement:        job.Spread,
 	}
 }
 
@@ -152,6 +164,9 @@ func (c *Config) Validate() error {
 		return fault.BadField("--log-max-bytes", "is %d; it must be at least %d, or 0 for no limit", c.LogMaxBytes, minLogBytes)
 	case c.JobLogMaxBytes < minJobLogBytes || c.JobLogMaxBytes > maxJobLogBytes:
 		return fault.BadField("--job-log-max-bytes", "is %d; it must be between %d and %d", c.JobLogMaxBytes, minJobLogBytes, maxJobLogBytes)
+	}
+	if !slices.Contains(job.Placements(), c.Placement) {
+		return fault.BadField("--placement", "is not set; it must be binpack or spread")
 	}
 	if c.DataDir == "" {
 		return fault.BadField("--data-dir", "is empty; name a folder")

@@ -152,6 +152,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 	metrics := prometheus.NewRegistry()
 	p := &plane{log: o.log, bus: events.NewBus(0), hub: dispatch.NewHub()}
 	cluster := scheduler.NewCluster()
+	cluster.SetPlacement(o.cfg.Placement)
 	var err error
 	p.dispatcher, err = dispatch.New(dispatch.Config{
 		Store: db, Hub: p.hub, Cluster: cluster, LeaseTTL: o.cfg.LeaseTTL, Logger: o.log,

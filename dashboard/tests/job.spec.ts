@@ -86,7 +86,17 @@ test('a queued job says why it waits', async ({ page, orchestrator }) => {
 				reasons: ['no container runtime', 'needs 2 GPUs, has 0'],
 				score: 0
 			},
-			{ nodeId: 'node-0002', hostname: 'cygnus-2', fits: true, reasons: [], score: 0.75 }
+			{
+				nodeId: 'node-0002',
+				hostname: 'cygnus-2',
+				fits: true,
+				reasons: [],
+				score: 75,
+				scoreParts: [
+					{ name: 'room left', points: 85 },
+					{ name: 'GPUs kept for others', points: -10 }
+				]
+			}
 		]
 	};
 	await page.goto(`/jobs/${queued?.id}`);
@@ -94,7 +104,8 @@ test('a queued job says why it waits', async ({ page, orchestrator }) => {
 	await expect(why).toContainText('No node fits.');
 	await expect(why).toContainText('1 of 2 active nodes fits.');
 	const nodes = why.locator('ul').first().locator('> li');
-	await expect(nodes.nth(0)).toContainText('fits, score 0.75');
+	await expect(nodes.nth(0)).toContainText('fits, score 75');
+	await expect(nodes.nth(0)).toContainText('GPUs kept for others −10');
 	await expect(nodes.nth(1).getByRole('listitem')).toHaveText([
 		'no container runtime',
 		'needs 2 GPUs, has 0'

@@ -106,7 +106,7 @@ for (const theme of ['light', 'dark'] as const) {
 						'needs 512 MiB of memory, 120 MiB are free',
 						'label.room is lab, the job asks for label.room=office'
 					].slice(index === 5 ? 2 : index % 2),
-					score: index === 5 ? 0.71 : 0
+					score: index === 5 ? 71 : 0
 				}))
 			};
 			await page.goto(`/jobs/${queued?.id}`);

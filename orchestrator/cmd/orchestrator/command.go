@@ -92,6 +92,8 @@ func addFlags(cmd *cobra.Command, cfg *orchestrator.Config, f *flags) {
 	set.StringSliceVar(&cfg.AllowedOrigins, "allowed-origins", cfg.AllowedOrigins, "web origins that may use the API from a browser")
 	set.StringSliceVar(&cfg.AllowedHosts, "allowed-hosts", cfg.AllowedHosts, "names to answer to besides localhost, 127.0.0.1 and [::1]")
 	set.IntVar(&cfg.MaxNodes, "max-nodes", cfg.MaxNodes, "how many nodes may be online together")
+	set.Var(newPlacement(&cfg.Placement), "placement",
+		"which of the nodes that fit gets a job that does not say: binpack takes the fuller ones, spread the emptier ones")
 	set.Var(settings.NewPeriod(&cfg.JobHistory), "job-history", "how long jobs are kept after they ended, with their logs, such as 30d or 36h; 0 for ever")
 	set.IntVar(&cfg.MaxJobHistory, "max-job-history", cfg.MaxJobHistory, "how many ended jobs are kept; over it the oldest go; 0 is no limit")
 	set.Var(settings.NewPeriod(&cfg.LogRetention), "log-retention", "how long the logs of jobs are kept after they last grew, such as 14d or 36h; 0 for ever")

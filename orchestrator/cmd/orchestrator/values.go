@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/orchion/orchion/orchestrator"
 )
 
 func errorf(format string, args ...any) error { return fmt.Errorf(format, args...) }
@@ -60,3 +62,29 @@ func (p port) Set(text string) error {
 
 // Type implements pflag.Value.
 func (p port) Type() string { return "port" }
+
+// placement is a flag that takes the name of a placement.
+type placement struct{ to *orchestrator.Placement }
+
+func newPlacement(to *orchestrator.Placement) placement { return placement{to} }
+
+// String implements pflag.Value.
+func (p placement) String() string {
+	if p.to == nil {
+		return "" // pflag asks the zero value what no default looks like
+	}
+	return p.to.String()
+}
+
+// Set implements pflag.Value.
+func (p placement) Set(text string) error {
+	value, err := orchestrator.ParsePlacement(strings.ToLower(text))
+	if err != nil {
+		return err
+	}
+	*p.to = value
+	return nil
+}
+
+// Type implements pflag.Value.
+func (p placement) Type() string { return "word" }

@@ -49,6 +49,11 @@ func TestNumbersOfStates(t *testing.T) {
 	if got, want := len(job.Failures()), len(orchionv1.FailureClass_name)-1; got != want {
 		t.Errorf("%d classes of failures, %d on the wire", got, want)
 	}
+	for _, p := range job.Placements() {
+		if got, want := orchionv1.Placement(p).String(), "PLACEMENT_"+p.String(); !strings.EqualFold(got, want) {
+			t.Errorf("placement: the domain's %q is %s on the wire", p, got)
+		}
+	}
 	for s := model.Pending; s <= model.Stopping; s++ {
 		same("replica", s.String(), orchionv1.ReplicaState(s).String())
 	}
@@ -98,6 +103,7 @@ func drawJobSpec(t *rapid.T) job.Spec {
 		},
 		Constraints: rapid.SliceOfN(rapid.SampledFrom([]string{"os=linux", "memory>=8GiB", "label.room in (office,lab)"}), 0, 3).Draw(t, "constraints"),
 		Tolerations: rapid.SliceOfN(rapid.SampledFrom([]string{"gpu-only", "a/b.c_d", "*"}), 0, 3).Draw(t, "tolerations"),
+		Placement:   job.Placement(rapid.IntRange(0, len(job.Placements())).Draw(t, "placement")),
 		Queue:       rapid.SampledFrom([]string{job.DefaultQueue, "night.2"}).Draw(t, "queue"),
 		Priority:    rapid.IntRange(-1000, 1000).Draw(t, "priority"),
 		Retry: job.Retry{

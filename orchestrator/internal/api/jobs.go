@@ -176,9 +176,13 @@ func (s *jobs) ExplainJob(ctx context.Context, req *orchionv1.ExplainJobRequest)
 	}
 	out := &orchionv1.ExplainJobResponse{JobId: req.GetId(), Summary: summary}
 	for _, f := range fits {
-		out.Nodes = append(out.Nodes, &orchionv1.NodeFit{
+		fit := &orchionv1.NodeFit{
 			NodeId: f.NodeID, Hostname: f.Hostname, Fits: f.Fits, Reasons: f.Reasons, Score: f.Score,
-		})
+		}
+		for _, part := range f.ScoreParts {
+			fit.ScoreParts = append(fit.ScoreParts, &orchionv1.ScorePart{Name: part.Name, Points: part.Points})
+		}
+		out.Nodes = append(out.Nodes, fit)
 	}
 	return out, nil
 }

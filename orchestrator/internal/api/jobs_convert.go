@@ -58,6 +58,7 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 		Resources:   resourcesToProto(s.Resources),
 		Constraints: s.Constraints,
 		Tolerations: s.Tolerations,
+		Placement:   orchionv1.Placement(s.Placement),
 		Priority:    int32(s.Priority),
 		Queue:       s.QueueName(),
 		StartAfter:  timeToProto(s.StartAfter),

@@ -124,6 +124,9 @@ func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
 	if spec.After, err = afterFromProto("spec.after", s.GetAfter()); err != nil {
 		return none, err
 	}
+	if spec.Placement, err = placementFromProto("spec.placement", s.GetPlacement()); err != nil {
+		return none, err
+	}
 	if spec.StartTimeout, err = duration("spec.startTimeout", s.GetStartTimeout(), minTimeout, maxStartTimeout); err != nil {
 		return none, err
 	}

@@ -51,14 +51,19 @@ func (d *Dispatcher) place(now time.Time) {
 // find takes room for a job on a node: one that the job should avoid only when
 // no other has any.
 func (d *Dispatcher) find(c *class, e *entry) (nodeID string, ok bool) {
+	work := *c.work
+	work.Prefers = scheduler.Preferences{} // the class has those of its first job
+	if e.wants != nil {
+		work.Prefers = e.wants.prefers
+	}
 	if avoid := d.queue.avoid[e.id]; avoid != "" {
-		work := *c.work
-		work.Avoid = map[string]string{avoid: "the job's last attempt failed there"}
-		if nodeID, ok := d.findFor(c, &work, e); ok {
+		elsewhere := work
+		elsewhere.Avoid = map[string]string{avoid: "the job's last attempt failed there"}
+		if nodeID, ok := d.findFor(c, &elsewhere, e); ok {
 			return nodeID, true
 		}
 	}
-	return d.findFor(c, c.work, e)
+	return d.findFor(c, &work, e)
 }
 
 // findFor takes room for work of a class, which may ask for more than the

@@ -20,6 +20,7 @@ type entry struct {
 	createdAt int64 // Unix nanoseconds
 	notBefore int64 // Unix nanoseconds; 0: at once
 	bucket    *bucket
+	wants     *wants // nil: nothing
 	// cancelled is the job as it was when it was cancelled during the claim.
 	cancelled *job.Job
 	// terms is what only some jobs have; nil: the others.
@@ -112,13 +113,14 @@ type queue struct {
 	// avoid names, for the few jobs that have one, the node that another is
 	// better than; see job.Job.Avoid.
 	avoid map[string]string
+	wants map[wantsKey]*wants
 }
 
 func newQueue() *queue {
 	return &queue{
 		entries: make(map[string]*entry), classes: make(map[classKey]*class),
 		lanes: make(map[string]*lane), buckets: make(map[bucketKey]*bucket),
-		avoid: make(map[string]string),
+		avoid: make(map[string]string), wants: make(map[wantsKey]*wants),
 	}
 }
 
@@ -133,6 +135,7 @@ func (q *queue) add(j *job.Job, now time.Time) *entry {
 		priority:  int32(j.Spec.Priority),
 		createdAt: j.CreatedAt.UnixNano(),
 		bucket:    q.bucketOf(&j.Spec),
+		wants:     q.wantsOf(&j.Spec),
 		index:     -1,
 	}
 	if !j.NotBefore.IsZero() {
@@ -192,6 +195,7 @@ func (q *queue) remove(e *entry) {
 	q.unwatch(e)
 	delete(q.entries, e.id)
 	delete(q.avoid, e.id)
+	q.unwant(e)
 	b := e.bucket
 	if b.class.members--; b.class.members == 0 {
 		delete(q.classes, b.class.key)
@@ -376,6 +380,7 @@ func workOf(spec *job.Spec) (*scheduler.Work, error) {
 		Tolerations:  spec.Tolerations,
 		NeedsRuntime: spec.Container != nil,
 		TakesSlot:    true,
+		Prefers:      preferencesOf(spec),
 	}, err
 }
 

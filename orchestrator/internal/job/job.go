@@ -89,6 +89,9 @@ type Spec struct {
 	Constraints []string   `json:"constraints,omitempty"`
 	// Tolerations are taints of nodes that do not keep the job away; "*" is all.
 	Tolerations []string `json:"tolerations,omitempty"`
+	// Placement says which of the nodes that fit is taken; unset: the
+	// orchestrator's setting decides.
+	Placement Placement `json:"placement,omitempty"`
 	// Queue names the queue that the job waits in; empty: DefaultQueue.
 	Queue string `json:"queue,omitempty"`
 	// Priority orders the jobs of one queue, higher first.

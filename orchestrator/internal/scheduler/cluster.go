@@ -19,7 +19,9 @@ type Cluster struct {
 	active  []*Candidate
 	holders map[string]holding
 	next    int // where the next search begins
-	changes []*Changes
+	// placement is for work that does not say.
+	placement job.Placement
+	changes   []*Changes
 }
 
 // place is what is known of a node; what it holds outlives its going offline.
@@ -38,6 +40,14 @@ type holding struct {
 // NewCluster makes a table without nodes.
 func NewCluster() *Cluster {
 	return &Cluster{places: make(map[string]*place), holders: make(map[string]holding)}
+}
+
+// SetPlacement says how work is placed that does not say; unless it is called,
+// by spreading.
+func (cl *Cluster) SetPlacement(p job.Placement) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	cl.placement = p
 }
 
 // NodeChanged takes over a node's new value; nil or offline: it is gone. What
@@ -109,15 +119,25 @@ func (cl *Cluster) Place(w *Work, holder string) (nodeID string, ok bool) {
 	if len(cl.active) == 0 {
 		return "", false
 	}
+	w = cl.resolveLocked(w)
+	if w.Prefers.Placement == job.BinPack {
+		// From the same end each time, so that the other end stays free.
+		return cl.takeLocked(w, holder, Pick(w, cl.active, 0))
+	}
 	cl.next %= len(cl.active)
 	best := Pick(w, cl.active, cl.next)
-	if best == nil {
-		return "", false
-	}
 	// Small clusters are looked through whole; there the rotation would only
 	// make the choice hard to foresee.
-	if len(cl.active) > enough {
+	if best != nil && len(cl.active) > enough {
 		cl.next += enough
+	}
+	return cl.takeLocked(w, holder, best)
+}
+
+// takeLocked takes the room of the candidate that was picked, if one was.
+func (cl *Cluster) takeLocked(w *Work, holder string, best *Candidate) (nodeID string, ok bool) {
+	if best == nil {
+		return "", false
 	}
 	cl.holdLocked(best.Node.ID, holder, w)
 	return best.Node.ID, true
@@ -133,12 +153,18 @@ func (cl *Cluster) PlaceOn(w *Work, holder string, nodeIDs []string) (nodeID str
 			candidates = append(candidates, &p.Candidate)
 		}
 	}
-	best := Pick(w, candidates, 0)
-	if best == nil {
-		return "", false
+	w = cl.resolveLocked(w)
+	return cl.takeLocked(w, holder, Pick(w, candidates, 0))
+}
+
+// resolveLocked is the work with what it leaves to the cluster.
+func (cl *Cluster) resolveLocked(w *Work) *Work {
+	if w.Prefers.Placement != 0 || cl.placement == 0 {
+		return w
 	}
-	cl.holdLocked(best.Node.ID, holder, w)
-	return best.Node.ID, true
+	resolved := *w
+	resolved.Prefers.Placement = cl.placement
+	return &resolved
 }
 
 // FitsOn says whether one of some nodes can take the work now.
@@ -178,6 +204,7 @@ func (cl *Cluster) Explain(w *Work) []Fit {
 	for _, c := range cl.active {
 		candidates = append(candidates, *c)
 	}
+	w = cl.resolveLocked(w)
 	cl.mu.Unlock()
 	return Explain(w, candidates)
 }

@@ -24,6 +24,8 @@ type Work struct {
 	AdoptedModel string
 	// Avoid are nodes that it must not run on, by id, and why.
 	Avoid map[string]string
+	// Prefers keeps it from no node, but says which are the better ones.
+	Prefers Preferences
 }
 
 // Candidate is a node and what is already placed there.

@@ -20,12 +20,13 @@ type Fit struct {
 	Full bool
 	// Reasons are all the reasons why it does not fit.
 	Reasons []string
-	// Score is above 0 and at most 100, higher being better; 0 when the node
-	// does not fit.
-	Score float64
+	// Score is the sum of its parts, higher being better; 0 when the node does
+	// not fit.
+	Score      float64
+	ScoreParts []ScorePart
 }
 
-// Pick answers the least loaded candidate that can take the work; nil: none
+// Pick answers the best candidate that can take the work; nil: none
 // can. It looks at the candidates in turn, beginning with the one at from, and
 // stops when it has found plenty. Of equals it takes the first by id.
 func Pick(w *Work, candidates []*Candidate, from int) *Candidate {
@@ -41,7 +42,7 @@ func Pick(w *Work, candidates []*Candidate, from int) *Candidate {
 		if !passes(w, c) {
 			continue
 		}
-		score := rank(w, c)
+		score := rank(w, c, nil)
 		if best == nil || score > bestScore || score == bestScore && c.Node.ID < best.Node.ID {
 			best, bestScore = c, score
 		}
@@ -61,6 +62,9 @@ func Explain(w *Work, candidates []Candidate) []Fit {
 		fits = append(fits, explainOne(w, &candidates[i], all))
 	}
 	slices.SortStableFunc(fits, func(a, b Fit) int {
+		if a.Fits != b.Fits {
+			return cmp.Compare(len(a.Reasons), len(b.Reasons)) // none or some
+		}
 		return cmp.Or(cmp.Compare(b.Score, a.Score), strings.Compare(a.NodeID, b.NodeID))
 	})
 	return fits
@@ -84,33 +88,9 @@ func explainOne(w *Work, c *Candidate, all []filter) Fit {
 	fit.Full = passing && !lasting
 	fit.Fits = len(fit.Reasons) == 0
 	if fit.Fits {
-		fit.Score = rank(w, c)
+		fit.Score = rank(w, c, &fit.ScoreParts)
 	}
 	return fit
-}
-
-// rank scores a candidate that fits: 100 for an empty node, less by the mean
-// of the shares of it that are taken. Work that needs no GPU keeps away from
-// nodes that have one as long as others are not far busier.
-func rank(w *Work, c *Candidate) float64 {
-	load, parts := float64(c.Held.Slots)/float64(Slots(c.Node)), 1.0
-	if total := cpuMillis(c.Node); total > 0 {
-		load += float64(c.Held.CPUMillis) / float64(total)
-		parts++
-	}
-	if total := c.Node.Capabilities.MemoryBytes; total > 0 {
-		load += float64(c.Held.MemoryBytes) / float64(total)
-		parts++
-	}
-	gpus := len(c.Node.Capabilities.GPUs)
-	switch {
-	case gpus > 0 && (w.Resources.GPUs > 0 || w.Resources.GPUMemoryBytes > 0):
-		load += float64(len(c.Held.gpus)) / float64(gpus)
-		parts++
-	case gpus > 0:
-		load += 0.1 * parts
-	}
-	return max(100*(1-load/parts), 1)
 }
 
 // maxSummaryReasons is how many different reasons a summary names.

@@ -164,7 +164,7 @@ func jobFacts(w io.Writer, j *orchionv1.Job) error {
 	if chat := j.GetSpec().GetChat(); chat != nil {
 		facts = append(facts, []string{"model", chat.GetModel()})
 	}
-	facts = append(facts, limitFacts(j.GetSpec())...)
+	facts = append(append(facts, placingFacts(j.GetSpec())...), limitFacts(j.GetSpec())...)
 	if result := j.GetResult(); result != nil {
 		if result.ExitCode != nil {
 			facts = append(facts, []string{"exit code", strconv.Itoa(int(result.GetExitCode()))})
@@ -277,7 +277,7 @@ func (c *cli) cancelArray(cmd *cobra.Command, id string) error {
 func (c *cli) jobExplain() *cobra.Command {
 	return &cobra.Command{
 		Use:               "explain ID",
-		Short:             "Say for every machine whether a job fits there, and why not",
+		Short:             "Say for every machine whether a job fits there and why, and what makes one better than another",
 		Args:              exactly("ID"),
 		ValidArgsFunction: c.completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -291,13 +291,13 @@ func (c *cli) jobExplain() *cobra.Command {
 						return err
 					}
 				}
-				rows := [][]string{{"NODE", "HOSTNAME", "FITS", "SCORE", "WHY NOT"}}
+				rows := [][]string{{"NODE", "HOSTNAME", "FITS", "SCORE", "WHY"}}
 				for _, n := range answer.GetNodes() {
 					fits := "no"
 					if n.GetFits() {
 						fits = "yes"
 					}
-					rows = append(rows, []string{n.GetNodeId(), n.GetHostname(), fits, strconv.FormatFloat(n.GetScore(), 'f', 2, 64), orDash(strings.Join(n.GetReasons(), "; "))})
+					rows = append(rows, []string{n.GetNodeId(), n.GetHostname(), fits, strconv.FormatFloat(n.GetScore(), 'f', 1, 64), whyText(n)})
 				}
 				return table(w, rows...)
 			})

@@ -34,6 +34,7 @@ type submission struct {
 	gpus              int32
 	gpuMemory         string
 	constraints       []string
+	placement         string
 	queue             string
 	tolerations       []string
 	priority, retries int32
@@ -123,6 +124,7 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.StringVar(&s.gpuMemory, "gpu-memory", "", "memory of each GPU, such as 16GiB")
 	f.StringArrayVar(&s.constraints, "constraint", nil, "where it may run, such as os=linux or 'label.room in (office,lab)' (repeatable)")
 	f.StringArrayVar(&s.tolerations, "tolerate", nil, "a taint that does not keep it away from a node, or '*' for all (repeatable)")
+	f.StringVar(&s.placement, "placement", "", "which of the machines that fit: "+strings.Join(placements, " or ")+" (default: as the orchestrator is set)")
 	f.StringVar(&s.queue, "queue", "", "the queue that it waits in (default: default)")
 	f.Int32Var(&s.priority, "priority", 0, "higher first within its queue, -1000 to 1000")
 	f.Int32Var(&s.retries, "retry", 0, "how many attempts it gets when it fails; 0 or 1: one")
@@ -214,6 +216,9 @@ func (s *submission) request(cmd *cobra.Command, args []string) (*orchionv1.Subm
 		spec.QueueTimeout = durationpb.New(s.queueTimeout)
 	}
 	if spec.After, err = parseAfter(s.after); err != nil {
+		return nil, err
+	}
+	if spec.Placement, err = parsePlacement(s.placement); err != nil {
 		return nil, err
 	}
 	request := &orchionv1.SubmitJobRequest{Name: s.name, Labels: labels, IdempotencyKey: s.key, Spec: spec}

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { explanationBasis, sortFits } from './explanation';
+import { explanationBasis, formatPoints, sortFits } from './explanation';
 
 it('sorts the best nodes first, then those that lack least', () => {
 	const fits = [
@@ -27,4 +27,8 @@ it('hangs on the job and on what nodes can take, not on their heartbeats', () =>
 	]) {
 		expect(other).not.toBe(basis);
 	}
+});
+
+it('shows points with their sign', () => {
+	expect([87.54, 0, -10, undefined].map(formatPoints)).toEqual(['+87.5', '+0', '−10', '+0']);
 });

@@ -13,6 +13,12 @@ export function sortFits(fits: readonly NodeFit[]): NodeFit[] {
 	);
 }
 
+/** Points with their sign, since they are added up: "+87.5", "−10". */
+export function formatPoints(points: number | undefined): string {
+	const rounded = Math.round((points ?? 0) * 10) / 10;
+	return rounded < 0 ? `−${-rounded}` : `+${rounded}`;
+}
+
 /**
  * What an explanation hangs on, as a text that changes with it: the job's own state and which nodes
  * there are, whether they take work and how much they hold. Their heartbeats change nothing.

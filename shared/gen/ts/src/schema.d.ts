@@ -894,6 +894,11 @@ export interface components {
             constraints?: string[];
             container?: components["schemas"]["orchion.v1.ContainerSpec"];
             /**
+             * @description Which of the nodes that fit is taken. Unset: as the orchestrator's
+             *     --placement says.
+             */
+            placement?: components["schemas"]["orchion.v1.Placement"];
+            /**
              * Format: int32
              * @description Higher first among the jobs of its queue; -1000 to 1000.
              */
@@ -1118,6 +1123,8 @@ export interface components {
              * @description Higher is better; 0 when it does not fit.
              */
             score?: number;
+            /** @description What the score is the sum of; empty when it does not fit. */
+            scoreParts?: components["schemas"]["orchion.v1.ScorePart"][];
         };
         /** @enum {string} */
         "orchion.v1.NodeState": "NODE_STATE_UNSPECIFIED" | "NODE_STATE_ONLINE" | "NODE_STATE_DRAINING" | "NODE_STATE_OFFLINE";
@@ -1138,6 +1145,11 @@ export interface components {
             /** Format: int32 */
             runningJobs?: number;
         };
+        /**
+         * @description Placement says which of the nodes that fit are the better ones.
+         * @enum {string}
+         */
+        "orchion.v1.Placement": "PLACEMENT_UNSPECIFIED" | "PLACEMENT_BINPACK" | "PLACEMENT_SPREAD";
         /** @enum {string} */
         "orchion.v1.PullPolicy": "PULL_POLICY_UNSPECIFIED" | "PULL_POLICY_IF_NOT_PRESENT" | "PULL_POLICY_ALWAYS" | "PULL_POLICY_NEVER";
         "orchion.v1.Queue": {
@@ -1298,6 +1310,16 @@ export interface components {
          * @enum {string}
          */
         "orchion.v1.ScheduleOverlap": "SCHEDULE_OVERLAP_UNSPECIFIED" | "SCHEDULE_OVERLAP_ALLOW" | "SCHEDULE_OVERLAP_SKIP" | "SCHEDULE_OVERLAP_REPLACE";
+        /** @description ScorePart is one thing that speaks for a node, or against it. */
+        "orchion.v1.ScorePart": {
+            /** @description For people, such as "room left". */
+            name?: string;
+            /**
+             * Format: double
+             * @description Negative when it speaks against the node.
+             */
+            points?: number;
+        };
         /**
          * @description TmpfsMount is an empty folder in memory. What is in it counts as the
          *     container's memory.

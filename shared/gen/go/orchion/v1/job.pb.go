@@ -296,6 +296,58 @@ func (PullPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_orchion_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
+// Placement says which of the nodes that fit are the better ones.
+type Placement int32
+
+const (
+	Placement_PLACEMENT_UNSPECIFIED Placement = 0
+	// The fuller ones, so that others stay free for large work.
+	Placement_PLACEMENT_BINPACK Placement = 1
+	// The emptier ones.
+	Placement_PLACEMENT_SPREAD Placement = 2
+)
+
+// Enum value maps for Placement.
+var (
+	Placement_name = map[int32]string{
+		0: "PLACEMENT_UNSPECIFIED",
+		1: "PLACEMENT_BINPACK",
+		2: "PLACEMENT_SPREAD",
+	}
+	Placement_value = map[string]int32{
+		"PLACEMENT_UNSPECIFIED": 0,
+		"PLACEMENT_BINPACK":     1,
+		"PLACEMENT_SPREAD":      2,
+	}
+)
+
+func (x Placement) Enum() *Placement {
+	p := new(Placement)
+	*p = x
+	return p
+}
+
+func (x Placement) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Placement) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchion_v1_job_proto_enumTypes[4].Descriptor()
+}
+
+func (Placement) Type() protoreflect.EnumType {
+	return &file_orchion_v1_job_proto_enumTypes[4]
+}
+
+func (x Placement) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Placement.Descriptor instead.
+func (Placement) EnumDescriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{4}
+}
+
 // JobCondition is how a job must end for another to begin.
 type JobCondition int32
 
@@ -331,11 +383,11 @@ func (x JobCondition) String() string {
 }
 
 func (JobCondition) Descriptor() protoreflect.EnumDescriptor {
-	return file_orchion_v1_job_proto_enumTypes[4].Descriptor()
+	return file_orchion_v1_job_proto_enumTypes[5].Descriptor()
 }
 
 func (JobCondition) Type() protoreflect.EnumType {
-	return &file_orchion_v1_job_proto_enumTypes[4]
+	return &file_orchion_v1_job_proto_enumTypes[5]
 }
 
 func (x JobCondition) Number() protoreflect.EnumNumber {
@@ -344,7 +396,7 @@ func (x JobCondition) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JobCondition.Descriptor instead.
 func (JobCondition) EnumDescriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 type Job struct {
@@ -541,7 +593,10 @@ type JobSpec struct {
 	// asked the job is cancelled. A retry by hand waits for none of them.
 	After []*JobDependency `protobuf:"bytes,23,rep,name=after,proto3" json:"after,omitempty"`
 	// Taints of nodes that do not keep the job away, or * for all. At most 32.
-	Tolerations   []string `protobuf:"bytes,30,rep,name=tolerations,proto3" json:"tolerations,omitempty"`
+	Tolerations []string `protobuf:"bytes,30,rep,name=tolerations,proto3" json:"tolerations,omitempty"`
+	// Which of the nodes that fit is taken. Unset: as the orchestrator's
+	// --placement says.
+	Placement     Placement `protobuf:"varint,40,opt,name=placement,proto3,enum=orchion.v1.Placement" json:"placement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,6 +731,13 @@ func (x *JobSpec) GetTolerations() []string {
 		return x.Tolerations
 	}
 	return nil
+}
+
+func (x *JobSpec) GetPlacement() Placement {
+	if x != nil {
+		return x.Placement
+	}
+	return Placement_PLACEMENT_UNSPECIFIED
 }
 
 type isJobSpec_Kind interface {
@@ -2254,7 +2316,9 @@ type NodeFit struct {
 	// Each reason why not.
 	Reasons []string `protobuf:"bytes,4,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	// Higher is better; 0 when it does not fit.
-	Score         float64 `protobuf:"fixed64,5,opt,name=score,proto3" json:"score,omitempty"`
+	Score float64 `protobuf:"fixed64,5,opt,name=score,proto3" json:"score,omitempty"`
+	// What the score is the sum of; empty when it does not fit.
+	ScoreParts    []*ScorePart `protobuf:"bytes,20,rep,name=score_parts,json=scoreParts,proto3" json:"score_parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2324,6 +2388,68 @@ func (x *NodeFit) GetScore() float64 {
 	return 0
 }
 
+func (x *NodeFit) GetScoreParts() []*ScorePart {
+	if x != nil {
+		return x.ScoreParts
+	}
+	return nil
+}
+
+// ScorePart is one thing that speaks for a node, or against it.
+type ScorePart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For people, such as "room left".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Negative when it speaks against the node.
+	Points        float64 `protobuf:"fixed64,2,opt,name=points,proto3" json:"points,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScorePart) Reset() {
+	*x = ScorePart{}
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScorePart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScorePart) ProtoMessage() {}
+
+func (x *ScorePart) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScorePart.ProtoReflect.Descriptor instead.
+func (*ScorePart) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ScorePart) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ScorePart) GetPoints() float64 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
 // LogEntry is one line of a job's output.
 type LogEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2348,7 +2474,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	mi := &file_orchion_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2360,7 +2486,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	mi := &file_orchion_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2373,7 +2499,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LogEntry) GetStream() string {
@@ -2448,7 +2574,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"arrayCount\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf5\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xaa\x05\n" +
 	"\aJobSpec\x129\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x19.orchion.v1.ContainerSpecH\x00R\tcontainer\x12*\n" +
 	"\x04chat\x18\x02 \x01(\v2\x14.orchion.v1.ChatSpecH\x00R\x04chat\x123\n" +
@@ -2463,7 +2589,8 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"startAfter\x12>\n" +
 	"\rqueue_timeout\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\fqueueTimeout\x12/\n" +
 	"\x05after\x18\x17 \x03(\v2\x19.orchion.v1.JobDependencyR\x05after\x12 \n" +
-	"\vtolerations\x18\x1e \x03(\tR\vtolerationsB\x06\n" +
+	"\vtolerations\x18\x1e \x03(\tR\vtolerations\x123\n" +
+	"\tplacement\x18( \x01(\x0e2\x15.orchion.v1.PlacementR\tplacementB\x06\n" +
 	"\x04kind\"P\n" +
 	"\rJobDependency\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
@@ -2599,13 +2726,18 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x12ExplainJobResponse\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\asummary\x18\x02 \x01(\tR\asummary\x12)\n" +
-	"\x05nodes\x18\x03 \x03(\v2\x13.orchion.v1.NodeFitR\x05nodes\"\x82\x01\n" +
+	"\x05nodes\x18\x03 \x03(\v2\x13.orchion.v1.NodeFitR\x05nodes\"\xba\x01\n" +
 	"\aNodeFit\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x12\n" +
 	"\x04fits\x18\x03 \x01(\bR\x04fits\x12\x18\n" +
 	"\areasons\x18\x04 \x03(\tR\areasons\x12\x14\n" +
-	"\x05score\x18\x05 \x01(\x01R\x05score\"\xa8\x01\n" +
+	"\x05score\x18\x05 \x01(\x01R\x05score\x126\n" +
+	"\vscore_parts\x18\x14 \x03(\v2\x15.orchion.v1.ScorePartR\n" +
+	"scoreParts\"7\n" +
+	"\tScorePart\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06points\x18\x02 \x01(\x01R\x06points\"\xa8\x01\n" +
 	"\bLogEntry\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12.\n" +
@@ -2648,7 +2780,11 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x17PULL_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aPULL_POLICY_IF_NOT_PRESENT\x10\x01\x12\x16\n" +
 	"\x12PULL_POLICY_ALWAYS\x10\x02\x12\x15\n" +
-	"\x11PULL_POLICY_NEVER\x10\x03*_\n" +
+	"\x11PULL_POLICY_NEVER\x10\x03*S\n" +
+	"\tPlacement\x12\x19\n" +
+	"\x15PLACEMENT_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11PLACEMENT_BINPACK\x10\x01\x12\x14\n" +
+	"\x10PLACEMENT_SPREAD\x10\x02*_\n" +
 	"\fJobCondition\x12\x1d\n" +
 	"\x19JOB_CONDITION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15JOB_CONDITION_SUCCESS\x10\x01\x12\x15\n" +
@@ -2676,107 +2812,111 @@ func file_orchion_v1_job_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_job_proto_rawDescData
 }
 
-var file_orchion_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_orchion_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_orchion_v1_job_proto_goTypes = []any{
 	(JobState)(0),                 // 0: orchion.v1.JobState
 	(AttemptState)(0),             // 1: orchion.v1.AttemptState
 	(FailureClass)(0),             // 2: orchion.v1.FailureClass
 	(PullPolicy)(0),               // 3: orchion.v1.PullPolicy
-	(JobCondition)(0),             // 4: orchion.v1.JobCondition
-	(*Job)(nil),                   // 5: orchion.v1.Job
-	(*JobSpec)(nil),               // 6: orchion.v1.JobSpec
-	(*JobDependency)(nil),         // 7: orchion.v1.JobDependency
-	(*ContainerSpec)(nil),         // 8: orchion.v1.ContainerSpec
-	(*TmpfsMount)(nil),            // 9: orchion.v1.TmpfsMount
-	(*VolumeMount)(nil),           // 10: orchion.v1.VolumeMount
-	(*InputFile)(nil),             // 11: orchion.v1.InputFile
-	(*ChatSpec)(nil),              // 12: orchion.v1.ChatSpec
-	(*ChatMessage)(nil),           // 13: orchion.v1.ChatMessage
-	(*Resources)(nil),             // 14: orchion.v1.Resources
-	(*RetryPolicy)(nil),           // 15: orchion.v1.RetryPolicy
-	(*JobResult)(nil),             // 16: orchion.v1.JobResult
-	(*Attempt)(nil),               // 17: orchion.v1.Attempt
-	(*SubmitJobRequest)(nil),      // 18: orchion.v1.SubmitJobRequest
-	(*ListJobsRequest)(nil),       // 19: orchion.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 20: orchion.v1.ListJobsResponse
-	(*GetJobRequest)(nil),         // 21: orchion.v1.GetJobRequest
-	(*CancelJobRequest)(nil),      // 22: orchion.v1.CancelJobRequest
-	(*CancelArrayRequest)(nil),    // 23: orchion.v1.CancelArrayRequest
-	(*CancelArrayResponse)(nil),   // 24: orchion.v1.CancelArrayResponse
-	(*RetryJobRequest)(nil),       // 25: orchion.v1.RetryJobRequest
-	(*ReadJobLogsRequest)(nil),    // 26: orchion.v1.ReadJobLogsRequest
-	(*ExplainJobRequest)(nil),     // 27: orchion.v1.ExplainJobRequest
-	(*ExplainJobResponse)(nil),    // 28: orchion.v1.ExplainJobResponse
-	(*NodeFit)(nil),               // 29: orchion.v1.NodeFit
-	(*LogEntry)(nil),              // 30: orchion.v1.LogEntry
-	nil,                           // 31: orchion.v1.Job.LabelsEntry
-	nil,                           // 32: orchion.v1.ContainerSpec.EnvEntry
-	nil,                           // 33: orchion.v1.SubmitJobRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
+	(Placement)(0),                // 4: orchion.v1.Placement
+	(JobCondition)(0),             // 5: orchion.v1.JobCondition
+	(*Job)(nil),                   // 6: orchion.v1.Job
+	(*JobSpec)(nil),               // 7: orchion.v1.JobSpec
+	(*JobDependency)(nil),         // 8: orchion.v1.JobDependency
+	(*ContainerSpec)(nil),         // 9: orchion.v1.ContainerSpec
+	(*TmpfsMount)(nil),            // 10: orchion.v1.TmpfsMount
+	(*VolumeMount)(nil),           // 11: orchion.v1.VolumeMount
+	(*InputFile)(nil),             // 12: orchion.v1.InputFile
+	(*ChatSpec)(nil),              // 13: orchion.v1.ChatSpec
+	(*ChatMessage)(nil),           // 14: orchion.v1.ChatMessage
+	(*Resources)(nil),             // 15: orchion.v1.Resources
+	(*RetryPolicy)(nil),           // 16: orchion.v1.RetryPolicy
+	(*JobResult)(nil),             // 17: orchion.v1.JobResult
+	(*Attempt)(nil),               // 18: orchion.v1.Attempt
+	(*SubmitJobRequest)(nil),      // 19: orchion.v1.SubmitJobRequest
+	(*ListJobsRequest)(nil),       // 20: orchion.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 21: orchion.v1.ListJobsResponse
+	(*GetJobRequest)(nil),         // 22: orchion.v1.GetJobRequest
+	(*CancelJobRequest)(nil),      // 23: orchion.v1.CancelJobRequest
+	(*CancelArrayRequest)(nil),    // 24: orchion.v1.CancelArrayRequest
+	(*CancelArrayResponse)(nil),   // 25: orchion.v1.CancelArrayResponse
+	(*RetryJobRequest)(nil),       // 26: orchion.v1.RetryJobRequest
+	(*ReadJobLogsRequest)(nil),    // 27: orchion.v1.ReadJobLogsRequest
+	(*ExplainJobRequest)(nil),     // 28: orchion.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),    // 29: orchion.v1.ExplainJobResponse
+	(*NodeFit)(nil),               // 30: orchion.v1.NodeFit
+	(*ScorePart)(nil),             // 31: orchion.v1.ScorePart
+	(*LogEntry)(nil),              // 32: orchion.v1.LogEntry
+	nil,                           // 33: orchion.v1.Job.LabelsEntry
+	nil,                           // 34: orchion.v1.ContainerSpec.EnvEntry
+	nil,                           // 35: orchion.v1.SubmitJobRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
 }
 var file_orchion_v1_job_proto_depIdxs = []int32{
-	31, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
-	6,  // 1: orchion.v1.Job.spec:type_name -> orchion.v1.JobSpec
+	33, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
+	7,  // 1: orchion.v1.Job.spec:type_name -> orchion.v1.JobSpec
 	0,  // 2: orchion.v1.Job.state:type_name -> orchion.v1.JobState
-	34, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	34, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	34, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	16, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
-	17, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
-	8,  // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
-	12, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
-	14, // 10: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
-	15, // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
-	35, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	35, // 13: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
-	34, // 14: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
-	35, // 15: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
-	7,  // 16: orchion.v1.JobSpec.after:type_name -> orchion.v1.JobDependency
-	4,  // 17: orchion.v1.JobDependency.on:type_name -> orchion.v1.JobCondition
-	32, // 18: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
-	3,  // 19: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
-	35, // 20: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
-	9,  // 21: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
-	10, // 22: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
-	11, // 23: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
-	13, // 24: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
-	35, // 25: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	35, // 26: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	2,  // 27: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
-	1,  // 28: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
-	34, // 29: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
-	34, // 30: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	34, // 31: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
-	2,  // 32: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
-	33, // 33: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
-	6,  // 34: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
-	5,  // 35: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
-	34, // 36: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
-	29, // 37: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
-	34, // 38: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	18, // 39: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
-	19, // 40: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
-	21, // 41: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
-	22, // 42: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
-	25, // 43: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
-	23, // 44: orchion.v1.Jobs.CancelArray:input_type -> orchion.v1.CancelArrayRequest
-	26, // 45: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
-	27, // 46: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
-	5,  // 47: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
-	20, // 48: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
-	5,  // 49: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
-	5,  // 50: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
-	5,  // 51: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
-	24, // 52: orchion.v1.Jobs.CancelArray:output_type -> orchion.v1.CancelArrayResponse
-	30, // 53: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
-	28, // 54: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
-	47, // [47:55] is the sub-list for method output_type
-	39, // [39:47] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	36, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	36, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	36, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	17, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
+	18, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
+	9,  // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
+	13, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
+	15, // 10: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
+	16, // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
+	37, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	37, // 13: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
+	36, // 14: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
+	37, // 15: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
+	8,  // 16: orchion.v1.JobSpec.after:type_name -> orchion.v1.JobDependency
+	4,  // 17: orchion.v1.JobSpec.placement:type_name -> orchion.v1.Placement
+	5,  // 18: orchion.v1.JobDependency.on:type_name -> orchion.v1.JobCondition
+	34, // 19: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
+	3,  // 20: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
+	37, // 21: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
+	10, // 22: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
+	11, // 23: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
+	12, // 24: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
+	14, // 25: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
+	37, // 26: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	37, // 27: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	2,  // 28: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
+	1,  // 29: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
+	36, // 30: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
+	36, // 31: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	36, // 32: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
+	2,  // 33: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
+	35, // 34: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
+	7,  // 35: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
+	6,  // 36: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
+	36, // 37: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
+	30, // 38: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
+	31, // 39: orchion.v1.NodeFit.score_parts:type_name -> orchion.v1.ScorePart
+	36, // 40: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	19, // 41: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
+	20, // 42: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
+	22, // 43: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
+	23, // 44: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
+	26, // 45: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
+	24, // 46: orchion.v1.Jobs.CancelArray:input_type -> orchion.v1.CancelArrayRequest
+	27, // 47: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
+	28, // 48: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
+	6,  // 49: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
+	21, // 50: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
+	6,  // 51: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
+	6,  // 52: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
+	6,  // 53: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
+	25, // 54: orchion.v1.Jobs.CancelArray:output_type -> orchion.v1.CancelArrayResponse
+	32, // 55: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
+	29, // 56: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
+	49, // [49:57] is the sub-list for method output_type
+	41, // [41:49] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_job_proto_init() }
@@ -2797,8 +2937,8 @@ func file_orchion_v1_job_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_job_proto_rawDesc), len(file_orchion_v1_job_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   29,
+			NumEnums:      6,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

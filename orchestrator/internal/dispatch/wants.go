@@ -1,0 +1,51 @@
+package dispatch
+
+import (
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
+)
+
+// wantsKey is all that makes a job like one node better than another.
+type wantsKey struct {
+	placement job.Placement
+}
+
+// wants are what jobs like. They do not part jobs into classes, since they say
+// nothing of whether there is room; jobs that like the same share them, since
+// there may be a million.
+type wants struct {
+	key     wantsKey
+	members int // queued jobs
+	prefers scheduler.Preferences
+}
+
+// wantsOf answers what a job likes; nil: nothing that others do not. Each entry
+// that keeps them has to give them back; see unwant.
+func (q *queue) wantsOf(spec *job.Spec) *wants {
+	key := wantsKey{placement: spec.Placement}
+	if key == (wantsKey{}) {
+		return nil
+	}
+	w := q.wants[key]
+	if w == nil {
+		w = &wants{key: key, prefers: preferencesOf(spec)}
+		q.wants[key] = w
+	}
+	w.members++
+	return w
+}
+
+// unwant forgets what an entry liked, when it was the last to like it.
+func (q *queue) unwant(e *entry) {
+	if e.wants == nil {
+		return
+	}
+	if e.wants.members--; e.wants.members == 0 {
+		delete(q.wants, e.wants.key)
+	}
+}
+
+// preferencesOf is what the scheduler needs to know of what a job likes.
+func preferencesOf(spec *job.Spec) scheduler.Preferences {
+	return scheduler.Preferences{Placement: spec.Placement}
+}

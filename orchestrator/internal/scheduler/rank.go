@@ -1,0 +1,71 @@
+package scheduler
+
+import "github.com/orchion/orchion/orchestrator/internal/job"
+
+// Preferences are what makes one of the nodes that fit better than another.
+// docs/adr/0013 says how they are weighed.
+type Preferences struct {
+	// Placement is Spread unless it says otherwise, or the Cluster does.
+	Placement job.Placement
+}
+
+// ScorePart is one thing that speaks for a node, or against it.
+type ScorePart struct {
+	// Name is for people.
+	Name   string
+	Points float64
+}
+
+// The points that parts of a score give. How full a node is gives 0 to 100.
+const (
+	// gpuSpreadPoints is against a node with GPUs for work that needs none:
+	// it goes there when the others are busier by so much.
+	gpuSpreadPoints = -10
+	// gpuPackPoints has to outweigh that a node whose GPUs are in use is fuller
+	// than others, which is no reason to fill it with work that needs none.
+	gpuPackPoints = -50
+)
+
+// rank scores a candidate that fits: the sum of what speaks for it and against
+// it. parts, unless it is nil, gets what the sum is of.
+func rank(w *Work, c *Candidate, parts *[]ScorePart) float64 {
+	score := 0.0
+	add := func(name string, points float64) {
+		score += points
+		if parts != nil {
+			*parts = append(*parts, ScorePart{name, points})
+		}
+	}
+	keepGPU := float64(gpuSpreadPoints)
+	if w.Prefers.Placement == job.BinPack {
+		keepGPU = gpuPackPoints
+		add("room used", 100*fullness(w, c, &w.Resources))
+	} else {
+		add("room left", 100*(1-fullness(w, c, &job.Resources{})))
+	}
+	if len(c.Node.Capabilities.GPUs) > 0 && !w.needsGPU() {
+		add("GPUs kept for others", keepGPU)
+	}
+	return score
+}
+
+func (w *Work) needsGPU() bool { return w.Resources.GPUs > 0 || w.Resources.GPUMemoryBytes > 0 }
+
+// fullness is the mean of the shares of a node that are taken, from 0 to 1,
+// with more beside what it holds.
+func fullness(w *Work, c *Candidate, more *job.Resources) float64 {
+	load, parts := float64(c.Held.Slots)/float64(Slots(c.Node)), 1.0
+	if total := cpuMillis(c.Node); total > 0 {
+		load += float64(c.Held.CPUMillis+more.CPUMillis) / float64(total)
+		parts++
+	}
+	if total := c.Node.Capabilities.MemoryBytes; total > 0 {
+		load += float64(c.Held.MemoryBytes+more.MemoryBytes) / float64(total)
+		parts++
+	}
+	if gpus := len(c.Node.Capabilities.GPUs); gpus > 0 && w.needsGPU() {
+		load += float64(len(c.Held.gpus)+more.GPUs) / float64(gpus)
+		parts++
+	}
+	return min(load/parts, 1) // what was there before a restart may be too much
+}
