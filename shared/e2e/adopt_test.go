@@ -18,6 +18,7 @@ import (
 // TestAdoptedEngine has an Ollama that runs on the machine already, as its
 // owner started it, serve through the gateway without being touched.
 func TestAdoptedEngine(t *testing.T) {
+	t.Parallel()
 	needOllama(t)
 	url := startOllama(t, offlinemodel.Tiny)
 	c := newCluster(t)

@@ -26,6 +26,7 @@ func (c *cluster) cancel(id string) {
 }
 
 func TestCancelReachesTheContainer(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		a := c.addAgent("cancel", e)
@@ -107,6 +108,7 @@ func (c *cluster) waitOut(out *logBuffer, text string) {
 }
 
 func TestInterruptedRun(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		c.addAgent("run", e)
@@ -153,6 +155,7 @@ func TestInterruptedRun(t *testing.T) {
 
 // A job file with all that a container can find around it, on a real engine.
 func TestJobFile(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		c.addAgent("file", e)

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -99,10 +100,13 @@ func (c *cluster) restartOrchestrator() {
 	c.startOrchestrator(port(c.grpc), port(strings.TrimPrefix(c.url, "http://")))
 }
 
+// agentsStarted tells nodes of one name apart: many tests share an engine.
+var agentsStarted atomic.Int64
+
 // addAgent starts a node agent on an engine and waits until it is online.
 func (c *cluster) addAgent(name string, e *engine.Engine, flags ...string) *agentProgram {
 	c.t.Helper()
-	id := fmt.Sprintf("e2e-%s-%d", name, os.Getpid())
+	id := fmt.Sprintf("e2e-%s-%d-%d", name, os.Getpid(), agentsStarted.Add(1))
 	a := &agentProgram{id: id, engine: e}
 	env := []string{"DOCKER_HOST=" + e.Host}
 	args := append([]string{

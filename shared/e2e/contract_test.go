@@ -23,6 +23,7 @@ import (
 // TestBaseContract calls the three base RPCs as grpcurl does: knowing nothing
 // but what reflection tells.
 func TestBaseContract(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	conn, err := grpc.NewClient(c.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

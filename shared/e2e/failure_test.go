@@ -13,6 +13,7 @@ import (
 
 // Each class of failure as a real engine brings it about, and what follows.
 func TestFailureClasses(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		c.addAgent("failures", e)

@@ -15,6 +15,7 @@ import (
 var longJob = []string{"lines", "200", "50ms"}
 
 func TestOrchestratorIsKilledWhileAJobRuns(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		c.addAgent("stays", e)
@@ -35,6 +36,7 @@ func TestOrchestratorIsKilledWhileAJobRuns(t *testing.T) {
 // TestOrchestratorIsAwayWhenAJobEnds keeps the orchestrator down until the
 // container has ended: its exit code and its log wait for it.
 func TestOrchestratorIsAwayWhenAJobEnds(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		// A lease that outlives the absence: the node stops what it may no
 		// longer run.
@@ -72,6 +74,7 @@ func TestOrchestratorIsAwayWhenAJobEnds(t *testing.T) {
 }
 
 func TestAgentIsKilledWhileAJobRuns(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		a := c.addAgent("comes-back", e)
@@ -90,6 +93,7 @@ func TestAgentIsKilledWhileAJobRuns(t *testing.T) {
 }
 
 func TestAgentAndContainerAreKilled(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		agents := map[string]*agentProgram{}
@@ -120,6 +124,7 @@ func TestAgentAndContainerAreKilled(t *testing.T) {
 }
 
 func TestAgentLeaves(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		leaver, other := c.addAgent("leaver", e), c.addAgent("other", e)

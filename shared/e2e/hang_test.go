@@ -83,6 +83,7 @@ func (f *freezer) carry(to, from net.Conn) {
 // A node whose container engine hangs says so, is given no containers, and the
 // job that it had already been given runs elsewhere.
 func TestContainerEngineHangs(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		freezer, frozen := newFreezer(t, e)

@@ -38,6 +38,7 @@ func wantLines(t *testing.T, log string, n int) {
 }
 
 func TestJobs(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		a := c.addAgent("jobs", e)
@@ -146,6 +147,7 @@ func TestJobs(t *testing.T) {
 }
 
 func TestCLIFollowsAJob(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		c.addAgent("cli", e)

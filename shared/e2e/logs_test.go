@@ -56,6 +56,7 @@ func (c *cluster) logLines(id string, f func(line string)) {
 // node stays online, another job's log goes on, neither program grows, and
 // where lines of it are missing its log says so.
 func TestFlood(t *testing.T) {
+	t.Parallel()
 	const bytes = 100_000_000
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
@@ -124,6 +125,7 @@ func TestFlood(t *testing.T) {
 // TestLineWithoutEnd has a job print 100 MB without a newline, and what is no
 // plain text.
 func TestLineWithoutEnd(t *testing.T) {
+	t.Parallel()
 	const letters = 100_000_000
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)

@@ -99,14 +99,17 @@ func prepareEngines(ctx context.Context, bin string) error {
 	return nil
 }
 
-// forEachEngine runs a test on every engine there is.
+// forEachEngine runs a test on every engine there is, on all of them at a time.
 func forEachEngine(t *testing.T, test func(t *testing.T, e *engine.Engine)) {
 	t.Helper()
 	if len(built.engines) == 0 {
 		t.Skip("needs a container engine: set ORCHION_TEST_DOCKER_HOST or ORCHION_TEST_PODMAN_HOST")
 	}
 	for _, e := range built.engines {
-		t.Run(e.Name, func(t *testing.T) { test(t, e) })
+		t.Run(e.Name, func(t *testing.T) {
+			t.Parallel()
+			test(t, e)
+		})
 	}
 }
 

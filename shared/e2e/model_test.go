@@ -74,6 +74,7 @@ func streamChat(ctx context.Context, client openai.Client, model string) (string
 }
 
 func TestModels(t *testing.T) {
+	t.Parallel()
 	needOllama(t)
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
@@ -238,6 +239,8 @@ func (c *cluster) metric(name string) (string, error) {
 // TestTwoAgentsTwoModelsTwentyJobs is the whole at once, on every engine there
 // is: where there are two, one agent on each.
 func TestTwoAgentsTwoModelsTwentyJobs(t *testing.T) {
+	// Not beside others: Chromium breaks off its requests when networks change, as
+	// they do whenever containers start.
 	needOllama(t)
 	c := newCluster(t)
 	first, last := built.engines[0], built.engines[len(built.engines)-1]

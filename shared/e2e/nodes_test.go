@@ -13,6 +13,7 @@ import (
 // TestDrainMovesAJob takes a job that may fail once off a node at once, and off
 // the next at a deadline that passes while the orchestrator is dead.
 func TestDrainMovesAJob(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		a, b := c.addAgent("drain-a", e), c.addAgent("drain-b", e)
@@ -75,6 +76,7 @@ func TestDrainMovesAJob(t *testing.T) {
 // TestAgentsThatVanishTogether kills all agents at once: their containers are
 // kept for them, and taken over when they are back, however late that is.
 func TestAgentsThatVanishTogether(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		agents := []*agentProgram{c.addAgent("vanish-a", e), c.addAgent("vanish-b", e)}

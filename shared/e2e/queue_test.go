@@ -13,6 +13,7 @@ import (
 // TestArrayAndWhatWaitsForIt runs an array of containers, each of which finds
 // its number, and a job that begins when all have ended.
 func TestArrayAndWhatWaitsForIt(t *testing.T) {
+	t.Parallel()
 	forEachEngine(t, func(t *testing.T, e *engine.Engine) {
 		c := newCluster(t)
 		if err := c.call(http.MethodPut, "/api/queues/narrow", &orchionv1.PutQueueRequest{MaxRunning: 1}, &orchionv1.Queue{}); err != nil {

@@ -23,6 +23,7 @@ func engines(t *testing.T, test func(t *testing.T, d driver.Driver)) {
 	t.Helper()
 	for name, variable := range map[string]string{"docker": "ORCHION_TEST_DOCKER_HOST", "podman": "ORCHION_TEST_PODMAN_HOST"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			endpoint := os.Getenv(variable)
 			if endpoint == "" {
 				t.Skipf("needs a real engine: set %s to its endpoint, such as unix:///var/run/docker.sock", variable)

@@ -123,37 +123,13 @@ func (t *testRun) testGo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var apart, inTurn []string
+	args := []string{"-race", "-timeout=15m"}
 	for pkg := range strings.FieldsSeq(list) {
-		switch {
-		case strings.Contains(pkg+"/", "/shared/e2e/"): // a stage of its own
-		case usesEngines(pkg):
-			inTurn = append(inTurn, pkg)
-		default:
-			apart = append(apart, pkg)
+		if !strings.Contains(pkg+"/", "/shared/e2e/") { // a stage of its own
+			args = append(args, pkg)
 		}
 	}
-	engines := t.realEngines(ctx)
-	flags := []string{"-race", "-timeout=15m"}
-	first := t.goTest(ctx, engines, append(flags, apart...)...)
-	second := t.goTest(ctx, engines, append(append(flags, "-p=1"), inTurn...)...)
-	if first == nil {
-		return second
-	}
-	if second == nil || stage.IsPartial(second) {
-		return first
-	}
-	if stage.IsPartial(first) {
-		return second
-	}
-	return errors.Join(first, second)
-}
-
-// usesEngines tells of the packages whose tests run against the engines of this
-// machine. They run one after another: they start, list and remove containers
-// on the same Docker and Podman, and time what they do.
-func usesEngines(pkg string) bool {
-	return strings.Contains(pkg, "/node-agent/") || strings.Contains(pkg, "/shared/testbed/")
+	return t.goTest(ctx, t.realEngines(ctx), args...)
 }
 
 func (t *testRun) endToEnd(ctx context.Context) error {
@@ -168,8 +144,9 @@ func (t *testRun) endToEnd(ctx context.Context) error {
 	} else {
 		engines.vars = append(engines.vars, "ORCHION_TEST_BROWSER=1")
 	}
-	// One after the other: they use fixed names on the engines.
-	return t.goTest(ctx, engines, "-count=1", "-p=1", "-timeout=30m", "./shared/e2e/...")
+	// Each test has programs and names of its own, and waits more than it works.
+	// The packages follow one another, so that their loads do not meet.
+	return t.goTest(ctx, engines, "-count=1", "-p=1", "-parallel=4", "-timeout=30m", "./shared/e2e/...")
 }
 
 // goTest runs go test and judges it: failed, or passed in part when tests were

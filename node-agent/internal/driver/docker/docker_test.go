@@ -43,7 +43,9 @@ func TestDockerConformance(t *testing.T) { testReal(t, "ORCHION_TEST_DOCKER_HOST
 
 func TestPodmanConformance(t *testing.T) { testReal(t, "ORCHION_TEST_PODMAN_HOST", driver.NamePodman) }
 
+// testReal tests an engine, all engines at a time: most of it is waiting for them.
 func testReal(t *testing.T, variable, name string) {
+	t.Parallel()
 	d := openReal(t, variable)
 	if d.Name() != name {
 		t.Fatalf("%s leads to %s, not %s", variable, d.Name(), name)

@@ -25,6 +25,7 @@ func TestDockerConformance(t *testing.T) { testReal(t, "ORCHION_TEST_DOCKER_HOST
 func TestPodmanConformance(t *testing.T) { testReal(t, "ORCHION_TEST_PODMAN_HOST") }
 
 func testReal(t *testing.T, variable string) {
+	t.Parallel()
 	host, binary := os.Getenv(variable), os.Getenv("ORCHION_TEST_OLLAMA_BIN")
 	if host == "" || binary == "" {
 		t.Skipf("needs %s and ORCHION_TEST_OLLAMA_BIN: the socket of a container engine and the program of a real Ollama", variable)

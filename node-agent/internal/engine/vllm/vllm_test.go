@@ -85,6 +85,7 @@ func TestDockerConformance(t *testing.T) { testReal(t, "ORCHION_TEST_DOCKER_HOST
 func TestPodmanConformance(t *testing.T) { testReal(t, "ORCHION_TEST_PODMAN_HOST") }
 
 func testReal(t *testing.T, variable string) {
+	t.Parallel()
 	host := os.Getenv(variable)
 	if host == "" {
 		t.Skipf("%s is not set: it names the socket of a real engine, such as unix:///var/run/docker.sock", variable)
