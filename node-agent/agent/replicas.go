@@ -91,7 +91,7 @@ func specOf(replica *orchionv1.ReplicaAssignment) engine.Spec {
 		Resources: driver.Resources{
 			CPUMillis: spec.GetResources().GetCpuMillis(), MemoryBytes: spec.GetResources().GetMemoryBytes(),
 		},
-		GPUs: driver.GPURequest{Count: int(spec.GetResources().GetGpus())},
+		GPUs: driver.RequestGPUs(replica.GetGpus(), int(spec.GetResources().GetGpus())),
 	}
 }
 

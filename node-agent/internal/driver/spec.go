@@ -97,12 +97,21 @@ const MinMemoryBytes = 6 << 20
 type GPURequest struct {
 	// Count is how many; AllGPUs for all there are.
 	Count int
-	// IDs names them by index or UUID instead, and then Count must be 0.
+	// IDs names them by index or UUID instead, and then Count must be 0. The
+	// container's NVIDIA_VISIBLE_DEVICES says the same.
 	IDs []string
 }
 
 // AllGPUs as GPURequest.Count asks for every GPU of the machine.
 const AllGPUs = -1
+
+// RequestGPUs asks for GPUs by their ids, or, when none are named, for so many.
+func RequestGPUs(ids []string, count int) GPURequest {
+	if len(ids) > 0 {
+		return GPURequest{IDs: ids}
+	}
+	return GPURequest{Count: count}
+}
 
 // Wanted says whether it asks for anything.
 func (g GPURequest) Wanted() bool { return g.Count != 0 || len(g.IDs) > 0 }
@@ -172,7 +181,7 @@ var (
 	envRE   = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_.-]{0,255}$`)
 	labelRE = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9_./-]{0,254}[a-zA-Z0-9])?$`)
 	userRE  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63})?$`)
-	gpuRE   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9:/-]{0,127}$`)
+	gpuRE   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.:/-]{0,127}$`)
 )
 
 // ValidateID refuses what cannot be the id or name of a container or volume, so that

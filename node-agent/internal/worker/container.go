@@ -266,7 +266,7 @@ func (a *attempt) containerSpec(spec *orchionv1.JobSpec) driver.ContainerSpec {
 	s.Args = container.GetArgs()
 	s.Labels = a.labels(spec)
 	s.Resources = driver.Resources{CPUMillis: resources.GetCpuMillis(), MemoryBytes: resources.GetMemoryBytes()}
-	s.GPUs = driver.GPURequest{Count: int(resources.GetGpus())}
+	s.GPUs = driver.RequestGPUs(a.assignment.GetGpus(), int(resources.GetGpus()))
 	s.LogBytes = a.w.cfg.LogBytes
 	surround(&s, spec)
 	s.Env = map[string]string{}

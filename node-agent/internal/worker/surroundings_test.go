@@ -16,7 +16,7 @@ import (
 // lookingBed is a bed with a program that prints what it finds in its container.
 func lookingBed(t *testing.T, seen *driver.ContainerSpec) *bed {
 	t.Helper()
-	engine := fake.New(fake.Options{Programs: map[string]fake.Program{"/look": func(p *fake.Process) int {
+	engine := fake.New(fake.Options{Info: driver.Info{GPUs: true}, Programs: map[string]fake.Program{"/look": func(p *fake.Process) int {
 		*seen = p.Spec()
 		for _, name := range p.Args() {
 			content, err := p.ReadFile(name)
@@ -67,6 +67,39 @@ func TestSurroundings(t *testing.T) {
 			t.Errorf("volumes after the job = %v, %v, want the one that outlives it", volumes, err)
 		}
 	})
+}
+
+// TestGPUsOfAJob: a container gets the GPUs that the orchestrator chose, and when that
+// comes from an earlier version, which names none, so many.
+func TestGPUsOfAJob(t *testing.T) {
+	for name, tt := range map[string]struct {
+		assigned []string
+		asked    int32
+		want     driver.GPURequest
+	}{
+		"chosen":       {[]string{"GPU-2", "GPU-7"}, 2, driver.GPURequest{IDs: []string{"GPU-2", "GPU-7"}}},
+		"a share":      {[]string{"GPU-2"}, 0, driver.GPURequest{IDs: []string{"GPU-2"}}},
+		"only counted": {nil, 2, driver.GPURequest{Count: 2}},
+		"none":         {nil, 0, driver.GPURequest{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var seen driver.ContainerSpec
+				b := lookingBed(t, &seen)
+				defer b.close()
+				job := container("a", "look:1")
+				job.Gpus, job.Spec.Resources = tt.assigned, &orchionv1.Resources{Gpus: tt.asked}
+				b.assign(job)
+				b.live(time.Second)
+				if seen.Image == "" {
+					t.Fatalf("did not run: %s", b.far.reasons("a"))
+				}
+				if diff := cmp.Diff(tt.want, seen.GPUs); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
 }
 
 // A volume that somebody else made is not given to a job by giving it a name of ours.

@@ -229,9 +229,9 @@ func TestEveryMessageToANode(t *testing.T) {
 	ref := job.Ref{JobID: "j", Attempt: 3}
 	for _, m := range []dispatch.Message{
 		dispatch.AssignmentSet{Jobs: []dispatch.JobAssignment{{Ref: ref, Name: "n"}}, Replicas: []dispatch.ReplicaAssignment{{ReplicaID: "r"}}},
-		dispatch.JobAssignment{Ref: ref, Spec: job.Spec{Container: &job.Container{Image: "i"}}, LeaseTTL: time.Second},
+		dispatch.JobAssignment{Ref: ref, Spec: job.Spec{Container: &job.Container{Image: "i"}}, LeaseTTL: time.Second, GPUs: []string{"GPU-1"}},
 		dispatch.CancelAttempt{Ref: ref, Grace: time.Second, Reason: "why"},
-		dispatch.ReplicaAssignment{ReplicaID: "r", Deployment: "d", Spec: model.Spec{Model: "m"}},
+		dispatch.ReplicaAssignment{ReplicaID: "r", Deployment: "d", Spec: model.Spec{Model: "m"}, GPUs: []string{"GPU-1"}},
 		dispatch.RemoveReplica{ReplicaID: "r"},
 		dispatch.LeasesRenewed{Sequence: 9, TTL: time.Second, Renewed: []job.Ref{ref}, Lost: []job.Ref{ref}},
 		dispatch.AttemptAcknowledged{Ref: ref, Accepted: true},

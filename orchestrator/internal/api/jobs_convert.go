@@ -48,6 +48,7 @@ func jobToProto(j *job.Job) *orchionv1.Job {
 			ExitCode:   exitCodeToProto(a.ExitCode),
 			Reason:     a.Reason,
 			Failure:    failureToProto(a.Failure),
+			Gpus:       a.GPUs,
 		})
 	}
 	return out

@@ -194,12 +194,14 @@ func jobAssignmentToProto(a dispatch.JobAssignment) *orchionv1.JobAssignment {
 	return &orchionv1.JobAssignment{
 		Ref: refToProto(a.Ref), Name: a.Name, Spec: jobSpecToProto(&a.Spec), LeaseTtl: durationpb.New(a.LeaseTTL),
 		ArrayId: a.Array.ID, ArrayIndex: int32(a.Array.Index), ArrayCount: int32(a.Array.Count),
+		Gpus: a.GPUs,
 	}
 }
 
 func replicaAssignmentToProto(a dispatch.ReplicaAssignment) *orchionv1.ReplicaAssignment {
 	return &orchionv1.ReplicaAssignment{
 		ReplicaId: a.ReplicaID, Deployment: a.Deployment, Spec: deploymentSpecToProto(&a.Spec),
+		Gpus: a.GPUs,
 	}
 }
 

@@ -62,7 +62,7 @@ func (d *Dispatcher) hold(j *job.Job, now time.Time) *attempt {
 	onNode[j.ID] = a
 	// A constraint that cannot be read any more does not matter here.
 	work, _ := workOf(&j.Spec)
-	d.cfg.Cluster.Hold(a.nodeID, holder(j.ID), work)
+	d.cfg.Cluster.Hold(a.nodeID, holder(j.ID), work, current.GPUs...)
 	d.renew(a, now)
 	return a
 }
@@ -286,9 +286,11 @@ func (d *Dispatcher) tell(a *attempt) {
 
 // assignment is what a node is told of an attempt.
 func (d *Dispatcher) assignment(a *attempt) JobAssignment {
+	current, _ := a.job.Current()
 	return JobAssignment{
 		Ref: a.ref, Name: a.job.Name, Spec: a.job.Spec, LeaseTTL: d.cfg.LeaseTTL,
 		Array: ArrayPlace{a.job.ArrayID, a.job.ArrayIndex, a.job.ArrayCount},
+		GPUs:  current.GPUs,
 	}
 }
 

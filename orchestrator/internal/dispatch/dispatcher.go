@@ -20,7 +20,7 @@ type Store interface {
 	SubmitJob(ctx context.Context, j job.Job) (stored job.Job, created bool, err error)
 	GetJob(ctx context.Context, id string) (job.Job, error)
 	PendingJobs(ctx context.Context, f func(job.Job) error) error
-	ClaimJob(ctx context.Context, id, nodeID string, now time.Time) (job.Job, error)
+	ClaimJob(ctx context.Context, id, nodeID string, now time.Time, gpus ...string) (job.Job, error)
 	StartAttempt(ctx context.Context, ref job.Ref, at time.Time) (job.Job, error)
 	CompleteAttempt(ctx context.Context, ref job.Ref, end job.End) (job.Job, error)
 	LoseAttempt(ctx context.Context, ref job.Ref, reason string, now time.Time) (job.Job, error)

@@ -25,6 +25,8 @@ type JobAssignment struct {
 	Spec job.Spec
 	// Array is which job of which array it is.
 	Array ArrayPlace
+	// GPUs are the node's that it may use, by their UUIDs.
+	GPUs []string
 	// LeaseTTL is how long the node may run the attempt without renewing.
 	LeaseTTL time.Duration
 }

@@ -85,8 +85,14 @@ func (d *Dispatcher) claim(e *entry, nodeID string, now time.Time) {
 	d.queue.ran(lane, 1)
 	e.claiming = true
 	d.claims++
+	var gpus []string
+	if r := &e.bucket.class.key.resources; r.GPUs > 0 || r.GPUMemoryBytes > 0 {
+		gpus = d.cfg.Cluster.GPUs(holder(e.id))
+	}
 	d.call(
-		func(ctx context.Context) (job.Job, error) { return d.cfg.Store.ClaimJob(ctx, e.id, nodeID, now) },
+		func(ctx context.Context) (job.Job, error) {
+			return d.cfg.Store.ClaimJob(ctx, e.id, nodeID, now, gpus...)
+		},
 		func(j job.Job, err error) {
 			d.claims--
 			e.claiming = false

@@ -271,11 +271,11 @@ func await(gate *atomic.Pointer[chan struct{}]) {
 	}
 }
 
-func (s *faultyStore) ClaimJob(ctx context.Context, id, nodeID string, now time.Time) (job.Job, error) {
+func (s *faultyStore) ClaimJob(ctx context.Context, id, nodeID string, now time.Time, gpus ...string) (job.Job, error) {
 	if err := s.fail(); err != nil {
 		return job.Job{}, err
 	}
-	j, err := s.Store.ClaimJob(ctx, id, nodeID, now)
+	j, err := s.Store.ClaimJob(ctx, id, nodeID, now, gpus...)
 	await(&s.hold)
 	return j, err
 }

@@ -243,6 +243,8 @@ type Attempt struct {
 	EvictReason string
 	// Failure is the class of what went wrong when it failed or was lost.
 	Failure Failure
+	// GPUs are those of its node that it was given, by their UUIDs.
+	GPUs []string
 }
 
 // Ref names an attempt.

@@ -53,8 +53,9 @@ func (j *Job) delay(now time.Time) {
 	}
 }
 
-// Claim gives a queued job to a node as its next attempt.
-func (j *Job) Claim(nodeID string, now time.Time) error {
+// Claim gives a queued job to a node as its next attempt, with these of the
+// node's GPUs.
+func (j *Job) Claim(nodeID string, now time.Time, gpus ...string) error {
 	if nodeID == "" {
 		return fault.BadField("nodeId", "is empty; a claim names the node")
 	}
@@ -73,6 +74,7 @@ func (j *Job) Claim(nodeID string, now time.Time) error {
 		NodeID:     nodeID,
 		State:      AttemptAssigned,
 		AssignedAt: now,
+		GPUs:       gpus,
 	})
 	j.Reason = ""
 	j.NotBefore = time.Time{}

@@ -7,6 +7,8 @@ type Assignment struct {
 	ReplicaID  string
 	Deployment string
 	Spec       Spec
+	// GPUs are the node's that it may use, by their UUIDs.
+	GPUs []string
 }
 
 // ReplicaStatus is what a node observes of a replica.

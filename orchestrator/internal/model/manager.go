@@ -227,7 +227,7 @@ func (m *Manager) load(stored *Deployment) {
 		d.replicas = append(d.replicas, r)
 		m.replicas[r.ID] = r
 		if r.NodeID != "" {
-			m.cfg.Cluster.Hold(r.NodeID, holder(r.ID), d.work)
+			m.cfg.Cluster.Hold(r.NodeID, holder(r.ID), d.work, r.GPUs...)
 		}
 	}
 	m.deployments[d.Name] = d

@@ -302,6 +302,15 @@ func TestReplicasOnOneNodeWithGPUsOfTheirOwn(t *testing.T) {
 		r.node("a", gpus(2))
 		r.create("d", replicas(3), func(s *model.Spec) { s.Engine, s.Resources = model.VLLM, job.Resources{GPUs: 1} })
 		r.want("d", "pending: - pending, a pending, a pending")
+		set := r.connect("a")
+		if len(set) != 2 || len(set[0].GPUs) != 1 || len(set[1].GPUs) != 1 || set[0].GPUs[0] == set[1].GPUs[0] {
+			t.Errorf("full set = %+v, want a GPU of its own for each", set)
+		}
+		r.restart()
+		r.back("a")
+		if again := r.connect("a"); !cmp.Equal(set, again) {
+			t.Errorf("after a restart other GPUs:\n%s", cmp.Diff(set, again))
+		}
 	})
 }
 

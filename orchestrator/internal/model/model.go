@@ -69,12 +69,14 @@ type Spec struct {
 }
 
 // Replica is one running copy of a deployment on one node. ID, Deployment,
-// NodeID and Stopping are placement, durable; the rest is observed and lives
+// NodeID, GPUs and Remove are placement, durable; the rest is observed and lives
 // in memory until the node says it again.
 type Replica struct {
 	ID         string
 	Deployment string
 	NodeID     string // empty: waits for a node
+	// GPUs are those of its node that it was given, by their UUIDs.
+	GPUs []string
 	// Remove is true when the replica is to go away.
 	Remove          bool
 	State           ReplicaState

@@ -34,7 +34,7 @@ func (m *Manager) place(d *deployment, r *replica, wake *wakeup) bool {
 		return false
 	}
 	placed := r.Replica
-	placed.NodeID = nodeID
+	placed.NodeID, placed.GPUs = nodeID, m.cfg.Cluster.GPUs(holder(r.ID))
 	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutReplica(ctx, placed) }); err != nil {
 		m.cfg.Cluster.Release(holder(r.ID))
 		m.cfg.Logger.Error("replica could not be placed", "replica", r.ID, "node", nodeID, "error", err)
@@ -42,7 +42,7 @@ func (m *Manager) place(d *deployment, r *replica, wake *wakeup) bool {
 		wake.at(time.Now().Add(storeRetry))
 		return false
 	}
-	r.NodeID = nodeID
+	r.NodeID, r.GPUs = placed.NodeID, placed.GPUs
 	if r.failure == "" {
 		r.Reason = ""
 	}
@@ -147,7 +147,7 @@ func (m *Manager) finishDelete(d *deployment, now time.Time, wake *wakeup) {
 
 // assignment is what a node is told of a replica.
 func (m *Manager) assignment(r *replica) Assignment {
-	a := Assignment{ReplicaID: r.ID, Deployment: r.Deployment}
+	a := Assignment{ReplicaID: r.ID, Deployment: r.Deployment, GPUs: r.GPUs}
 	if d := m.deployments[r.Deployment]; d != nil {
 		a.Spec = d.Spec
 	}

@@ -313,7 +313,7 @@ func (s *faultyStore) DeleteDeployment(ctx context.Context, name string) error {
 
 func gpus(count int) func(*node.Node) {
 	return func(n *node.Node) {
-		n.Capabilities.GPUs = slices.Repeat([]node.GPU{{MemoryBytes: 24 * gib}}, count)
+		n.Capabilities.GPUs = slices.Repeat([]node.GPU{{Vendor: "nvidia", MemoryBytes: 24 * gib}}, count)
 	}
 }
 

@@ -35,6 +35,7 @@ type holding struct {
 	nodeID    string
 	resources job.Resources
 	slots     int
+	gpus      []gpuGrant
 }
 
 // NewCluster makes a table without nodes.
@@ -139,7 +140,8 @@ func (cl *Cluster) takeLocked(w *Work, holder string, best *Candidate) (nodeID s
 	if best == nil {
 		return "", false
 	}
-	cl.holdLocked(best.Node.ID, holder, w)
+	gpus, _ := packGPUs(best.Node.Capabilities.GPUs, best.Held.gpus, gpuClaims(w))
+	cl.holdLocked(best.Node.ID, holder, w, gpus)
 	return best.Node.ID, true
 }
 
@@ -180,11 +182,25 @@ func (cl *Cluster) FitsOn(w *Work, nodeIDs []string) bool {
 }
 
 // Hold takes a node's room for a holder whether it fits or not: for what was
-// placed before a restart.
-func (cl *Cluster) Hold(nodeID, holder string, w *Work) {
+// placed before a restart. gpus are the GPUs that it was given then; none: that
+// is not known.
+func (cl *Cluster) Hold(nodeID, holder string, w *Work, gpus ...string) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	cl.holdLocked(nodeID, holder, w)
+	cl.holdLocked(nodeID, holder, w, grantsOf(w, gpus))
+}
+
+// GPUs answers which GPUs of its node a holder was given, by their UUIDs.
+func (cl *Cluster) GPUs(holder string) []string {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	var names []string
+	for _, grant := range cl.holders[holder].gpus {
+		if grant.gpu != "" {
+			names = append(names, grant.gpu)
+		}
+	}
+	return names
 }
 
 // Release gives back what a holder holds, if it holds anything.
@@ -286,14 +302,14 @@ func (cl *Cluster) tidyLocked(id string) {
 	}
 }
 
-func (cl *Cluster) holdLocked(nodeID, holder string, w *Work) {
+func (cl *Cluster) holdLocked(nodeID, holder string, w *Work, gpus []gpuGrant) {
 	cl.releaseLocked(holder)
-	h := holding{nodeID: nodeID, resources: w.Resources}
+	h := holding{nodeID: nodeID, resources: w.Resources, gpus: gpus}
 	if w.TakesSlot {
 		h.slots = 1
 	}
 	p := cl.placeLocked(nodeID)
-	p.Held.add(h.resources, h.slots)
+	p.Held.add(h.resources, h.slots, h.gpus...)
 	p.holders++
 	cl.holders[holder] = h
 }
@@ -305,7 +321,7 @@ func (cl *Cluster) releaseLocked(holder string) (nodeID string, held bool) {
 	}
 	delete(cl.holders, holder)
 	p := cl.places[h.nodeID]
-	p.Held.remove(h.resources, h.slots)
+	p.Held.remove(h.resources, h.slots, h.gpus...)
 	p.holders--
 	cl.tidyLocked(h.nodeID)
 	return h.nodeID, true

@@ -176,7 +176,7 @@ func TestClusterNeverOvercommits(t *testing.T) {
 			for _, c := range cl.active {
 				h := c.Held
 				if h.CPUMillis > cpuMillis(c.Node) || h.MemoryBytes > c.Node.Capabilities.MemoryBytes ||
-					h.Slots > Slots(c.Node) || !packGPUs(c.Node.Capabilities.GPUs, h.gpus) {
+					h.Slots > Slots(c.Node) || !gpusFit(c.Node.Capabilities.GPUs, h.gpus) {
 					t.Fatalf("%s is overcommitted: %+v", c.Node.ID, h)
 				}
 			}

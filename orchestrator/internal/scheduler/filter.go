@@ -43,31 +43,34 @@ type Held struct {
 	DiskBytes   int64
 	Slots       int
 	// gpus is never changed in place.
-	gpus []gpuClaim
+	gpus []gpuGrant
 }
 
-func (h *Held) add(r job.Resources, slots int) {
+// add counts work with its GPUs; without, which ones it has is not known.
+func (h *Held) add(r job.Resources, slots int, gpus ...gpuGrant) {
 	h.CPUMillis += r.CPUMillis
 	h.MemoryBytes += r.MemoryBytes
 	h.DiskBytes += r.DiskBytes
 	h.Slots += slots
-	if claims := gpuClaims(r); len(claims) > 0 {
-		h.gpus = slices.Concat(h.gpus, claims)
+	if len(gpus) == 0 {
+		gpus = grantsOf(&Work{Resources: r}, nil)
+	}
+	if len(gpus) > 0 {
+		h.gpus = slices.Concat(h.gpus, gpus)
 	}
 }
 
-func (h *Held) remove(r job.Resources, slots int) {
+func (h *Held) remove(r job.Resources, slots int, gpus ...gpuGrant) {
 	h.CPUMillis -= r.CPUMillis
 	h.MemoryBytes -= r.MemoryBytes
 	h.DiskBytes -= r.DiskBytes
 	h.Slots -= slots
-	claims := gpuClaims(r)
-	if len(claims) == 0 {
+	if len(gpus) == 0 {
 		return
 	}
 	h.gpus = slices.Clone(h.gpus)
-	for _, claim := range claims {
-		if i := slices.Index(h.gpus, claim); i >= 0 {
+	for _, grant := range gpus {
+		if i := slices.Index(h.gpus, grant); i >= 0 {
 			h.gpus = slices.Delete(h.gpus, i, i+1)
 		}
 	}
@@ -233,7 +236,13 @@ func isLargeEnough(w *Work, c *Candidate) bool {
 		return true
 	}
 	// Most nodes have no GPU and need no packing to say so.
-	return len(has.GPUs) > 0 && r.GPUs <= len(has.GPUs) && packGPUs(has.GPUs, gpuClaims(*r))
+	return len(has.GPUs) > 0 && r.GPUs <= len(has.GPUs) && fitGPUs(w, has.GPUs)
+}
+
+// fitGPUs says whether GPUs would do for the work if nobody held any of them.
+func fitGPUs(w *Work, gpus []node.GPU) bool {
+	_, fit := packGPUs(gpus, nil, gpuClaims(w))
+	return fit
 }
 
 func whyTooSmall(w *Work, c *Candidate) []string {
@@ -248,13 +257,13 @@ func whyTooSmall(w *Work, c *Candidate) []string {
 	if r.DiskBytes > has.Disk.TotalBytes {
 		reasons = append(reasons, fmt.Sprintf("needs %s of disk; this node's has %s", formatBytes(r.DiskBytes), formatBytes(has.Disk.TotalBytes)))
 	}
-	if packGPUs(has.GPUs, gpuClaims(r)) {
+	if fitGPUs(w, has.GPUs) {
 		return reasons
 	}
-	if r.GPUVendor != "" {
-		ours := slices.DeleteFunc(slices.Clone(has.GPUs), func(gpu node.GPU) bool { return gpu.Vendor != r.GPUVendor })
+	if vendor := gpuClaims(w)[0].vendor; vendor != "" {
+		ours := slices.DeleteFunc(slices.Clone(has.GPUs), func(gpu node.GPU) bool { return gpu.Vendor != vendor })
 		if len(ours) == 0 && len(has.GPUs) > 0 {
-			return append(reasons, fmt.Sprintf("needs a GPU of %s; this node has none of theirs", r.GPUVendor))
+			return append(reasons, fmt.Sprintf("needs a GPU of %s; this node has none of theirs", vendor))
 		}
 		has.GPUs = ours
 	}
@@ -306,7 +315,8 @@ func freeDisk(c *Candidate) int64 {
 }
 
 func gpusLeft(w *Work, c *Candidate) bool {
-	return packGPUs(c.Node.Capabilities.GPUs, slices.Concat(c.Held.gpus, gpuClaims(w.Resources)))
+	_, left := packGPUs(c.Node.Capabilities.GPUs, c.Held.gpus, gpuClaims(w))
+	return left
 }
 
 func whyNoRoom(w *Work, c *Candidate) []string {

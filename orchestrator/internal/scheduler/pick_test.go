@@ -149,37 +149,6 @@ func constraints(texts ...string) []Constraint {
 	return list
 }
 
-func TestPackGPUs(t *testing.T) {
-	gpus := []node.GPU{{MemoryBytes: 24 * gib}, {MemoryBytes: 8 * gib, Vendor: "nvidia"}}
-	whole := func(size int64) gpuClaim { return gpuClaim{whole: true, memory: size * gib} }
-	share := func(size int64) gpuClaim { return gpuClaim{memory: size * gib} }
-	for _, tt := range []struct {
-		name   string
-		claims []gpuClaim
-		want   bool
-	}{
-		{"nothing", nil, true},
-		{"both", []gpuClaim{whole(0), whole(0)}, true},
-		{"three", []gpuClaim{whole(0), whole(0), whole(0)}, false},
-		{"the hungry one gets the large one", []gpuClaim{whole(0), whole(16)}, true},
-		{"two hungry ones", []gpuClaim{whole(16), whole(16)}, false},
-		{"shares fill one", []gpuClaim{share(12), share(12), whole(0)}, true},
-		{"a share does not go onto a whole one", []gpuClaim{whole(0), whole(0), share(1)}, false},
-		{"shares over both", []gpuClaim{share(8), share(12), share(12)}, true},
-		{"the one that cares for the vendor gets it", []gpuClaim{whole(0), {whole: true, vendor: "nvidia"}}, true},
-		{"two that care for it", []gpuClaim{{whole: true, vendor: "nvidia"}, {whole: true, vendor: "nvidia"}}, false},
-		{"shares of a vendor's", []gpuClaim{{memory: 4 * gib, vendor: "nvidia"}, {memory: 4 * gib, vendor: "nvidia"}}, true},
-		{"a share too many of a vendor's", []gpuClaim{{memory: 4 * gib, vendor: "nvidia"}, {memory: 5 * gib, vendor: "nvidia"}}, false},
-		{"shares too many", []gpuClaim{share(9), share(12), share(12)}, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := packGPUs(gpus, tt.claims); got != tt.want {
-				t.Errorf("packGPUs = %v, want %v", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestPickPrefersTheLeastLoaded(t *testing.T) {
 	a, b, c := connected(plain("a", 4, 8*gib)), connected(plain("b", 4, 8*gib)), connected(workstation())
 	all := []*Candidate{&a, &b, &c}

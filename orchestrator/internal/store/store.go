@@ -57,8 +57,9 @@ type Store interface {
 	// atomically and answers the job after it. A transition that the table
 	// does not allow is Precondition and changes nothing.
 
-	// ClaimJob gives a queued job to a node as its next attempt.
-	ClaimJob(ctx context.Context, id, nodeID string, now time.Time) (job.Job, error)
+	// ClaimJob gives a queued job to a node as its next attempt, with these of
+	// the node's GPUs.
+	ClaimJob(ctx context.Context, id, nodeID string, now time.Time, gpus ...string) (job.Job, error)
 	// StartAttempt marks an assigned attempt as running. Starting a running
 	// attempt again changes nothing and is no error.
 	StartAttempt(ctx context.Context, ref job.Ref, at time.Time) (job.Job, error)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -181,16 +182,25 @@ func jobFacts(w io.Writer, j *orchionv1.Job) error {
 	if len(j.GetAttempts()) == 0 {
 		return nil
 	}
-	rows := [][]string{{"ATTEMPT", "NODE", "STATE", "EXIT", "FAILURE", "STARTED", "REASON"}}
+	head := []string{"ATTEMPT", "NODE", "STATE", "EXIT", "FAILURE", "STARTED"}
+	gpus := slices.ContainsFunc(j.GetAttempts(), func(a *orchionv1.Attempt) bool { return len(a.GetGpus()) > 0 })
+	if gpus {
+		head = append(head, "GPUS")
+	}
+	rows := [][]string{append(head, "REASON")}
 	for _, a := range j.GetAttempts() {
 		exit := "-"
 		if a.ExitCode != nil {
 			exit = strconv.Itoa(int(a.GetExitCode()))
 		}
-		rows = append(rows, []string{
+		row := []string{
 			strconv.Itoa(int(a.GetNumber())), a.GetNodeId(), enumText(a.GetState().String(), "ATTEMPT_STATE_"),
-			exit, failureText(a.GetFailure()), age(a.GetStartedAt()), orDash(a.GetReason()),
-		})
+			exit, failureText(a.GetFailure()), age(a.GetStartedAt()),
+		}
+		if gpus {
+			row = append(row, orDash(strings.Join(a.GetGpus(), ",")))
+		}
+		rows = append(rows, append(row, orDash(a.GetReason())))
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err

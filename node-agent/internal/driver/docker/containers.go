@@ -82,6 +82,8 @@ func (d *Driver) createFailure(ctx context.Context, op, name string, err error) 
 		switch text := err.Error(); {
 		case strings.Contains(text, "already in use"):
 			e.Code = driver.CodeConflict
+		case strings.Contains(text, "unresolvable CDI devices"):
+			e.Hint = "make the CDI specification anew, with UUIDs: nvidia-ctk cdi generate --device-name-strategy=uuid --device-name-strategy=index --output=/etc/cdi/nvidia.yaml"
 		case strings.Contains(text, "invalid"):
 			e.Code = driver.CodeInvalid
 		}

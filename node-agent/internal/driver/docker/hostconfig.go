@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -20,7 +21,7 @@ func (d *Driver) configs(spec driver.ContainerSpec, ref string, network containe
 		Image:        ref,
 		Entrypoint:   spec.Command,
 		Cmd:          spec.Args,
-		Env:          envList(spec.Env),
+		Env:          envList(withDevices(spec)),
 		Labels:       managed(spec.Labels),
 		User:         spec.User,
 		WorkingDir:   spec.WorkDir,
@@ -116,6 +117,30 @@ func (d *Driver) deviceRequests(gpus driver.GPURequest) []container.DeviceReques
 		request.DeviceIDs = append(request.DeviceIDs, "nvidia.com/gpu="+name)
 	}
 	return []container.DeviceRequest{request}
+}
+
+// nvidiaDevices is what NVIDIA's runtime and libraries go by, and what many images set to
+// all: it has to say the same as the request for devices.
+const nvidiaDevices = "NVIDIA_VISIBLE_DEVICES"
+
+// withDevices is the environment of a container with its GPUs in it: those that are named,
+// and for a job that asks for none, none.
+func withDevices(spec driver.ContainerSpec) map[string]string {
+	var devices string
+	switch {
+	case len(spec.GPUs.IDs) > 0:
+		devices = strings.Join(spec.GPUs.IDs, ",")
+	case spec.Profile == driver.ProfileJob && !spec.GPUs.Wanted():
+		devices = "void"
+	default:
+		return spec.Env
+	}
+	env := maps.Clone(spec.Env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	env[nvidiaDevices] = devices
+	return env
 }
 
 // logConfig bounds what a container can write to the disk through its log.

@@ -59,10 +59,35 @@ func TestDeviceRequests(t *testing.T) {
 		{docker, driver.GPURequest{IDs: []string{"GPU-1"}}, []container.DeviceRequest{{DeviceIDs: []string{"GPU-1"}, Capabilities: [][]string{{"gpu"}}}}},
 		{podman, driver.GPURequest{Count: driver.AllGPUs}, []container.DeviceRequest{{Driver: "cdi", DeviceIDs: []string{"nvidia.com/gpu=all"}}}},
 		{podman, driver.GPURequest{Count: 2}, []container.DeviceRequest{{Driver: "cdi", DeviceIDs: []string{"nvidia.com/gpu=0", "nvidia.com/gpu=1"}}}},
+		{podman, driver.GPURequest{IDs: []string{"GPU-1"}}, []container.DeviceRequest{{Driver: "cdi", DeviceIDs: []string{"nvidia.com/gpu=GPU-1"}}}},
 	} {
 		if diff := cmp.Diff(tt.want, tt.d.deviceRequests(tt.gpus)); diff != "" {
 			t.Errorf("%s %+v:\n%s", tt.d.name, tt.gpus, diff)
 		}
+	}
+}
+
+func TestVisibleDevices(t *testing.T) {
+	all := map[string]string{"A": "b", nvidiaDevices: "all"}
+	for _, tt := range []struct {
+		name string
+		spec driver.ContainerSpec
+		gpus driver.GPURequest
+		want []string
+	}{
+		{"named", driver.JobSpec("a"), driver.GPURequest{IDs: []string{"GPU-1", "GPU-2"}}, []string{"A=b", "NVIDIA_VISIBLE_DEVICES=GPU-1,GPU-2"}},
+		{"none for a job", driver.JobSpec("a"), driver.GPURequest{}, []string{"A=b", "NVIDIA_VISIBLE_DEVICES=void"}},
+		{"counted", driver.JobSpec("a"), driver.GPURequest{Count: 1}, []string{"A=b", "NVIDIA_VISIBLE_DEVICES=all"}},
+		{"an engine's own business", driver.EngineSpec("a"), driver.GPURequest{}, []string{"A=b", "NVIDIA_VISIBLE_DEVICES=all"}},
+	} {
+		tt.spec.Env, tt.spec.GPUs = all, tt.gpus
+		config, _ := (&Driver{name: driver.NameDocker}).configs(tt.spec, "docker.io/library/a:latest", "orchion-jobs")
+		if diff := cmp.Diff(tt.want, config.Env); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+	if all[nvidiaDevices] != "all" {
+		t.Error("the spec's own environment was written to")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -123,7 +124,7 @@ func (e *Engine) Ensure(ctx context.Context, spec engine.Spec, report func(engin
 	if err := e.host.PullImage(ctx, image, r, imagePercent); err != nil {
 		return engine.Replica{}, err
 	}
-	want, err := e.container(ctx, image)
+	want, err := e.container(ctx, image, spec)
 	if err != nil {
 		return engine.Replica{}, err
 	}
@@ -157,15 +158,24 @@ func (e *Engine) Ensure(ctx context.Context, spec engine.Spec, report func(engin
 	return engine.Replica{Endpoint: running.Endpoint, Model: model, ContainerID: running.ID}, nil
 }
 
-// container is what Ollama's container should be on this node.
-func (e *Engine) container(ctx context.Context, image string) (hosting.Container, error) {
+// keyOf names the container that serves a replica: all of one image share one, but for those
+// that were given GPUs of their own, which nobody else may use.
+func keyOf(image string, spec engine.Spec) string {
+	return strings.Join(append([]string{image}, slices.Sorted(slices.Values(spec.GPUs.IDs))...), " ")
+}
+
+// container is what the container of Ollama for a replica should be on this node.
+func (e *Engine) container(ctx context.Context, image string, replica engine.Spec) (hosting.Container, error) {
 	info, err := e.cfg.Driver.Info(ctx)
 	if err != nil {
 		return hosting.Container{}, err
 	}
 	spec := driver.EngineSpec(image)
 	spec.Labels = map[string]string{engine.LabelImage: image}
-	if info.GPUs {
+	switch ids := replica.GPUs.IDs; {
+	case len(ids) > 0:
+		spec.GPUs.IDs = slices.Sorted(slices.Values(ids))
+	case info.GPUs:
 		spec.GPUs.Count = driver.AllGPUs
 	}
 	spec.Env = map[string]string{
@@ -179,7 +189,7 @@ func (e *Engine) container(ctx context.Context, image string) (hosting.Container
 	maps.Copy(spec.Env, e.cfg.Env)
 	volume := e.host.VolumeName(name)
 	spec.Mounts = []driver.Mount{{Kind: driver.MountVolume, Source: volume, Target: modelFolder}}
-	return hosting.Container{Key: image, Spec: spec, Port: port, Volumes: []string{volume}}, nil
+	return hosting.Container{Key: keyOf(image, replica), Spec: spec, Port: port, Volumes: []string{volume}}, nil
 }
 
 // load brings a model into memory. An embedding model does not generate, and says so.
@@ -224,7 +234,7 @@ func (e *Engine) Check(ctx context.Context, spec engine.Spec) error {
 	if err != nil {
 		return err
 	}
-	running, found, err := e.host.Find(ctx, image, port)
+	running, found, err := e.host.Find(ctx, keyOf(image, spec), port)
 	if err != nil {
 		return err
 	}
@@ -253,33 +263,35 @@ func (e *Engine) Remove(ctx context.Context, spec engine.Spec, opts engine.Remov
 	delete(e.replicas, spec.ReplicaID)
 	e.mu.Unlock()
 
-	running, found, err := e.host.Find(ctx, image, port)
+	running, found, err := e.host.Find(ctx, keyOf(image, spec), port)
 	if err != nil {
 		return err
 	}
-	if found && !e.used(opts.Others, func(i, model string) bool { return model == canonical(spec.Model) && i == image }) {
+	key, model := keyOf(image, spec), canonical(spec.Model)
+	if found && !e.used(opts.Others, func(k, m string) bool { return m == model && k == key }) {
 		c := &api{base: running.Endpoint, client: e.client}
-		if opts.DeleteModel {
-			err = c.remove(ctx, canonical(spec.Model))
+		// Containers share the folder of models.
+		if opts.DeleteModel && !e.used(opts.Others, func(_, m string) bool { return m == model }) {
+			err = c.remove(ctx, model)
 		} else {
-			err = c.unload(ctx, canonical(spec.Model))
+			err = c.unload(ctx, model)
 		}
 		if err != nil {
 			err = e.fail(ctx, "remove model "+spec.Model, err)
 		}
 	}
-	inUse := func() bool { return e.used(opts.Others, func(i, _ string) bool { return i == image }) }
-	return errors.Join(err, e.host.Remove(ctx, image, inUse))
+	inUse := func() bool { return e.used(opts.Others, func(k, _ string) bool { return k == key }) }
+	return errors.Join(err, e.host.Remove(ctx, key, inUse))
 }
 
 // used says whether a replica, known here or among others, matches.
-func (e *Engine) used(others []engine.Spec, match func(image, model string) bool) bool {
+func (e *Engine) used(others []engine.Spec, match func(key, model string) bool) bool {
 	e.mu.Lock()
 	all := slices.AppendSeq(slices.Clone(others), maps.Values(e.replicas))
 	e.mu.Unlock()
 	return slices.ContainsFunc(all, func(s engine.Spec) bool {
 		image, err := check(s)
-		return err == nil && match(image, canonical(s.Model))
+		return err == nil && match(keyOf(image, s), canonical(s.Model))
 	})
 }
 
@@ -288,12 +300,12 @@ func (e *Engine) Prune(ctx context.Context, keep []engine.Spec) error {
 	return e.host.Prune(ctx, func() []string {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		var images []string
+		var keys []string
 		for _, s := range slices.AppendSeq(slices.Clone(keep), maps.Values(e.replicas)) {
 			if image, err := check(s); err == nil {
-				images = append(images, image)
+				keys = append(keys, keyOf(image, s))
 			}
 		}
-		return images
+		return keys
 	})
 }

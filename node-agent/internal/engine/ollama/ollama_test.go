@@ -155,6 +155,7 @@ const node = "node-1"
 func bench(t *testing.T, s *server) *fake.Driver {
 	t.Helper()
 	d := fake.New(fake.Options{
+		Info: driver.Info{GPUs: true},
 		Programs: map[string]fake.Program{
 			"/bin/ollama": s.run,
 			"/bin/broken": func(p *fake.Process) int {
@@ -315,6 +316,50 @@ func TestDeleteModel(t *testing.T) {
 		if diff := cmp.Diff(step.want, deleted()); diff != "" {
 			t.Errorf("deleted after removing %s:\n%s", step.spec.ReplicaID, diff)
 		}
+	}
+}
+
+// TestGPUsOfItsOwn: a replica that was given GPUs is served by a container that has those
+// and no other, beside the one that all others share.
+func TestGPUsOfItsOwn(t *testing.T) {
+	s := newServer()
+	d := bench(t, s)
+	e := newEngine(t, d, nil)
+	shared, own := spec("r1", "tiny"), spec("r2", "tiny")
+	own.GPUs.IDs = []string{"GPU-2", "GPU-1"}
+	ids := map[string]string{}
+	for _, sp := range []engine.Spec{shared, own} {
+		r, err := e.Ensure(t.Context(), sp, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[sp.ReplicaID] = r.ContainerID
+	}
+	if ids["r1"] == ids["r2"] {
+		t.Fatal("both are served by one container")
+	}
+	want, err := e.container(t.Context(), DefaultImage, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(driver.GPURequest{IDs: []string{"GPU-1", "GPU-2"}}, want.Spec.GPUs); diff != "" {
+		t.Error(diff)
+	}
+	if err := e.Prune(t.Context(), []engine.Spec{shared, own}); err != nil {
+		t.Fatal(err)
+	}
+	// The files of the model are the other's as well.
+	if err := e.Remove(t.Context(), own, engine.RemoveOptions{DeleteModel: true}); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.deleted) > 0 {
+		t.Errorf("deleted %v, which another container serves", s.deleted)
+	}
+	if err := e.Check(t.Context(), shared); err != nil {
+		t.Errorf("the shared one: %v", err)
+	}
+	if err := e.Check(t.Context(), own); err == nil {
+		t.Error("the removed one is still served")
 	}
 }
 

@@ -175,8 +175,8 @@ func (s *Store) CountJobs(ctx context.Context) (map[job.State]int64, error) {
 }
 
 // ClaimJob gives a queued job to a node as its next attempt.
-func (s *Store) ClaimJob(ctx context.Context, id, nodeID string, now time.Time) (job.Job, error) {
-	return s.change(ctx, id, func(j *job.Job) error { return j.Claim(nodeID, now) })
+func (s *Store) ClaimJob(ctx context.Context, id, nodeID string, now time.Time, gpus ...string) (job.Job, error) {
+	return s.change(ctx, id, func(j *job.Job) error { return j.Claim(nodeID, now, gpus...) })
 }
 
 // StartAttempt marks an assigned attempt as running.

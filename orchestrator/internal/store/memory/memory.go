@@ -144,7 +144,7 @@ func (s *Store) PutReplica(ctx context.Context, r model.Replica) error {
 		if _, ok := s.deployments[r.Deployment]; !ok {
 			return store.NoDeployment(r.Deployment)
 		}
-		s.replicas[r.ID] = model.Replica{ID: r.ID, Deployment: r.Deployment, NodeID: r.NodeID, Remove: r.Remove}
+		s.replicas[r.ID] = model.Replica{ID: r.ID, Deployment: r.Deployment, NodeID: r.NodeID, GPUs: r.GPUs, Remove: r.Remove}
 		return nil
 	})
 }

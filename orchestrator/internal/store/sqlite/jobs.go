@@ -266,8 +266,8 @@ func (s *Store) transitionIn(ctx context.Context, atomic atomicity, id string, d
 func always(err error) (bool, error) { return err == nil, err }
 
 // ClaimJob gives a queued job to a node as its next attempt.
-func (s *Store) ClaimJob(ctx context.Context, id, nodeID string, now time.Time) (job.Job, error) {
-	return s.transition(ctx, id, func(j *job.Job) (bool, error) { return always(j.Claim(nodeID, now)) })
+func (s *Store) ClaimJob(ctx context.Context, id, nodeID string, now time.Time, gpus ...string) (job.Job, error) {
+	return s.transition(ctx, id, func(j *job.Job) (bool, error) { return always(j.Claim(nodeID, now, gpus...)) })
 }
 
 // StartAttempt marks an assigned attempt as running.

@@ -22,16 +22,17 @@ type record struct {
 
 // attempt is how an attempt is kept within its job's row.
 type attempt struct {
-	Number     int    `json:"n"`
-	NodeID     string `json:"node"`
-	State      int    `json:"state"`
-	AssignedAt int64  `json:"assigned,omitempty"`
-	StartedAt  int64  `json:"started,omitempty"`
-	FinishedAt int64  `json:"finished,omitempty"`
-	ExitCode   *int   `json:"exit,omitempty"`
-	Reason     string `json:"reason,omitempty"`
-	Evict      string `json:"evict,omitempty"`
-	Failure    int    `json:"failure,omitempty"`
+	Number     int      `json:"n"`
+	NodeID     string   `json:"node"`
+	State      int      `json:"state"`
+	AssignedAt int64    `json:"assigned,omitempty"`
+	StartedAt  int64    `json:"started,omitempty"`
+	FinishedAt int64    `json:"finished,omitempty"`
+	ExitCode   *int     `json:"exit,omitempty"`
+	Reason     string   `json:"reason,omitempty"`
+	Evict      string   `json:"evict,omitempty"`
+	Failure    int      `json:"failure,omitempty"`
+	GPUs       []string `json:"gpus,omitempty"`
 }
 
 // scan reads a row of jobColumns.
@@ -70,7 +71,7 @@ func (r *record) scan(scan func(...any) error) error {
 		j.Attempts = append(j.Attempts, job.Attempt{
 			Number: a.Number, NodeID: a.NodeID, State: job.AttemptState(a.State),
 			AssignedAt: fromNanos(a.AssignedAt), StartedAt: fromNanos(a.StartedAt), FinishedAt: fromNanos(a.FinishedAt),
-			ExitCode: a.ExitCode, Reason: a.Reason, EvictReason: a.Evict, Failure: job.Failure(a.Failure),
+			ExitCode: a.ExitCode, Reason: a.Reason, EvictReason: a.Evict, Failure: job.Failure(a.Failure), GPUs: a.GPUs,
 		})
 	}
 	return nil
@@ -85,7 +86,7 @@ func changing(j job.Job) ([]any, error) {
 		kept[i] = attempt{
 			Number: a.Number, NodeID: a.NodeID, State: int(a.State),
 			AssignedAt: toNanos(a.AssignedAt), StartedAt: toNanos(a.StartedAt), FinishedAt: toNanos(a.FinishedAt),
-			ExitCode: a.ExitCode, Reason: a.Reason, Evict: a.EvictReason, Failure: int(a.Failure),
+			ExitCode: a.ExitCode, Reason: a.Reason, Evict: a.EvictReason, Failure: int(a.Failure), GPUs: a.GPUs,
 		}
 		nodeID = a.NodeID
 	}

@@ -161,11 +161,15 @@ func (s *Store) PutReplica(ctx context.Context, r model.Replica) error {
 	if r.ID == "" {
 		return fault.BadField("id", "is empty; a replica needs an id")
 	}
+	gpus, err := toJSON(r.GPUs)
+	if err != nil {
+		return err
+	}
 	return s.change(ctx, oneStatement, func(t *tx) error {
-		result, err := t.execCounting(`INSERT INTO replicas (id, deployment, node_id, remove)
-			SELECT ?, name, ?, ? FROM deployments WHERE name = ?
-			ON CONFLICT (id) DO UPDATE SET deployment = excluded.deployment, node_id = excluded.node_id, remove = excluded.remove`,
-			r.ID, r.NodeID, r.Remove, r.Deployment)
+		result, err := t.execCounting(`INSERT INTO replicas (id, deployment, node_id, remove, gpus)
+			SELECT ?, name, ?, ?, ? FROM deployments WHERE name = ?
+			ON CONFLICT (id) DO UPDATE SET deployment = excluded.deployment, node_id = excluded.node_id, remove = excluded.remove, gpus = excluded.gpus`,
+			r.ID, r.NodeID, r.Remove, gpus, r.Deployment)
 		if err != nil {
 			return fmt.Errorf("saving replica %s: %w", r.ID, err)
 		}
@@ -192,7 +196,7 @@ func (s *Store) ListDeployments(ctx context.Context) ([]model.Deployment, error)
 	err := s.reading(ctx, func() error {
 		// One query, so that both tables are seen at one moment.
 		rows, err := s.read.QueryContext(ctx, `SELECT d.name, d.labels, d.spec, d.deleting, d.created_at,
-				coalesce(r.id, ''), coalesce(r.node_id, ''), coalesce(r.remove, 0)
+				coalesce(r.id, ''), coalesce(r.node_id, ''), coalesce(r.remove, 0), coalesce(r.gpus, 'null')
 			FROM deployments d LEFT JOIN replicas r ON r.deployment = d.name ORDER BY d.name, r.id`)
 		if err != nil {
 			return fmt.Errorf("listing deployments: %w", err)
@@ -201,9 +205,9 @@ func (s *Store) ListDeployments(ctx context.Context) ([]model.Deployment, error)
 		for rows.Next() {
 			var d model.Deployment
 			var r model.Replica
-			var labels, spec []byte
+			var labels, spec, gpus []byte
 			var created int64
-			if err := rows.Scan(&d.Name, &labels, &spec, &d.Deleting, &created, &r.ID, &r.NodeID, &r.Remove); err != nil {
+			if err := rows.Scan(&d.Name, &labels, &spec, &d.Deleting, &created, &r.ID, &r.NodeID, &r.Remove, &gpus); err != nil {
 				return fmt.Errorf("listing deployments: %w", err)
 			}
 			if len(deployments) == 0 || deployments[len(deployments)-1].Name != d.Name {
@@ -219,6 +223,9 @@ func (s *Store) ListDeployments(ctx context.Context) ([]model.Deployment, error)
 			if r.ID != "" {
 				newest := &deployments[len(deployments)-1]
 				r.Deployment = d.Name
+				if err := fromJSON(gpus, &r.GPUs, "GPUs of replica", r.ID); err != nil {
+					return err
+				}
 				newest.Replicas = append(newest.Replicas, r)
 			}
 		}

@@ -78,8 +78,8 @@ func testLifecycle(t *testing.T, im Implementation) {
 	failed := job.End{State: job.AttemptFailed, At: at(3), ExitCode: &one, Reason: "exit code 1", Output: "so far", Failure: job.FailureExitCode}
 	done := job.End{State: job.AttemptSucceeded, At: at(9), ExitCode: &zero, Output: "42\n"}
 
-	got, err := s.ClaimJob(t.Context(), j.ID, "n1", at(1))
-	step("claim", func(j *job.Job) error { return j.Claim("n1", at(1)) }, got, err)
+	got, err := s.ClaimJob(t.Context(), j.ID, "n1", at(1), "GPU-1", "GPU-2")
+	step("claim", func(j *job.Job) error { return j.Claim("n1", at(1), "GPU-1", "GPU-2") }, got, err)
 	got, err = s.StartAttempt(t.Context(), job.Ref{JobID: j.ID, Attempt: 1}, at(2))
 	step("start", func(j *job.Job) error { _, err := j.Start(1, at(2)); return err }, got, err)
 	got, err = s.StartAttempt(t.Context(), job.Ref{JobID: j.ID, Attempt: 1}, at(3))

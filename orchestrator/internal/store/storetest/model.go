@@ -55,8 +55,8 @@ func testModel(t *testing.T, im Implementation) {
 				both(func(s store.Store) (job.Job, error) { j, _, err := s.SubmitJob(ctx, j); return j, err })
 			},
 			"claim": func(t *rapid.T) {
-				id, n := id(), nodeID.Draw(t, "node")
-				both(func(s store.Store) (job.Job, error) { return s.ClaimJob(ctx, id, n, now) })
+				id, n, gpus := id(), nodeID.Draw(t, "node"), rapid.SampledFrom([][]string{nil, {"GPU-1"}}).Draw(t, "gpus")
+				both(func(s store.Store) (job.Job, error) { return s.ClaimJob(ctx, id, n, now, gpus...) })
 			},
 			"start": func(*rapid.T) {
 				ref := ref()

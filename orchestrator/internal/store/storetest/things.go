@@ -84,19 +84,19 @@ func testDeployments(t *testing.T, im Implementation) {
 	same(t, "two by name", []model.Deployment{llama, qwen}, list())
 
 	// Only the placement of a replica is kept.
-	ok(t, s.PutReplica(t.Context(), model.Replica{ID: "r2", Deployment: "qwen", NodeID: "n1"}))
+	ok(t, s.PutReplica(t.Context(), model.Replica{ID: "r2", Deployment: "qwen", NodeID: "n1", GPUs: []string{"GPU-1", "GPU-2"}}))
 	ok(t, s.PutReplica(t.Context(), model.Replica{
 		ID: "r1", Deployment: "qwen", State: model.Pulling, ProgressPercent: 42, Reason: "x", ReadyAt: epoch, ServedModel: "y",
 	}))
-	qwen.Replicas = []model.Replica{{ID: "r1", Deployment: "qwen"}, {ID: "r2", Deployment: "qwen", NodeID: "n1"}}
+	qwen.Replicas = []model.Replica{{ID: "r1", Deployment: "qwen"}, {ID: "r2", Deployment: "qwen", NodeID: "n1", GPUs: []string{"GPU-1", "GPU-2"}}}
 	same(t, "with replicas by id", []model.Deployment{llama, qwen}, list())
 
 	// Replacing a deployment leaves its replicas alone.
 	changed := qwen
 	changed.Deleting, changed.Spec.Replicas, changed.Replicas = true, 1, nil
 	ok(t, s.PutDeployment(t.Context(), changed))
-	ok(t, s.PutReplica(t.Context(), model.Replica{ID: "r1", Deployment: "qwen", NodeID: "n2", Remove: true}))
-	changed.Replicas = []model.Replica{{ID: "r1", Deployment: "qwen", NodeID: "n2", Remove: true}, qwen.Replicas[1]}
+	ok(t, s.PutReplica(t.Context(), model.Replica{ID: "r1", Deployment: "qwen", NodeID: "n2", GPUs: []string{"GPU-3"}, Remove: true}))
+	changed.Replicas = []model.Replica{{ID: "r1", Deployment: "qwen", NodeID: "n2", GPUs: []string{"GPU-3"}, Remove: true}, qwen.Replicas[1]}
 	same(t, "both replaced", []model.Deployment{llama, changed}, list())
 
 	ok(t, s.DeleteReplica(t.Context(), "r1"))

@@ -567,6 +567,8 @@ export interface components {
             failure?: components["schemas"]["orchion.v1.FailureClass"];
             /** Format: date-time */
             finishedAt?: string;
+            /** @description The GPUs of its node that it was given, by their UUIDs. */
+            gpus?: string[];
             nodeId?: string;
             /**
              * Format: int32
@@ -1238,15 +1240,18 @@ export interface components {
             diskBytes?: string;
             /**
              * Format: int64
-             * @description Of each GPU.
+             * @description Of each GPU; without gpus: so much of one, which others may share.
              */
             gpuMemoryBytes?: string;
             /**
              * @description Of whom the GPUs must be: nvidia, the only ones that containers can be
-             *     given yet. Empty: any.
+             *     given yet, or empty: for containers the same, else any.
              */
             gpuVendor?: string;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description So many whole GPUs, which nobody else who asks for one is given meanwhile.
+             */
             gpus?: number;
             /**
              * Format: int64

@@ -1288,15 +1288,16 @@ type Resources struct {
 	CpuMillis int64 `protobuf:"varint,1,opt,name=cpu_millis,json=cpuMillis,proto3" json:"cpu_millis,omitempty"`
 	// 0: not limited.
 	MemoryBytes int64 `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
-	Gpus        int32 `protobuf:"varint,3,opt,name=gpus,proto3" json:"gpus,omitempty"`
-	// Of each GPU.
+	// So many whole GPUs, which nobody else who asks for one is given meanwhile.
+	Gpus int32 `protobuf:"varint,3,opt,name=gpus,proto3" json:"gpus,omitempty"`
+	// Of each GPU; without gpus: so much of one, which others may share.
 	GpuMemoryBytes int64 `protobuf:"varint,4,opt,name=gpu_memory_bytes,json=gpuMemoryBytes,proto3" json:"gpu_memory_bytes,omitempty"`
 	// Free space that the node's disk must have, beside what other jobs asked for.
 	// Where the container engine's storage can (on XFS with project quotas, on
 	// btrfs, on ZFS) it also bounds what the container writes. 0: any.
 	DiskBytes int64 `protobuf:"varint,5,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
 	// Of whom the GPUs must be: nvidia, the only ones that containers can be
-	// given yet. Empty: any.
+	// given yet, or empty: for containers the same, else any.
 	GpuVendor     string `protobuf:"bytes,6,opt,name=gpu_vendor,json=gpuVendor,proto3" json:"gpu_vendor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1533,7 +1534,9 @@ type Attempt struct {
 	ExitCode   *int32                 `protobuf:"varint,7,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
 	Reason     string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Set when it failed or was lost.
-	Failure       FailureClass `protobuf:"varint,9,opt,name=failure,proto3,enum=orchion.v1.FailureClass" json:"failure,omitempty"`
+	Failure FailureClass `protobuf:"varint,9,opt,name=failure,proto3,enum=orchion.v1.FailureClass" json:"failure,omitempty"`
+	// The GPUs of its node that it was given, by their UUIDs.
+	Gpus          []string `protobuf:"bytes,30,rep,name=gpus,proto3" json:"gpus,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1629,6 +1632,13 @@ func (x *Attempt) GetFailure() FailureClass {
 		return x.Failure
 	}
 	return FailureClass_FAILURE_CLASS_UNSPECIFIED
+}
+
+func (x *Attempt) GetGpus() []string {
+	if x != nil {
+		return x.Gpus
+	}
+	return nil
 }
 
 type SubmitJobRequest struct {
@@ -2663,7 +2673,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x06output\x18\x02 \x01(\tR\x06output\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05errorB\f\n" +
 	"\n" +
-	"_exit_code\"\x9b\x03\n" +
+	"_exit_code\"\xaf\x03\n" +
 	"\aAttempt\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12.\n" +
@@ -2676,7 +2686,8 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"finishedAt\x12 \n" +
 	"\texit_code\x18\a \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x122\n" +
-	"\afailure\x18\t \x01(\x0e2\x18.orchion.v1.FailureClassR\afailureB\f\n" +
+	"\afailure\x18\t \x01(\x0e2\x18.orchion.v1.FailureClassR\afailure\x12\x12\n" +
+	"\x04gpus\x18\x1e \x03(\tR\x04gpusB\f\n" +
 	"\n" +
 	"_exit_code\"\x9a\x02\n" +
 	"\x10SubmitJobRequest\x12\x12\n" +

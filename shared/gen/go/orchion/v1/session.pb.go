@@ -885,9 +885,11 @@ type JobAssignment struct {
 	// From when the node asked or was given it, by the node's own clock.
 	LeaseTtl *durationpb.Duration `protobuf:"bytes,4,opt,name=lease_ttl,json=leaseTtl,proto3" json:"lease_ttl,omitempty"`
 	// As in Job.
-	ArrayId       string `protobuf:"bytes,20,opt,name=array_id,json=arrayId,proto3" json:"array_id,omitempty"`
-	ArrayIndex    int32  `protobuf:"varint,21,opt,name=array_index,json=arrayIndex,proto3" json:"array_index,omitempty"`
-	ArrayCount    int32  `protobuf:"varint,22,opt,name=array_count,json=arrayCount,proto3" json:"array_count,omitempty"`
+	ArrayId    string `protobuf:"bytes,20,opt,name=array_id,json=arrayId,proto3" json:"array_id,omitempty"`
+	ArrayIndex int32  `protobuf:"varint,21,opt,name=array_index,json=arrayIndex,proto3" json:"array_index,omitempty"`
+	ArrayCount int32  `protobuf:"varint,22,opt,name=array_count,json=arrayCount,proto3" json:"array_count,omitempty"`
+	// The node's GPUs that it may use, by their UUIDs.
+	Gpus          []string `protobuf:"bytes,30,rep,name=gpus,proto3" json:"gpus,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -971,6 +973,13 @@ func (x *JobAssignment) GetArrayCount() int32 {
 	return 0
 }
 
+func (x *JobAssignment) GetGpus() []string {
+	if x != nil {
+		return x.Gpus
+	}
+	return nil
+}
+
 type CancelAttempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Ref   *AttemptRef            `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
@@ -1033,10 +1042,12 @@ func (x *CancelAttempt) GetReason() string {
 }
 
 type ReplicaAssignment struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ReplicaId     string                 `protobuf:"bytes,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
-	Deployment    string                 `protobuf:"bytes,2,opt,name=deployment,proto3" json:"deployment,omitempty"`
-	Spec          *DeploymentSpec        `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	ReplicaId  string                 `protobuf:"bytes,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	Deployment string                 `protobuf:"bytes,2,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	Spec       *DeploymentSpec        `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// As in JobAssignment.
+	Gpus          []string `protobuf:"bytes,30,rep,name=gpus,proto3" json:"gpus,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1088,6 +1099,13 @@ func (x *ReplicaAssignment) GetDeployment() string {
 func (x *ReplicaAssignment) GetSpec() *DeploymentSpec {
 	if x != nil {
 		return x.Spec
+	}
+	return nil
+}
+
+func (x *ReplicaAssignment) GetGpus() []string {
+	if x != nil {
+		return x.Gpus
 	}
 	return nil
 }
@@ -1860,7 +1878,7 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\amessage\"y\n" +
 	"\rAssignmentSet\x12-\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x19.orchion.v1.JobAssignmentR\x04jobs\x129\n" +
-	"\breplicas\x18\x02 \x03(\v2\x1d.orchion.v1.ReplicaAssignmentR\breplicas\"\x8b\x02\n" +
+	"\breplicas\x18\x02 \x03(\v2\x1d.orchion.v1.ReplicaAssignmentR\breplicas\"\x9f\x02\n" +
 	"\rJobAssignment\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12'\n" +
@@ -1870,18 +1888,20 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\varray_index\x18\x15 \x01(\x05R\n" +
 	"arrayIndex\x12\x1f\n" +
 	"\varray_count\x18\x16 \x01(\x05R\n" +
-	"arrayCount\"\x82\x01\n" +
+	"arrayCount\x12\x12\n" +
+	"\x04gpus\x18\x1e \x03(\tR\x04gpus\"\x82\x01\n" +
 	"\rCancelAttempt\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\x12/\n" +
 	"\x05grace\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x82\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x96\x01\n" +
 	"\x11ReplicaAssignment\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\tR\treplicaId\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x02 \x01(\tR\n" +
 	"deployment\x12.\n" +
-	"\x04spec\x18\x03 \x01(\v2\x1a.orchion.v1.DeploymentSpecR\x04spec\".\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1a.orchion.v1.DeploymentSpecR\x04spec\x12\x12\n" +
+	"\x04gpus\x18\x1e \x03(\tR\x04gpus\".\n" +
 	"\rRemoveReplica\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\tR\treplicaId\"\xc1\x01\n" +
