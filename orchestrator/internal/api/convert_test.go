@@ -104,6 +104,7 @@ func drawJobSpec(t *rapid.T) job.Spec {
 		Constraints: rapid.SliceOfN(rapid.SampledFrom([]string{"os=linux", "memory>=8GiB", "label.room in (office,lab)"}), 0, 3).Draw(t, "constraints"),
 		Tolerations: rapid.SliceOfN(rapid.SampledFrom([]string{"gpu-only", "a/b.c_d", "*"}), 0, 3).Draw(t, "tolerations"),
 		Placement:   job.Placement(rapid.IntRange(0, len(job.Placements())).Draw(t, "placement")),
+		AvoidJobs:   rapid.SampledFrom([]string{"", "app=db", "app,tier!=web"}).Draw(t, "avoidJobs"),
 		Queue:       rapid.SampledFrom([]string{job.DefaultQueue, "night.2"}).Draw(t, "queue"),
 		Priority:    rapid.IntRange(-1000, 1000).Draw(t, "priority"),
 		Retry: job.Retry{

@@ -60,6 +60,8 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 		Constraints: s.Constraints,
 		Tolerations: s.Tolerations,
 		Placement:   orchionv1.Placement(s.Placement),
+		Affinities:  affinitiesToProto(s.Affinities),
+		AvoidJobs:   s.AvoidJobs,
 		Priority:    int32(s.Priority),
 		Queue:       s.QueueName(),
 		StartAfter:  timeToProto(s.StartAfter),

@@ -127,6 +127,12 @@ func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
 	if spec.Placement, err = placementFromProto("spec.placement", s.GetPlacement()); err != nil {
 		return none, err
 	}
+	if spec.Affinities, err = affinitiesFromProto("spec.affinities", s.GetAffinities()); err != nil {
+		return none, err
+	}
+	if spec.AvoidJobs, err = avoidJobsFromProto("spec.avoidJobs", s.GetAvoidJobs()); err != nil {
+		return none, err
+	}
 	if spec.StartTimeout, err = duration("spec.startTimeout", s.GetStartTimeout(), minTimeout, maxStartTimeout); err != nil {
 		return none, err
 	}

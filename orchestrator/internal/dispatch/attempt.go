@@ -7,6 +7,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 	"github.com/orchion/orchion/shared/plantedbug"
 )
 
@@ -62,6 +63,7 @@ func (d *Dispatcher) hold(j *job.Job, now time.Time) *attempt {
 	onNode[j.ID] = a
 	// A constraint that cannot be read any more does not matter here.
 	work, _ := workOf(&j.Spec)
+	work.Job = &scheduler.Job{ID: j.ID, Labels: j.Labels}
 	d.cfg.Cluster.Hold(a.nodeID, holder(j.ID), work, current.GPUs...)
 	d.renew(a, now)
 	return a

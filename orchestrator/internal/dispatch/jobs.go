@@ -152,6 +152,7 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 	if err != nil {
 		return fmt.Sprintf("cannot run anywhere: spec.%v", err), nil, nil
 	}
+	work.Job = &scheduler.Job{ID: j.ID, Labels: j.Labels}
 	fits = d.cfg.Cluster.Explain(work)
 	if j.State != job.Queued {
 		return "", fits, nil

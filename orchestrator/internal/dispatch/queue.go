@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/label"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
@@ -41,6 +42,7 @@ type classKey struct {
 	resources    job.Resources
 	constraints  string
 	tolerations  string
+	avoidJobs    string
 	needsRuntime bool
 }
 
@@ -357,6 +359,7 @@ func (q *queue) classOf(spec *job.Spec) *class {
 		resources:    spec.Resources,
 		constraints:  strings.Join(spec.Constraints, "\x00"),
 		tolerations:  strings.Join(spec.Tolerations, "\x00"),
+		avoidJobs:    spec.AvoidJobs,
 		needsRuntime: spec.Container != nil,
 	}
 	c := q.classes[key]
@@ -374,10 +377,15 @@ func (q *queue) classOf(spec *job.Spec) *class {
 // workOf is what the scheduler needs to know of a job.
 func workOf(spec *job.Spec) (*scheduler.Work, error) {
 	constraints, err := scheduler.ParseConstraints(spec.Constraints)
+	avoid, unread := label.Parse(spec.AvoidJobs)
+	if err == nil && unread != nil {
+		err = fmt.Errorf("avoidJobs: %w", unread)
+	}
 	return &scheduler.Work{
 		Resources:    spec.Resources,
 		Constraints:  constraints,
 		Tolerations:  spec.Tolerations,
+		AvoidJobs:    avoid,
 		NeedsRuntime: spec.Container != nil,
 		TakesSlot:    true,
 		Prefers:      preferencesOf(spec),

@@ -1,13 +1,16 @@
 package dispatch
 
 import (
+	"fmt"
+
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
 // wantsKey is all that makes a job like one node better than another.
 type wantsKey struct {
-	placement job.Placement
+	placement  job.Placement
+	affinities string
 }
 
 // wants are what jobs like. They do not part jobs into classes, since they say
@@ -23,6 +26,9 @@ type wants struct {
 // that keeps them has to give them back; see unwant.
 func (q *queue) wantsOf(spec *job.Spec) *wants {
 	key := wantsKey{placement: spec.Placement}
+	for _, a := range spec.Affinities {
+		key.affinities += fmt.Sprintf("%d %s\x00", a.Weight, a.Constraint)
+	}
 	if key == (wantsKey{}) {
 		return nil
 	}
@@ -45,7 +51,9 @@ func (q *queue) unwant(e *entry) {
 	}
 }
 
-// preferencesOf is what the scheduler needs to know of what a job likes.
+// preferencesOf is what the scheduler needs to know of what a job likes. An
+// affinity that cannot be read any more counts for nothing.
 func preferencesOf(spec *job.Spec) scheduler.Preferences {
-	return scheduler.Preferences{Placement: spec.Placement}
+	affinities, _ := scheduler.ParseAffinities(spec.Affinities)
+	return scheduler.Preferences{Placement: spec.Placement, Affinities: affinities}
 }

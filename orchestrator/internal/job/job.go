@@ -91,7 +91,10 @@ type Spec struct {
 	Tolerations []string `json:"tolerations,omitempty"`
 	// Placement says which of the nodes that fit is taken; unset: the
 	// orchestrator's setting decides.
-	Placement Placement `json:"placement,omitempty"`
+	Placement  Placement  `json:"placement,omitempty"`
+	Affinities []Affinity `json:"affinities,omitempty"`
+	// AvoidJobs selects jobs that it does not share a node with; empty: none.
+	AvoidJobs string `json:"avoidJobs,omitempty"`
 	// Queue names the queue that the job waits in; empty: DefaultQueue.
 	Queue string `json:"queue,omitempty"`
 	// Priority orders the jobs of one queue, higher first.

@@ -43,3 +43,13 @@ func ParsePlacement(name string) (Placement, error) {
 	}
 	return 0, fmt.Errorf("is %q; it must be %s", name, strings.Join(names, " or "))
 }
+
+// MaxAffinity bounds the weight of an affinity in both directions.
+const MaxAffinity = 100
+
+// Affinity makes nodes that meet a constraint better by so many points, or
+// worse.
+type Affinity struct {
+	Constraint string `json:"constraint"`
+	Weight     int    `json:"weight"`
+}

@@ -57,6 +57,22 @@ func Parse(text string) (Selector, error) {
 	return selector, nil
 }
 
+// String gives the selector as Parse reads it.
+func (s Selector) String() string {
+	parts := make([]string, 0, len(s))
+	for _, r := range s {
+		switch r.Op {
+		case Equals:
+			parts = append(parts, r.Key+"="+r.Value)
+		case NotEquals:
+			parts = append(parts, r.Key+"!="+r.Value)
+		default:
+			parts = append(parts, r.Key)
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
 // Matches says whether labels meet every requirement. A key that is missing
 // meets key!=value.
 func (s Selector) Matches(labels map[string]string) bool {

@@ -36,6 +36,8 @@ type holding struct {
 	resources job.Resources
 	slots     int
 	gpus      []gpuGrant
+	job       *Job
+	claim     bool // see tenants.claims
 }
 
 // NewCluster makes a table without nodes.
@@ -138,6 +140,7 @@ func (cl *Cluster) Place(w *Work, holder string) (nodeID string, ok bool) {
 // takeLocked takes the room of the candidate that was picked, if one was.
 func (cl *Cluster) takeLocked(w *Work, holder string, best *Candidate) (nodeID string, ok bool) {
 	if best == nil {
+		cl.awaitClaimsLocked(w)
 		return "", false
 	}
 	gpus, _ := packGPUs(best.Node.Capabilities.GPUs, best.Held.gpus, gpuClaims(w))
@@ -159,6 +162,17 @@ func (cl *Cluster) PlaceOn(w *Work, holder string, nodeIDs []string) (nodeID str
 	return cl.takeLocked(w, holder, Pick(w, candidates, 0))
 }
 
+// awaitClaimsLocked has work that avoids jobs told when it is known what jobs
+// those are that were placed last.
+func (cl *Cluster) awaitClaimsLocked(w *Work) {
+	if len(w.AvoidJobs) == 0 {
+		return
+	}
+	for _, c := range cl.active {
+		c.tenants.awaited = c.tenants.claims > 0
+	}
+}
+
 // resolveLocked is the work with what it leaves to the cluster.
 func (cl *Cluster) resolveLocked(w *Work) *Work {
 	if w.Prefers.Placement != 0 || cl.placement == 0 {
@@ -174,8 +188,13 @@ func (cl *Cluster) FitsOn(w *Work, nodeIDs []string) bool {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	for _, id := range nodeIDs {
-		if p := cl.places[id]; p != nil && p.Node != nil && passes(w, &p.Candidate) {
+		p := cl.places[id]
+		switch {
+		case p == nil || p.Node == nil:
+		case passes(w, &p.Candidate):
 			return true
+		case len(w.AvoidJobs) > 0 && p.tenants.claims > 0:
+			p.tenants.awaited = true
 		}
 	}
 	return false
@@ -218,7 +237,9 @@ func (cl *Cluster) Explain(w *Work) []Fit {
 	cl.mu.Lock()
 	candidates := make([]Candidate, 0, len(cl.active))
 	for _, c := range cl.active {
-		candidates = append(candidates, *c)
+		candidate := *c
+		candidate.tenants = c.tenants.snapshot(w)
+		candidates = append(candidates, candidate)
 	}
 	w = cl.resolveLocked(w)
 	cl.mu.Unlock()
@@ -304,11 +325,21 @@ func (cl *Cluster) tidyLocked(id string) {
 
 func (cl *Cluster) holdLocked(nodeID, holder string, w *Work, gpus []gpuGrant) {
 	cl.releaseLocked(holder)
-	h := holding{nodeID: nodeID, resources: w.Resources, gpus: gpus}
-	if w.TakesSlot {
-		h.slots = 1
-	}
+	h := holding{nodeID: nodeID, resources: w.Resources, job: w.Job, gpus: gpus}
 	p := cl.placeLocked(nodeID)
+	if w.TakesSlot {
+		h.slots, h.claim = 1, w.Job == nil
+	}
+	if h.claim {
+		p.tenants.claims++
+	}
+	if h.job != nil {
+		p.tenants.add(h.job)
+	}
+	if p.tenants.awaited && p.tenants.claims == 0 {
+		p.tenants.awaited = false
+		cl.signalLocked(nodeID)
+	}
 	p.Held.add(h.resources, h.slots, h.gpus...)
 	p.holders++
 	cl.holders[holder] = h
@@ -323,6 +354,12 @@ func (cl *Cluster) releaseLocked(holder string) (nodeID string, held bool) {
 	p := cl.places[h.nodeID]
 	p.Held.remove(h.resources, h.slots, h.gpus...)
 	p.holders--
+	if h.claim {
+		p.tenants.claims--
+	}
+	if h.job != nil {
+		p.tenants.remove(h.job)
+	}
 	cl.tidyLocked(h.nodeID)
 	return h.nodeID, true
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/label"
 	"github.com/orchion/orchion/orchestrator/internal/node"
 )
 
@@ -24,6 +25,12 @@ type Work struct {
 	AdoptedModel string
 	// Avoid are nodes that it must not run on, by id, and why.
 	Avoid map[string]string
+	// AvoidJobs are those whose nodes it keeps away from. Each of its parts but
+	// NotEquals is met only by jobs with labels, and it has such a part.
+	AvoidJobs label.Selector
+	// Job is the job that it is, as others may avoid it; nil: it is none, or one
+	// of which that is not known yet.
+	Job *Job
 	// Prefers keeps it from no node, but says which are the better ones.
 	Prefers Preferences
 }
@@ -34,6 +41,7 @@ type Candidate struct {
 	// Connected: it has an assignment stream, so that it can be told.
 	Connected bool
 	Held      Held
+	tenants   tenants
 }
 
 // Held sums up what is placed on a node.
@@ -95,7 +103,8 @@ type filter struct {
 // passes says whether a candidate can take the work: every filter holds.
 func passes(w *Work, c *Candidate) bool {
 	return isConnected(w, c) && isTaking(w, c) && isTolerated(w, c) && hasRuntime(w, c) && hasSlot(w, c) &&
-		isLargeEnough(w, c) && hasRoom(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c)
+		isLargeEnough(w, c) && hasRoom(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c) &&
+		holdsNoneAvoided(w, c)
 }
 
 // filters are the same filters with their words, in the order in which people
@@ -110,6 +119,7 @@ func filters() []filter {
 		{passes: hasRuntime, why: says("no container engine answers on it: install Podman or Docker there, or restart the one that hangs")},
 		{passes: servesModel, why: whyModel},
 		{passes: isLargeEnough, why: whyTooSmall},
+		{passes: holdsNoneAvoided, why: whyHoldsAvoided},
 		{passes: hasSlot, why: whyNoSlot, transient: true},
 		{passes: hasRoom, why: whyNoRoom, transient: true},
 	}

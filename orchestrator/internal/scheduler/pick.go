@@ -28,11 +28,12 @@ type Fit struct {
 
 // Pick answers the best candidate that can take the work; nil: none
 // can. It looks at the candidates in turn, beginning with the one at from, and
-// stops when it has found plenty. Of equals it takes the first by id.
+// stops when it has found plenty of those whose affinities are met. Of equals
+// it takes the first by id.
 func Pick(w *Work, candidates []*Candidate, from int) *Candidate {
 	var best *Candidate
 	var bestScore float64
-	found := 0
+	found, most := 0, w.Prefers.most()
 	for i := range candidates {
 		at := from + i
 		if at >= len(candidates) {
@@ -45,6 +46,11 @@ func Pick(w *Work, candidates []*Candidate, from int) *Candidate {
 		score := rank(w, c, nil)
 		if best == nil || score > bestScore || score == bestScore && c.Node.ID < best.Node.ID {
 			best, bestScore = c, score
+		}
+		// Nodes that are not what the work likes best say nothing of whether
+		// there are such, however many.
+		if len(w.Prefers.Affinities) > 0 && w.Prefers.affinity(c.Node) < most {
+			continue
 		}
 		if found++; found >= enough {
 			break

@@ -1,12 +1,58 @@
 package scheduler
 
-import "github.com/orchion/orchion/orchestrator/internal/job"
+import (
+	"fmt"
+
+	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/node"
+)
 
 // Preferences are what makes one of the nodes that fit better than another.
 // docs/adr/0013 says how they are weighed.
 type Preferences struct {
 	// Placement is Spread unless it says otherwise, or the Cluster does.
-	Placement job.Placement
+	Placement  job.Placement
+	Affinities []Affinity
+}
+
+// Affinity gives points to nodes that meet a constraint, or takes them.
+type Affinity struct {
+	Constraint Constraint
+	Points     float64
+}
+
+// most is the most that affinities can give.
+func (p *Preferences) most() float64 {
+	sum := 0.0
+	for i := range p.Affinities {
+		sum += max(p.Affinities[i].Points, 0)
+	}
+	return sum
+}
+
+// affinity is what a node's affinities give.
+func (p *Preferences) affinity(n *node.Node) float64 {
+	sum := 0.0
+	for i := range p.Affinities {
+		if p.Affinities[i].Constraint.Matches(n) {
+			sum += p.Affinities[i].Points
+		}
+	}
+	return sum
+}
+
+// ParseAffinities reads affinities. The error names the first that is wrong by
+// its place, counted from 0.
+func ParseAffinities(list []job.Affinity) ([]Affinity, error) {
+	var affinities []Affinity
+	for i, a := range list {
+		c, err := ParseConstraint(a.Constraint)
+		if err != nil {
+			return nil, fmt.Errorf("affinities[%d].constraint: %w", i, err)
+		}
+		affinities = append(affinities, Affinity{Constraint: c, Points: float64(a.Weight)})
+	}
+	return affinities, nil
 }
 
 // ScorePart is one thing that speaks for a node, or against it.
@@ -45,6 +91,11 @@ func rank(w *Work, c *Candidate, parts *[]ScorePart) float64 {
 	}
 	if len(c.Node.Capabilities.GPUs) > 0 && !w.needsGPU() {
 		add("GPUs kept for others", keepGPU)
+	}
+	for i := range w.Prefers.Affinities {
+		if a := &w.Prefers.Affinities[i]; a.Constraint.Matches(c.Node) {
+			add(a.Constraint.text, a.Points)
+		}
 	}
 	return score
 }

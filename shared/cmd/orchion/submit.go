@@ -35,6 +35,8 @@ type submission struct {
 	gpuMemory         string
 	constraints       []string
 	placement         string
+	affinities        []string
+	avoidJobs         string
 	queue             string
 	tolerations       []string
 	priority, retries int32
@@ -125,6 +127,8 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&s.constraints, "constraint", nil, "where it may run, such as os=linux or 'label.room in (office,lab)' (repeatable)")
 	f.StringArrayVar(&s.tolerations, "tolerate", nil, "a taint that does not keep it away from a node, or '*' for all (repeatable)")
 	f.StringVar(&s.placement, "placement", "", "which of the machines that fit: "+strings.Join(placements, " or ")+" (default: as the orchestrator is set)")
+	f.StringArrayVar(&s.affinities, "affinity", nil, "which machines are better by so many points, WEIGHT:CONSTRAINT such as '40:label.disk=ssd', or worse, '-40:os=windows' (repeatable)")
+	f.StringVar(&s.avoidJobs, "avoid-jobs", "", "labels of jobs that it must not share a machine with, such as app=db")
 	f.StringVar(&s.queue, "queue", "", "the queue that it waits in (default: default)")
 	f.Int32Var(&s.priority, "priority", 0, "higher first within its queue, -1000 to 1000")
 	f.Int32Var(&s.retries, "retry", 0, "how many attempts it gets when it fails; 0 or 1: one")
@@ -163,7 +167,7 @@ func (s *submission) request(cmd *cobra.Command, args []string) (*orchionv1.Subm
 	if len(s.set) > 0 {
 		return nil, usagef("--set goes with -f FILE")
 	}
-	spec := &orchionv1.JobSpec{Constraints: s.constraints, Tolerations: s.tolerations, Queue: s.queue, Priority: s.priority}
+	spec := &orchionv1.JobSpec{Constraints: s.constraints, Tolerations: s.tolerations, Queue: s.queue, Priority: s.priority, AvoidJobs: s.avoidJobs}
 	switch {
 	case (s.image == "") == (s.chat == ""):
 		return nil, usagef("name either a container's image with --image or a model with --chat, or a file with -f")
@@ -216,6 +220,9 @@ func (s *submission) request(cmd *cobra.Command, args []string) (*orchionv1.Subm
 		spec.QueueTimeout = durationpb.New(s.queueTimeout)
 	}
 	if spec.After, err = parseAfter(s.after); err != nil {
+		return nil, err
+	}
+	if spec.Affinities, err = parseAffinities(s.affinities); err != nil {
 		return nil, err
 	}
 	if spec.Placement, err = parsePlacement(s.placement); err != nil {

@@ -558,6 +558,19 @@ export interface components {
             /** @description A developer-facing error message. */
             message?: string;
         };
+        /**
+         * @description Affinity gives points to nodes that meet a constraint; a node's fullness
+         *     gives 0 to 100 besides.
+         */
+        "orchion.v1.Affinity": {
+            /** @description As in JobSpec.constraints. */
+            constraint?: string;
+            /**
+             * Format: int32
+             * @description -100 to 100, but not 0. Negative: nodes that meet it are worse.
+             */
+            weight?: number;
+        };
         "orchion.v1.Attempt": {
             /** Format: date-time */
             assignedAt?: string;
@@ -886,11 +899,20 @@ export interface components {
             output?: string;
         };
         "orchion.v1.JobSpec": {
+            /** @description What makes nodes better or worse for it; at most 16. They keep it from none. */
+            affinities?: components["schemas"]["orchion.v1.Affinity"][];
             /**
              * @description What must end before it begins, at most 100. When one ends otherwise than
              *     asked the job is cancelled. A retry by hand waits for none of them.
              */
             after?: components["schemas"]["orchion.v1.JobDependency"][];
+            /**
+             * @description Labels of jobs that it must not share a node with: key=value or key, several
+             *     that must all be met separated by commas, besides which key!=value may
+             *     narrow them. A node that holds such a job when this one is placed does not
+             *     fit. Empty: none.
+             */
+            avoidJobs?: string;
             chat?: components["schemas"]["orchion.v1.ChatSpec"];
             /** @description For example "os=linux", "gpu.memory>=16GiB", "label.room in (office,lab)". */
             constraints?: string[];

@@ -596,7 +596,14 @@ type JobSpec struct {
 	Tolerations []string `protobuf:"bytes,30,rep,name=tolerations,proto3" json:"tolerations,omitempty"`
 	// Which of the nodes that fit is taken. Unset: as the orchestrator's
 	// --placement says.
-	Placement     Placement `protobuf:"varint,40,opt,name=placement,proto3,enum=orchion.v1.Placement" json:"placement,omitempty"`
+	Placement Placement `protobuf:"varint,40,opt,name=placement,proto3,enum=orchion.v1.Placement" json:"placement,omitempty"`
+	// What makes nodes better or worse for it; at most 16. They keep it from none.
+	Affinities []*Affinity `protobuf:"bytes,41,rep,name=affinities,proto3" json:"affinities,omitempty"`
+	// Labels of jobs that it must not share a node with: key=value or key, several
+	// that must all be met separated by commas, besides which key!=value may
+	// narrow them. A node that holds such a job when this one is placed does not
+	// fit. Empty: none.
+	AvoidJobs     string `protobuf:"bytes,42,opt,name=avoid_jobs,json=avoidJobs,proto3" json:"avoid_jobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -740,6 +747,20 @@ func (x *JobSpec) GetPlacement() Placement {
 	return Placement_PLACEMENT_UNSPECIFIED
 }
 
+func (x *JobSpec) GetAffinities() []*Affinity {
+	if x != nil {
+		return x.Affinities
+	}
+	return nil
+}
+
+func (x *JobSpec) GetAvoidJobs() string {
+	if x != nil {
+		return x.AvoidJobs
+	}
+	return ""
+}
+
 type isJobSpec_Kind interface {
 	isJobSpec_Kind()
 }
@@ -756,6 +777,62 @@ func (*JobSpec_Container) isJobSpec_Kind() {}
 
 func (*JobSpec_Chat) isJobSpec_Kind() {}
 
+// Affinity gives points to nodes that meet a constraint; a node's fullness
+// gives 0 to 100 besides.
+type Affinity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in JobSpec.constraints.
+	Constraint string `protobuf:"bytes,1,opt,name=constraint,proto3" json:"constraint,omitempty"`
+	// -100 to 100, but not 0. Negative: nodes that meet it are worse.
+	Weight        int32 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Affinity) Reset() {
+	*x = Affinity{}
+	mi := &file_orchion_v1_job_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Affinity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Affinity) ProtoMessage() {}
+
+func (x *Affinity) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Affinity.ProtoReflect.Descriptor instead.
+func (*Affinity) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Affinity) GetConstraint() string {
+	if x != nil {
+		return x.Constraint
+	}
+	return ""
+}
+
+func (x *Affinity) GetWeight() int32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
 type JobDependency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of a job that was submitted before, or of an array: all its jobs.
@@ -768,7 +845,7 @@ type JobDependency struct {
 
 func (x *JobDependency) Reset() {
 	*x = JobDependency{}
-	mi := &file_orchion_v1_job_proto_msgTypes[2]
+	mi := &file_orchion_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +857,7 @@ func (x *JobDependency) String() string {
 func (*JobDependency) ProtoMessage() {}
 
 func (x *JobDependency) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[2]
+	mi := &file_orchion_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +870,7 @@ func (x *JobDependency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobDependency.ProtoReflect.Descriptor instead.
 func (*JobDependency) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *JobDependency) GetJobId() string {
@@ -843,7 +920,7 @@ type ContainerSpec struct {
 
 func (x *ContainerSpec) Reset() {
 	*x = ContainerSpec{}
-	mi := &file_orchion_v1_job_proto_msgTypes[3]
+	mi := &file_orchion_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +932,7 @@ func (x *ContainerSpec) String() string {
 func (*ContainerSpec) ProtoMessage() {}
 
 func (x *ContainerSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[3]
+	mi := &file_orchion_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +945,7 @@ func (x *ContainerSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerSpec.ProtoReflect.Descriptor instead.
 func (*ContainerSpec) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ContainerSpec) GetImage() string {
@@ -976,7 +1053,7 @@ type TmpfsMount struct {
 
 func (x *TmpfsMount) Reset() {
 	*x = TmpfsMount{}
-	mi := &file_orchion_v1_job_proto_msgTypes[4]
+	mi := &file_orchion_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1065,7 @@ func (x *TmpfsMount) String() string {
 func (*TmpfsMount) ProtoMessage() {}
 
 func (x *TmpfsMount) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[4]
+	mi := &file_orchion_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1078,7 @@ func (x *TmpfsMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TmpfsMount.ProtoReflect.Descriptor instead.
 func (*TmpfsMount) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TmpfsMount) GetPath() string {
@@ -1035,7 +1112,7 @@ type VolumeMount struct {
 
 func (x *VolumeMount) Reset() {
 	*x = VolumeMount{}
-	mi := &file_orchion_v1_job_proto_msgTypes[5]
+	mi := &file_orchion_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1124,7 @@ func (x *VolumeMount) String() string {
 func (*VolumeMount) ProtoMessage() {}
 
 func (x *VolumeMount) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[5]
+	mi := &file_orchion_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1137,7 @@ func (x *VolumeMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeMount.ProtoReflect.Descriptor instead.
 func (*VolumeMount) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *VolumeMount) GetName() string {
@@ -1103,7 +1180,7 @@ type InputFile struct {
 
 func (x *InputFile) Reset() {
 	*x = InputFile{}
-	mi := &file_orchion_v1_job_proto_msgTypes[6]
+	mi := &file_orchion_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1192,7 @@ func (x *InputFile) String() string {
 func (*InputFile) ProtoMessage() {}
 
 func (x *InputFile) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[6]
+	mi := &file_orchion_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1205,7 @@ func (x *InputFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputFile.ProtoReflect.Descriptor instead.
 func (*InputFile) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *InputFile) GetPath() string {
@@ -1173,7 +1250,7 @@ type ChatSpec struct {
 
 func (x *ChatSpec) Reset() {
 	*x = ChatSpec{}
-	mi := &file_orchion_v1_job_proto_msgTypes[7]
+	mi := &file_orchion_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1262,7 @@ func (x *ChatSpec) String() string {
 func (*ChatSpec) ProtoMessage() {}
 
 func (x *ChatSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[7]
+	mi := &file_orchion_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1275,7 @@ func (x *ChatSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatSpec.ProtoReflect.Descriptor instead.
 func (*ChatSpec) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ChatSpec) GetModel() string {
@@ -1240,7 +1317,7 @@ type ChatMessage struct {
 
 func (x *ChatMessage) Reset() {
 	*x = ChatMessage{}
-	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1329,7 @@ func (x *ChatMessage) String() string {
 func (*ChatMessage) ProtoMessage() {}
 
 func (x *ChatMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1342,7 @@ func (x *ChatMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatMessage.ProtoReflect.Descriptor instead.
 func (*ChatMessage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ChatMessage) GetRole() string {
@@ -1305,7 +1382,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1394,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1407,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Resources) GetCpuMillis() int64 {
@@ -1397,7 +1474,7 @@ type RetryPolicy struct {
 
 func (x *RetryPolicy) Reset() {
 	*x = RetryPolicy{}
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1486,7 @@ func (x *RetryPolicy) String() string {
 func (*RetryPolicy) ProtoMessage() {}
 
 func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1499,7 @@ func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPolicy.ProtoReflect.Descriptor instead.
 func (*RetryPolicy) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RetryPolicy) GetMaxAttempts() int32 {
@@ -1473,7 +1550,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1562,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1575,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *JobResult) GetExitCode() int32 {
@@ -1543,7 +1620,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1632,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1645,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Attempt) GetNumber() int32 {
@@ -1660,7 +1737,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +1749,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +1762,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SubmitJobRequest) GetName() string {
@@ -1742,7 +1819,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1831,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1844,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListJobsRequest) GetPageSize() int32 {
@@ -1822,7 +1899,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1911,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1924,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -1873,7 +1950,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +1962,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +1975,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -1919,7 +1996,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2008,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2021,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CancelJobRequest) GetId() string {
@@ -1973,7 +2050,7 @@ type CancelArrayRequest struct {
 
 func (x *CancelArrayRequest) Reset() {
 	*x = CancelArrayRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2062,7 @@ func (x *CancelArrayRequest) String() string {
 func (*CancelArrayRequest) ProtoMessage() {}
 
 func (x *CancelArrayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2075,7 @@ func (x *CancelArrayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelArrayRequest.ProtoReflect.Descriptor instead.
 func (*CancelArrayRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CancelArrayRequest) GetId() string {
@@ -2028,7 +2105,7 @@ type CancelArrayResponse struct {
 
 func (x *CancelArrayResponse) Reset() {
 	*x = CancelArrayResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2117,7 @@ func (x *CancelArrayResponse) String() string {
 func (*CancelArrayResponse) ProtoMessage() {}
 
 func (x *CancelArrayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2130,7 @@ func (x *CancelArrayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelArrayResponse.ProtoReflect.Descriptor instead.
 func (*CancelArrayResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CancelArrayResponse) GetArrayId() string {
@@ -2086,7 +2163,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[20]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2175,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[20]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2188,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RetryJobRequest) GetId() string {
@@ -2142,7 +2219,7 @@ type ReadJobLogsRequest struct {
 
 func (x *ReadJobLogsRequest) Reset() {
 	*x = ReadJobLogsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[21]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2231,7 @@ func (x *ReadJobLogsRequest) String() string {
 func (*ReadJobLogsRequest) ProtoMessage() {}
 
 func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[21]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2244,7 @@ func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadJobLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadJobLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReadJobLogsRequest) GetId() string {
@@ -2221,7 +2298,7 @@ type ExplainJobRequest struct {
 
 func (x *ExplainJobRequest) Reset() {
 	*x = ExplainJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[22]
+	mi := &file_orchion_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2233,7 +2310,7 @@ func (x *ExplainJobRequest) String() string {
 func (*ExplainJobRequest) ProtoMessage() {}
 
 func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[22]
+	mi := &file_orchion_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2246,7 +2323,7 @@ func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
 func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExplainJobRequest) GetId() string {
@@ -2268,7 +2345,7 @@ type ExplainJobResponse struct {
 
 func (x *ExplainJobResponse) Reset() {
 	*x = ExplainJobResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[23]
+	mi := &file_orchion_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2357,7 @@ func (x *ExplainJobResponse) String() string {
 func (*ExplainJobResponse) ProtoMessage() {}
 
 func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[23]
+	mi := &file_orchion_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2370,7 @@ func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
 func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExplainJobResponse) GetJobId() string {
@@ -2335,7 +2412,7 @@ type NodeFit struct {
 
 func (x *NodeFit) Reset() {
 	*x = NodeFit{}
-	mi := &file_orchion_v1_job_proto_msgTypes[24]
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2424,7 @@ func (x *NodeFit) String() string {
 func (*NodeFit) ProtoMessage() {}
 
 func (x *NodeFit) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[24]
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2437,7 @@ func (x *NodeFit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeFit.ProtoReflect.Descriptor instead.
 func (*NodeFit) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NodeFit) GetNodeId() string {
@@ -2418,7 +2495,7 @@ type ScorePart struct {
 
 func (x *ScorePart) Reset() {
 	*x = ScorePart{}
-	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	mi := &file_orchion_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2430,7 +2507,7 @@ func (x *ScorePart) String() string {
 func (*ScorePart) ProtoMessage() {}
 
 func (x *ScorePart) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	mi := &file_orchion_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2443,7 +2520,7 @@ func (x *ScorePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScorePart.ProtoReflect.Descriptor instead.
 func (*ScorePart) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ScorePart) GetName() string {
@@ -2484,7 +2561,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_orchion_v1_job_proto_msgTypes[26]
+	mi := &file_orchion_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2496,7 +2573,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[26]
+	mi := &file_orchion_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2509,7 +2586,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LogEntry) GetStream() string {
@@ -2584,7 +2661,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"arrayCount\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xaa\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xff\x05\n" +
 	"\aJobSpec\x129\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x19.orchion.v1.ContainerSpecH\x00R\tcontainer\x12*\n" +
 	"\x04chat\x18\x02 \x01(\v2\x14.orchion.v1.ChatSpecH\x00R\x04chat\x123\n" +
@@ -2600,8 +2677,18 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\rqueue_timeout\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\fqueueTimeout\x12/\n" +
 	"\x05after\x18\x17 \x03(\v2\x19.orchion.v1.JobDependencyR\x05after\x12 \n" +
 	"\vtolerations\x18\x1e \x03(\tR\vtolerations\x123\n" +
-	"\tplacement\x18( \x01(\x0e2\x15.orchion.v1.PlacementR\tplacementB\x06\n" +
-	"\x04kind\"P\n" +
+	"\tplacement\x18( \x01(\x0e2\x15.orchion.v1.PlacementR\tplacement\x124\n" +
+	"\n" +
+	"affinities\x18) \x03(\v2\x14.orchion.v1.AffinityR\n" +
+	"affinities\x12\x1d\n" +
+	"\n" +
+	"avoid_jobs\x18* \x01(\tR\tavoidJobsB\x06\n" +
+	"\x04kind\"B\n" +
+	"\bAffinity\x12\x1e\n" +
+	"\n" +
+	"constraint\x18\x01 \x01(\tR\n" +
+	"constraint\x12\x16\n" +
+	"\x06weight\x18\x02 \x01(\x05R\x06weight\"P\n" +
 	"\rJobDependency\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
 	"\x02on\x18\x02 \x01(\x0e2\x18.orchion.v1.JobConditionR\x02on\"\xac\x04\n" +
@@ -2824,7 +2911,7 @@ func file_orchion_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_orchion_v1_job_proto_goTypes = []any{
 	(JobState)(0),                 // 0: orchion.v1.JobState
 	(AttemptState)(0),             // 1: orchion.v1.AttemptState
@@ -2834,100 +2921,102 @@ var file_orchion_v1_job_proto_goTypes = []any{
 	(JobCondition)(0),             // 5: orchion.v1.JobCondition
 	(*Job)(nil),                   // 6: orchion.v1.Job
 	(*JobSpec)(nil),               // 7: orchion.v1.JobSpec
-	(*JobDependency)(nil),         // 8: orchion.v1.JobDependency
-	(*ContainerSpec)(nil),         // 9: orchion.v1.ContainerSpec
-	(*TmpfsMount)(nil),            // 10: orchion.v1.TmpfsMount
-	(*VolumeMount)(nil),           // 11: orchion.v1.VolumeMount
-	(*InputFile)(nil),             // 12: orchion.v1.InputFile
-	(*ChatSpec)(nil),              // 13: orchion.v1.ChatSpec
-	(*ChatMessage)(nil),           // 14: orchion.v1.ChatMessage
-	(*Resources)(nil),             // 15: orchion.v1.Resources
-	(*RetryPolicy)(nil),           // 16: orchion.v1.RetryPolicy
-	(*JobResult)(nil),             // 17: orchion.v1.JobResult
-	(*Attempt)(nil),               // 18: orchion.v1.Attempt
-	(*SubmitJobRequest)(nil),      // 19: orchion.v1.SubmitJobRequest
-	(*ListJobsRequest)(nil),       // 20: orchion.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 21: orchion.v1.ListJobsResponse
-	(*GetJobRequest)(nil),         // 22: orchion.v1.GetJobRequest
-	(*CancelJobRequest)(nil),      // 23: orchion.v1.CancelJobRequest
-	(*CancelArrayRequest)(nil),    // 24: orchion.v1.CancelArrayRequest
-	(*CancelArrayResponse)(nil),   // 25: orchion.v1.CancelArrayResponse
-	(*RetryJobRequest)(nil),       // 26: orchion.v1.RetryJobRequest
-	(*ReadJobLogsRequest)(nil),    // 27: orchion.v1.ReadJobLogsRequest
-	(*ExplainJobRequest)(nil),     // 28: orchion.v1.ExplainJobRequest
-	(*ExplainJobResponse)(nil),    // 29: orchion.v1.ExplainJobResponse
-	(*NodeFit)(nil),               // 30: orchion.v1.NodeFit
-	(*ScorePart)(nil),             // 31: orchion.v1.ScorePart
-	(*LogEntry)(nil),              // 32: orchion.v1.LogEntry
-	nil,                           // 33: orchion.v1.Job.LabelsEntry
-	nil,                           // 34: orchion.v1.ContainerSpec.EnvEntry
-	nil,                           // 35: orchion.v1.SubmitJobRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
+	(*Affinity)(nil),              // 8: orchion.v1.Affinity
+	(*JobDependency)(nil),         // 9: orchion.v1.JobDependency
+	(*ContainerSpec)(nil),         // 10: orchion.v1.ContainerSpec
+	(*TmpfsMount)(nil),            // 11: orchion.v1.TmpfsMount
+	(*VolumeMount)(nil),           // 12: orchion.v1.VolumeMount
+	(*InputFile)(nil),             // 13: orchion.v1.InputFile
+	(*ChatSpec)(nil),              // 14: orchion.v1.ChatSpec
+	(*ChatMessage)(nil),           // 15: orchion.v1.ChatMessage
+	(*Resources)(nil),             // 16: orchion.v1.Resources
+	(*RetryPolicy)(nil),           // 17: orchion.v1.RetryPolicy
+	(*JobResult)(nil),             // 18: orchion.v1.JobResult
+	(*Attempt)(nil),               // 19: orchion.v1.Attempt
+	(*SubmitJobRequest)(nil),      // 20: orchion.v1.SubmitJobRequest
+	(*ListJobsRequest)(nil),       // 21: orchion.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 22: orchion.v1.ListJobsResponse
+	(*GetJobRequest)(nil),         // 23: orchion.v1.GetJobRequest
+	(*CancelJobRequest)(nil),      // 24: orchion.v1.CancelJobRequest
+	(*CancelArrayRequest)(nil),    // 25: orchion.v1.CancelArrayRequest
+	(*CancelArrayResponse)(nil),   // 26: orchion.v1.CancelArrayResponse
+	(*RetryJobRequest)(nil),       // 27: orchion.v1.RetryJobRequest
+	(*ReadJobLogsRequest)(nil),    // 28: orchion.v1.ReadJobLogsRequest
+	(*ExplainJobRequest)(nil),     // 29: orchion.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),    // 30: orchion.v1.ExplainJobResponse
+	(*NodeFit)(nil),               // 31: orchion.v1.NodeFit
+	(*ScorePart)(nil),             // 32: orchion.v1.ScorePart
+	(*LogEntry)(nil),              // 33: orchion.v1.LogEntry
+	nil,                           // 34: orchion.v1.Job.LabelsEntry
+	nil,                           // 35: orchion.v1.ContainerSpec.EnvEntry
+	nil,                           // 36: orchion.v1.SubmitJobRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
 }
 var file_orchion_v1_job_proto_depIdxs = []int32{
-	33, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
+	34, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
 	7,  // 1: orchion.v1.Job.spec:type_name -> orchion.v1.JobSpec
 	0,  // 2: orchion.v1.Job.state:type_name -> orchion.v1.JobState
-	36, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	36, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	36, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	17, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
-	18, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
-	9,  // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
-	13, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
-	15, // 10: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
-	16, // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
-	37, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	37, // 13: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
-	36, // 14: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
-	37, // 15: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
-	8,  // 16: orchion.v1.JobSpec.after:type_name -> orchion.v1.JobDependency
+	37, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	37, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	37, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	18, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
+	19, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
+	10, // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
+	14, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
+	16, // 10: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
+	17, // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
+	38, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	38, // 13: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
+	37, // 14: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
+	38, // 15: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
+	9,  // 16: orchion.v1.JobSpec.after:type_name -> orchion.v1.JobDependency
 	4,  // 17: orchion.v1.JobSpec.placement:type_name -> orchion.v1.Placement
-	5,  // 18: orchion.v1.JobDependency.on:type_name -> orchion.v1.JobCondition
-	34, // 19: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
-	3,  // 20: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
-	37, // 21: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
-	10, // 22: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
-	11, // 23: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
-	12, // 24: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
-	14, // 25: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
-	37, // 26: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	37, // 27: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	2,  // 28: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
-	1,  // 29: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
-	36, // 30: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
-	36, // 31: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	36, // 32: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
-	2,  // 33: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
-	35, // 34: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
-	7,  // 35: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
-	6,  // 36: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
-	36, // 37: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
-	30, // 38: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
-	31, // 39: orchion.v1.NodeFit.score_parts:type_name -> orchion.v1.ScorePart
-	36, // 40: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	19, // 41: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
-	20, // 42: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
-	22, // 43: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
-	23, // 44: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
-	26, // 45: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
-	24, // 46: orchion.v1.Jobs.CancelArray:input_type -> orchion.v1.CancelArrayRequest
-	27, // 47: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
-	28, // 48: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
-	6,  // 49: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
-	21, // 50: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
-	6,  // 51: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
-	6,  // 52: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
-	6,  // 53: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
-	25, // 54: orchion.v1.Jobs.CancelArray:output_type -> orchion.v1.CancelArrayResponse
-	32, // 55: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
-	29, // 56: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
-	49, // [49:57] is the sub-list for method output_type
-	41, // [41:49] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	8,  // 18: orchion.v1.JobSpec.affinities:type_name -> orchion.v1.Affinity
+	5,  // 19: orchion.v1.JobDependency.on:type_name -> orchion.v1.JobCondition
+	35, // 20: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
+	3,  // 21: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
+	38, // 22: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
+	11, // 23: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
+	12, // 24: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
+	13, // 25: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
+	15, // 26: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
+	38, // 27: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	38, // 28: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	2,  // 29: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
+	1,  // 30: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
+	37, // 31: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
+	37, // 32: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	37, // 33: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
+	2,  // 34: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
+	36, // 35: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
+	7,  // 36: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
+	6,  // 37: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
+	37, // 38: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
+	31, // 39: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
+	32, // 40: orchion.v1.NodeFit.score_parts:type_name -> orchion.v1.ScorePart
+	37, // 41: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	20, // 42: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
+	21, // 43: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
+	23, // 44: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
+	24, // 45: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
+	27, // 46: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
+	25, // 47: orchion.v1.Jobs.CancelArray:input_type -> orchion.v1.CancelArrayRequest
+	28, // 48: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
+	29, // 49: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
+	6,  // 50: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
+	22, // 51: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
+	6,  // 52: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
+	6,  // 53: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
+	6,  // 54: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
+	26, // 55: orchion.v1.Jobs.CancelArray:output_type -> orchion.v1.CancelArrayResponse
+	33, // 56: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
+	30, // 57: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
+	50, // [50:58] is the sub-list for method output_type
+	42, // [42:50] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_job_proto_init() }
@@ -2939,17 +3028,17 @@ func file_orchion_v1_job_proto_init() {
 		(*JobSpec_Container)(nil),
 		(*JobSpec_Chat)(nil),
 	}
-	file_orchion_v1_job_proto_msgTypes[7].OneofWrappers = []any{}
-	file_orchion_v1_job_proto_msgTypes[11].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[8].OneofWrappers = []any{}
 	file_orchion_v1_job_proto_msgTypes[12].OneofWrappers = []any{}
 	file_orchion_v1_job_proto_msgTypes[13].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_job_proto_rawDesc), len(file_orchion_v1_job_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
