@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"container/heap"
 	"fmt"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -16,7 +15,7 @@ type lane struct {
 	buckets    []*bucket
 	// heads are the buckets with ready jobs, but for those put aside, by their
 	// first job.
-	heads headHeap
+	heads indexed[*bucket, byHead]
 	index int // in queue.order; -1: not there
 }
 
@@ -100,64 +99,22 @@ func (q *queue) changed(l *lane, took bool) {
 func (q *queue) reorder(l *lane) {
 	switch in := len(l.heads) > 0 && l.takes(); {
 	case in && l.index >= 0:
-		heap.Fix(&q.order, l.index)
+		q.order.fix(l.index)
 	case in:
-		heap.Push(&q.order, l)
+		q.order.push(l)
 	case l.index >= 0:
-		heap.Remove(&q.order, l.index)
+		q.order.remove(l.index)
 	}
 }
 
-// headHeap orders the buckets of a lane by their first job.
-type headHeap []*bucket
+// byHead orders the buckets of a lane by their first job.
+type byHead struct{}
 
-func (h headHeap) Len() int           { return len(h) }
-func (h headHeap) Less(i, j int) bool { return h[i].ready[0].before(h[j].ready[0]) }
-func (h headHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
+func (byHead) before(a, b *bucket) bool   { return a.ready[0].before(b.ready[0]) }
+func (byHead) moved(b *bucket, place int) { b.index = place }
 
-// Push appends a bucket; for package heap.
-func (h *headHeap) Push(x any) {
-	b := x.(*bucket) //nolint:errcheck,forcetypeassert // only buckets are pushed
-	b.index = len(*h)
-	*h = append(*h, b)
-}
+// byTurn orders lanes by whose turn it is.
+type byTurn struct{}
 
-// Pop takes the last bucket; for package heap.
-func (h *headHeap) Pop() any {
-	last := len(*h) - 1
-	b := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	b.index = -1
-	return b
-}
-
-// laneHeap orders lanes by whose turn it is.
-type laneHeap []*lane
-
-func (h laneHeap) Len() int           { return len(h) }
-func (h laneHeap) Less(i, j int) bool { return h[i].before(h[j]) }
-func (h laneHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push appends a lane; for package heap.
-func (h *laneHeap) Push(x any) {
-	l := x.(*lane) //nolint:errcheck,forcetypeassert // only lanes are pushed
-	l.index = len(*h)
-	*h = append(*h, l)
-}
-
-// Pop takes the last lane; for package heap.
-func (h *laneHeap) Pop() any {
-	last := len(*h) - 1
-	l := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	l.index = -1
-	return l
-}
+func (byTurn) before(a, b *lane) bool   { return a.before(b) }
+func (byTurn) moved(l *lane, place int) { l.index = place }

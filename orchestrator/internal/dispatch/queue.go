@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"cmp"
-	"container/heap"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,7 +83,7 @@ type bucket struct {
 	lane    *lane
 	class   *class
 	members int // queued jobs, wherever they wait
-	ready   readyHeap
+	ready   indexed[*entry, byPriority]
 	at      int  // in lane.buckets
 	index   int  // in lane.heads; -1: not there
 	aside   int  // in class.aside; -1: not there
@@ -104,12 +103,12 @@ type queue struct {
 	classes map[classKey]*class
 	lanes   map[string]*lane
 	buckets map[bucketKey]*bucket
-	delayed delayedHeap
+	delayed indexed[*entry, byTime]
 	// deadlines are when queue timeouts run out.
-	deadlines deadlineHeap
+	deadlines indexed[*terms, byDeadline]
 	// order holds the lanes that are open and have a head, the one whose turn
 	// it is at the top.
-	order laneHeap
+	order indexed[*lane, byTurn]
 	// eligible is how many classes are.
 	eligible int
 	// avoid names, for the few jobs that have one, the node that another is
@@ -166,7 +165,7 @@ func (q *queue) add(j *job.Job, now time.Time) *entry {
 func (q *queue) wait(e *entry, now time.Time) {
 	if e.notBefore > now.UnixNano() {
 		e.delayed = true
-		heap.Push(&q.delayed, e)
+		q.delayed.push(e)
 		return
 	}
 	q.ready(e)
@@ -174,7 +173,7 @@ func (q *queue) wait(e *entry, now time.Time) {
 
 // ready lets an entry have its turn.
 func (q *queue) ready(e *entry) {
-	heap.Push(&e.bucket.ready, e)
+	e.bucket.ready.push(e)
 	q.arrange(e.bucket)
 }
 
@@ -183,10 +182,10 @@ func (q *queue) take(e *entry) {
 	switch {
 	case e.index < 0:
 	case e.delayed:
-		heap.Remove(&q.delayed, int(e.index))
+		q.delayed.remove(int(e.index))
 		e.delayed = false
 	default:
-		heap.Remove(&e.bucket.ready, int(e.index))
+		e.bucket.ready.remove(int(e.index))
 		q.arrange(e.bucket)
 	}
 }
@@ -236,7 +235,7 @@ func (q *queue) next() *bucket {
 		if b.class.hope != blocked {
 			return b
 		}
-		heap.Remove(&b.lane.heads, b.index)
+		b.lane.heads.remove(b.index)
 		b.aside = len(b.class.aside)
 		b.class.aside = append(b.class.aside, b)
 		q.reorder(b.lane)
@@ -257,7 +256,7 @@ func (q *queue) set(c *class, h hope) {
 	c.aside = nil
 	for _, b := range put {
 		b.aside = -1
-		heap.Push(&b.lane.heads, b)
+		b.lane.heads.push(b)
 		q.reorder(b.lane)
 	}
 }
@@ -297,14 +296,14 @@ func (q *queue) arrange(b *bucket) {
 	case b.class.invalid != "":
 		return // its jobs are never tried
 	case len(b.ready) == 0 && b.index >= 0:
-		heap.Remove(&b.lane.heads, b.index)
+		b.lane.heads.remove(b.index)
 	case len(b.ready) == 0:
 		b.unaside()
 		return
 	case b.index >= 0:
-		heap.Fix(&b.lane.heads, b.index)
+		b.lane.heads.fix(b.index)
 	case b.aside < 0:
-		heap.Push(&b.lane.heads, b)
+		b.lane.heads.push(b)
 	default:
 		return // it waits for its class
 	}
@@ -403,40 +402,14 @@ func (e *entry) compareAge(other *entry) int {
 	return cmp.Or(cmp.Compare(e.createdAt, other.createdAt), strings.Compare(e.id, other.id))
 }
 
-// readyHeap holds entries that may run now.
-type readyHeap []*entry
+// byPriority orders entries that may run now.
+type byPriority struct{}
 
-func (h readyHeap) Len() int           { return len(h) }
-func (h readyHeap) Less(i, j int) bool { return h[i].before(h[j]) }
-func (h readyHeap) Swap(i, j int)      { swapEntries(h, i, j) }
-func (h *readyHeap) Push(x any)        { pushEntry((*[]*entry)(h), x) }
-func (h *readyHeap) Pop() any          { return popEntry((*[]*entry)(h)) }
+func (byPriority) before(a, b *entry) bool   { return a.before(b) }
+func (byPriority) moved(e *entry, place int) { e.index = int32(place) }
 
-// delayedHeap holds entries that wait for their time.
-type delayedHeap []*entry
+// byTime orders entries that wait for their time.
+type byTime struct{}
 
-func (h delayedHeap) Len() int           { return len(h) }
-func (h delayedHeap) Less(i, j int) bool { return h[i].notBefore < h[j].notBefore }
-func (h delayedHeap) Swap(i, j int)      { swapEntries(h, i, j) }
-func (h *delayedHeap) Push(x any)        { pushEntry((*[]*entry)(h), x) }
-func (h *delayedHeap) Pop() any          { return popEntry((*[]*entry)(h)) }
-
-func swapEntries(h []*entry, i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = int32(i), int32(j)
-}
-
-func pushEntry(h *[]*entry, x any) {
-	e := x.(*entry) //nolint:errcheck,forcetypeassert // only entries are pushed
-	e.index = int32(len(*h))
-	*h = append(*h, e)
-}
-
-func popEntry(h *[]*entry) any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	e.index = -1
-	return e
-}
+func (byTime) before(a, b *entry) bool   { return a.notBefore < b.notBefore }
+func (byTime) moved(e *entry, place int) { e.index = int32(place) }

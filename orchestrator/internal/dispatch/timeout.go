@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -25,13 +24,13 @@ func (e *entry) waits() bool { return e.terms != nil && len(e.terms.after) > 0 }
 // watch has a job's queue timeout watched, if it has one.
 func (q *queue) watch(e *entry) {
 	if e.terms != nil && e.terms.deadline > 0 && e.terms.index < 0 {
-		heap.Push(&q.deadlines, e.terms)
+		q.deadlines.push(e.terms)
 	}
 }
 
 func (q *queue) unwatch(e *entry) {
 	if e.terms != nil && e.terms.index >= 0 {
-		heap.Remove(&q.deadlines, e.terms.index)
+		q.deadlines.remove(e.terms.index)
 	}
 }
 
@@ -43,7 +42,7 @@ func (q *queue) overdue(now time.Time) (e *entry, next time.Time) {
 		if t.deadline > now.UnixNano() {
 			return nil, time.Unix(0, t.deadline)
 		}
-		heap.Pop(&q.deadlines)
+		q.deadlines.remove(0)
 		if !t.entry.claiming { // else the claim decides
 			q.take(t.entry)
 			return t.entry, time.Time{}
@@ -123,29 +122,8 @@ func (d *Dispatcher) whyWaiting(e *entry, now time.Time) func() string {
 	}
 }
 
-// deadlineHeap holds the terms of jobs with a queue timeout.
-type deadlineHeap []*terms
+// byDeadline orders the terms of jobs with a queue timeout.
+type byDeadline struct{}
 
-func (h deadlineHeap) Len() int           { return len(h) }
-func (h deadlineHeap) Less(i, j int) bool { return h[i].deadline < h[j].deadline }
-func (h deadlineHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push appends terms; for package heap.
-func (h *deadlineHeap) Push(x any) {
-	t := x.(*terms) //nolint:errcheck,forcetypeassert // only terms are pushed
-	t.index = len(*h)
-	*h = append(*h, t)
-}
-
-// Pop takes the last terms; for package heap.
-func (h *deadlineHeap) Pop() any {
-	last := len(*h) - 1
-	t := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	t.index = -1
-	return t
-}
+func (byDeadline) before(a, b *terms) bool   { return a.deadline < b.deadline }
+func (byDeadline) moved(t *terms, place int) { t.index = place }
