@@ -158,16 +158,26 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 		Store: db, Hub: p.hub, Cluster: cluster, LeaseTTL: o.cfg.LeaseTTL, Logger: o.log,
 		Spare:  func(nodeID string) bool { return p.registry.Spares(nodeID) },
 		Events: func(j *job.Job) { p.bus.Publish(events.Event{Type: events.Updated, Job: j.WithoutContents()}) },
+		QueueEvents: func(q dispatch.QueueStatus, gone bool) {
+			p.bus.Publish(events.Event{Type: change(gone), Queue: &q})
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	p.schedules, err = schedule.New(schedule.Config{Store: db, Jobs: p.dispatcher, Logger: o.log})
+	p.schedules, err = schedule.New(schedule.Config{
+		Store: db, Jobs: p.dispatcher, Logger: o.log,
+		Events: func(s *schedule.Schedule) { p.bus.Publish(events.Event{Type: events.Updated, Schedule: s}) },
+		Removed: func(name string) {
+			p.bus.Publish(events.Event{Type: events.Removed, Schedule: &schedule.Schedule{Name: name}})
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
 	p.history, err = history.New(history.Config{
 		Store: db, Logs: logs, Keep: o.cfg.JobHistory, Max: o.cfg.MaxJobHistory, Logger: o.log,
+		Removed: func(id string) { p.bus.Publish(events.Event{Type: events.Removed, Job: &job.Job{ID: id}}) },
 	})
 	if err != nil {
 		return nil, err
@@ -215,6 +225,14 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 		MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelDebug),
 	}
 	return p, nil
+}
+
+// change is the type of an event.
+func change(gone bool) events.Type {
+	if gone {
+		return events.Removed
+	}
+	return events.Updated
 }
 
 // nodeChanged tells everyone who has to do with nodes.

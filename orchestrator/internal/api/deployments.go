@@ -25,31 +25,16 @@ func (s *deployments) CreateDeployment(ctx context.Context, req *orchionv1.Creat
 }
 
 func (s *deployments) ListDeployments(_ context.Context, req *orchionv1.ListDeploymentsRequest) (*orchionv1.ListDeploymentsResponse, error) {
-	limit, err := pageSize(req.GetPageSize())
-	if err != nil {
-		return nil, err
-	}
-	after, err := pageCursor(req.GetPageToken())
-	if err != nil {
-		return nil, err
-	}
 	selector, err := checkSelector("label", req.GetLabelSelector())
 	if err != nil {
 		return nil, err
 	}
-	all := s.cfg.Deployments.List() // ordered by name
-	out := &orchionv1.ListDeploymentsResponse{}
-	for i := range all {
-		if all[i].Name <= after || !selector.Matches(all[i].Labels) {
-			continue
-		}
-		if len(out.Deployments) == limit {
-			out.NextPageToken = pageToken(out.Deployments[limit-1].Name)
-			break
-		}
-		out.Deployments = append(out.Deployments, deploymentToProto(&all[i]))
+	page, next, err := namedPage(req, s.cfg.Deployments.List(), func(d *model.Deployment) string { return d.Name },
+		func(d *model.Deployment) bool { return selector.Matches(d.Labels) }, deploymentToProto)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return &orchionv1.ListDeploymentsResponse{Deployments: page, NextPageToken: next}, nil
 }
 
 func (s *deployments) GetDeployment(_ context.Context, req *orchionv1.GetDeploymentRequest) (*orchionv1.Deployment, error) {

@@ -77,7 +77,18 @@ func (s *jobs) ListJobs(ctx context.Context, req *orchionv1.ListJobsRequest) (*o
 			return nil, err
 		}
 	}
-	filter := store.JobFilter{NodeID: req.GetNodeId(), Labels: selector, ArrayID: req.GetArrayId(), After: req.GetPageToken()}
+	if req.GetQueue() != "" {
+		if err := job.CheckQueueName("queue", req.GetQueue()); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkText("name", req.GetName(), maxJobName); err != nil {
+		return nil, err
+	}
+	filter := store.JobFilter{
+		NodeID: req.GetNodeId(), Labels: selector, ArrayID: req.GetArrayId(),
+		Queue: req.GetQueue(), Name: req.GetName(), After: req.GetPageToken(),
+	}
 	if !all {
 		for _, v := range values {
 			filter.States = append(filter.States, job.State(v))

@@ -143,7 +143,7 @@ func TestJobsOverREST(t *testing.T) {
 	if again := h.submit(t, `{"idempotencyKey":"once",`+goodJob[1:]); again != first {
 		t.Errorf("the same key answers %s and %s", first, again)
 	}
-	second := h.submit(t, `{"spec":{"container":{"image":"alpine","pullPolicy":"PULL_POLICY_NEVER","args":["x"]},"constraints":["os=plan9"]}}`)
+	second := h.submit(t, `{"name":"nightly","spec":{"queue":"night","container":{"image":"alpine","pullPolicy":"PULL_POLICY_NEVER","args":["x"]},"constraints":["os=plan9"]}}`)
 
 	var j struct {
 		ID, Name, State, Reason string
@@ -170,6 +170,12 @@ func TestJobsOverREST(t *testing.T) {
 		"label=team!%3Da":        second,
 		"nodeId=n1":              "",
 		"pageSize=1":             second,
+		"queue=night":            second,
+		"queue=default":          first,
+		"queue=none":             "",
+		"name=nightly":           second,
+		"name=night":             "",
+		"name=nightly&queue=default&state=queued": "",
 	} {
 		var page struct {
 			Jobs          []struct{ ID string }

@@ -17,30 +17,15 @@ type queues struct {
 }
 
 func (s *queues) ListQueues(ctx context.Context, req *orchionv1.ListQueuesRequest) (*orchionv1.ListQueuesResponse, error) {
-	limit, err := pageSize(req.GetPageSize())
-	if err != nil {
-		return nil, err
-	}
-	after, err := pageCursor(req.GetPageToken())
-	if err != nil {
-		return nil, err
-	}
 	all, err := s.cfg.Queues.Queues(ctx) // ordered by name
 	if err != nil {
 		return nil, err
 	}
-	out := &orchionv1.ListQueuesResponse{}
-	for i := range all {
-		if all[i].Name <= after {
-			continue
-		}
-		if len(out.Queues) == limit {
-			out.NextPageToken = pageToken(out.Queues[limit-1].Name)
-			break
-		}
-		out.Queues = append(out.Queues, queueToProto(&all[i]))
+	page, next, err := namedPage(req, all, func(q *dispatch.QueueStatus) string { return q.Name }, every, queueToProto)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return &orchionv1.ListQueuesResponse{Queues: page, NextPageToken: next}, nil
 }
 
 func (s *queues) GetQueue(ctx context.Context, req *orchionv1.GetQueueRequest) (*orchionv1.Queue, error) {

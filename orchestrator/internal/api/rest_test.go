@@ -50,6 +50,8 @@ func TestRESTRefusesWhatItDoesNotKnow(t *testing.T) {
 		"page token":           {"GET", "/api/nodes?pageToken=%21", "", invalid, codes.InvalidArgument, "pageToken: is not a token"},
 		"job page token":       {"GET", "/api/jobs?pageToken=abc", "", invalid, codes.InvalidArgument, "pageToken: is not a token"},
 		"state":                {"GET", "/api/nodes?state=asleep", "", invalid, codes.InvalidArgument, `state: is "asleep"; allowed are NODE_STATE_ONLINE, NODE_STATE_DRAINING, NODE_STATE_OFFLINE, all`},
+		"job queue":            {"GET", "/api/jobs?queue=a/b", "", invalid, codes.InvalidArgument, `queue: is "a/b"; the name of a queue is`},
+		"job name":             {"GET", "/api/jobs?name=%07", "", invalid, codes.InvalidArgument, "name: holds characters that cannot be printed"},
 		"job state":            {"GET", "/api/jobs?state=JOB_STATE_UNSPECIFIED", "", invalid, codes.InvalidArgument, "allowed are JOB_STATE_QUEUED"},
 		"selector":             {"GET", "/api/nodes?label=%3Dx", "", invalid, codes.InvalidArgument, "label: has no key"},
 		"node id":              {"GET", "/api/nodes/a%20b", "", invalid, codes.InvalidArgument, `id: is "a b"`},

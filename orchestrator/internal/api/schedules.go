@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -18,27 +20,12 @@ type schedules struct {
 }
 
 func (s *schedules) ListSchedules(_ context.Context, req *orchionv1.ListSchedulesRequest) (*orchionv1.ListSchedulesResponse, error) {
-	limit, err := pageSize(req.GetPageSize())
+	page, next, err := namedPage(req, s.cfg.Schedules.List(), func(s *schedule.Schedule) string { return s.Name }, every,
+		func(s *schedule.Schedule) *orchionv1.Schedule { return scheduleToProto(s.WithoutContents()) })
 	if err != nil {
 		return nil, err
 	}
-	after, err := pageCursor(req.GetPageToken())
-	if err != nil {
-		return nil, err
-	}
-	all := s.cfg.Schedules.List() // ordered by name
-	out := &orchionv1.ListSchedulesResponse{}
-	for i := range all {
-		if all[i].Name <= after {
-			continue
-		}
-		if len(out.Schedules) == limit {
-			out.NextPageToken = pageToken(out.Schedules[limit-1].Name)
-			break
-		}
-		out.Schedules = append(out.Schedules, scheduleToProto(&all[i]))
-	}
-	return out, nil
+	return &orchionv1.ListSchedulesResponse{Schedules: page, NextPageToken: next}, nil
 }
 
 func (s *schedules) GetSchedule(_ context.Context, req *orchionv1.GetScheduleRequest) (*orchionv1.Schedule, error) {
@@ -81,6 +68,22 @@ func (s *schedules) TriggerSchedule(ctx context.Context, req *orchionv1.TriggerS
 		return nil, err
 	}
 	return answerJob(s.cfg.Schedules.Trigger(ctx, req.GetName()))
+}
+
+// previewed is how many runs are looked ahead when nobody says.
+const previewed = 5
+
+func (s *schedules) PreviewSchedule(_ context.Context, req *orchionv1.PreviewScheduleRequest) (*orchionv1.PreviewScheduleResponse, error) {
+	count := cmp.Or(int(req.GetCount()), previewed)
+	runs, err := schedule.Preview(req.GetCron(), req.GetTimeZone(), time.Now(), count)
+	if err != nil {
+		return nil, err
+	}
+	out := &orchionv1.PreviewScheduleResponse{}
+	for _, at := range runs {
+		out.Runs = append(out.Runs, timeToProto(at))
+	}
+	return out, nil
 }
 
 func answerSchedule(s schedule.Schedule, err error) (*orchionv1.Schedule, error) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -60,6 +61,22 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("DELETE answers %d %s", a.status, a.body)
 	}
 
+	var preview struct{ Runs []string }
+	if h.call(t, "GET", "/api/schedules:preview?cron=30%203%20*%20*%20*&timeZone=Asia/Kolkata", "").decode(t, &preview); len(preview.Runs) != 5 ||
+		!strings.HasSuffix(preview.Runs[0], "T22:00:00Z") {
+		t.Errorf("the preview is %+v", preview)
+	}
+	const withFile = `"template":{"spec":{"container":{"image":"alpine","files":[{"path":"/x","content":"aGk="}]}}}`
+	if h.call(t, "PUT", "/api/schedules/filed", `{"cron":"@daily",`+withFile+`}`).status != http.StatusOK {
+		t.Error("a schedule with an input file is refused")
+	}
+	if a := h.call(t, "GET", "/api/schedules", ""); strings.Contains(string(a.body), "aGk=") {
+		t.Errorf("the list has the contents of files: %s", a.body)
+	}
+	if a := h.call(t, "GET", "/api/schedules/filed", ""); !strings.Contains(string(a.body), "aGk=") {
+		t.Errorf("the schedule has lost the contents of its file: %s", a.body)
+	}
+
 	const invalid = http.StatusBadRequest
 	for name, tc := range map[string]struct {
 		method, path, body string
@@ -77,6 +94,9 @@ func TestSchedules(t *testing.T) {
 		"no job":    {"PUT", "/api/schedules/x", `{"cron":"@daily"}`, invalid, codes.InvalidArgument, "template.spec: must hold either container or chat"},
 		"bad job":   {"PUT", "/api/schedules/x", `{"cron":"@daily","template":{"spec":{"container":{"image":"a"},"priority":2000}}}`, invalid, codes.InvalidArgument, "template.spec.priority: is 2000"},
 		"start":     {"PUT", "/api/schedules/x", `{"cron":"@daily","template":{"spec":{"container":{"image":"a"},"startAfter":"2020-01-01T00:00:00Z"}}}`, invalid, codes.InvalidArgument, "template.spec.startAfter: is set"},
+		"count":     {"GET", "/api/schedules:preview?cron=@daily&count=101", "", invalid, codes.InvalidArgument, "count: is 101; it must be between 1 and 100"},
+		"no time":   {"GET", "/api/schedules:preview?cron=0%200%2030%202%20*", "", invalid, codes.InvalidArgument, `cron: is "0 0 30 2 *", a time that never comes`},
+		"no cron":   {"GET", "/api/schedules:preview", "", invalid, codes.InvalidArgument, `cron: is ""`},
 		"labels":    {"PUT", "/api/schedules/x", mustJSON(map[string]any{"cron": "@daily", "template": map[string]any{"labels": manyLabels(64)}}), invalid, codes.InvalidArgument, "template.labels: has 64 entries; at most 63 are allowed"},
 	} {
 		t.Run(name, func(t *testing.T) { h.call(t, tc.method, tc.path, tc.body).wantError(t, tc.status, tc.code, tc.want) })

@@ -13,9 +13,12 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
+	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/schedule"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
@@ -127,6 +130,19 @@ func TestEventsOverHTTP(t *testing.T) {
 		t.Errorf("the fourth event is %+v", e)
 	}
 
+	for name, sent := range map[string]events.Event{
+		"queue":    {Type: events.Updated, Queue: &dispatch.QueueStatus{Queue: job.NewQueue("night"), Queued: 3}},
+		"schedule": {Type: events.Removed, Schedule: &schedule.Schedule{Name: "night"}},
+		"job":      {Type: events.Removed, Job: &job.Job{ID: "night"}},
+	} {
+		after := h.watchEvents(t, "/api/events")
+		h.bus.Publish(sent)
+		if e := after.next(t); e.name != name || !strings.Contains(e.data, `"night"`) || strings.Contains(e.data, "REMOVED") != (sent.Type == events.Removed) {
+			t.Errorf("a change of a %s is told as %+v", name, e)
+		}
+		after.close()
+	}
+
 	for _, resume := range []func() *sseReader{
 		func() *sseReader { return h.watchEvents(t, "/api/events", "Last-Event-ID: "+first.id) },
 		func() *sseReader { return h.watchEvents(t, "/api/events?lastEventId="+first.id) },
@@ -147,6 +163,21 @@ func TestEventsOverHTTP(t *testing.T) {
 			t.Errorf("after %s the stream goes on with %+v", id, e)
 		}
 		late.close()
+	}
+}
+
+// TestNobodyStartsOverForAnArray: who follows, however slowly, is told of every
+// job of the largest array.
+func TestNobodyStartsOverForAnArray(t *testing.T) {
+	h := newHarness(t, settings{})
+	subscription := h.bus.Subscribe("")
+	defer subscription.Close()
+	h.submit(t, fmt.Sprintf(`{"count":%d,"spec":{"container":{"image":"alpine"}}}`, job.MaxArray))
+	for n := range job.MaxArray {
+		e, err := subscription.Next(t.Context())
+		if err != nil || e.Job == nil || e.Job.ArrayIndex != n {
+			t.Fatalf("event %d is %+v, %v", n, e, err)
+		}
 	}
 }
 

@@ -47,6 +47,10 @@ func (c *Config) eventToProto(e *events.Event) *orchionv1.Event {
 		out.Object = &orchionv1.Event_Job{Job: jobToProto(e.Job)}
 	case e.Deployment != nil:
 		out.Object = &orchionv1.Event_Deployment{Deployment: deploymentToProto(e.Deployment)}
+	case e.Queue != nil:
+		out.Object = &orchionv1.Event_Queue{Queue: queueToProto(e.Queue)}
+	case e.Schedule != nil:
+		out.Object = &orchionv1.Event_Schedule{Schedule: scheduleToProto(e.Schedule)}
 	case e.Cluster:
 		out.Object = &orchionv1.Event_Cluster{Cluster: c.cluster()}
 	case e.Log != nil:
@@ -69,6 +73,10 @@ func eventName(e *events.Event) string {
 		return "job"
 	case e.Deployment != nil:
 		return "deployment"
+	case e.Queue != nil:
+		return "queue"
+	case e.Schedule != nil:
+		return "schedule"
 	case e.Cluster:
 		return "cluster"
 	default:

@@ -46,6 +46,11 @@ type Config struct {
 	// Events is told of every change of a job, in the order of the changes. It
 	// must not block. Default: nobody is told.
 	Events func(*job.Job)
+	// QueueEvents is told how a queue stands when its settings change, and at
+	// most once a second while jobs come to it and leave it; gone: nothing is
+	// in it and nothing is set for it any more. It must not block. Default:
+	// nobody is told.
+	QueueEvents func(q QueueStatus, gone bool)
 	// Spare is asked when a lease of a node has run out: true keeps the attempt
 	// until its node is heard of or Resume is called. It must not block.
 	// Default: nothing is spared.
@@ -85,6 +90,9 @@ func (c *Config) complete() error {
 	}
 	if c.Events == nil {
 		c.Events = func(*job.Job) {}
+	}
+	if c.QueueEvents == nil {
+		c.QueueEvents = func(QueueStatus, bool) {}
 	}
 	if c.Spare == nil {
 		c.Spare = func(string) bool { return false }
@@ -130,6 +138,7 @@ type Dispatcher struct {
 	ctx     context.Context //nolint:containedctx // ends the store operations of the owner
 	calls   sync.WaitGroup  // store operations under way
 	queue   *queue
+	told    time.Time                      // when those who watch were told of queues
 	active  map[string]*attempt            // by job
 	byNode  map[string]map[string]*attempt // by node, then job
 	leases  leases
@@ -257,6 +266,7 @@ func (d *Dispatcher) run() {
 			next = earlier(next, a.deadline)
 		}
 		next = earlier(next, d.drains.due)
+		next = earlier(next, d.tellQueues(now))
 		if next.IsZero() {
 			timer.Stop()
 		} else {

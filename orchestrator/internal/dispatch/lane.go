@@ -17,6 +17,8 @@ type lane struct {
 	// first job.
 	heads indexed[*bucket, byHead]
 	index int // in queue.order; -1: not there
+	// touched: it is in queue.touched.
+	touched bool
 }
 
 // takes says whether another of the lane's jobs may run.
@@ -67,10 +69,19 @@ func (q *queue) tidy(l *lane) {
 	}
 }
 
+// touch notes that a lane is not what those who watch were told.
+func (q *queue) touch(l *lane) {
+	if !l.touched {
+		l.touched = true
+		q.touched = append(q.touched, l)
+	}
+}
+
 // ran counts jobs of a lane that begin or cease to take part in what runs.
 func (q *queue) ran(l *lane, jobs int) {
 	took := l.takes()
 	l.running += jobs
+	q.touch(l)
 	q.changed(l, took)
 	q.tidy(l)
 }
@@ -80,6 +91,7 @@ func (q *queue) configure(set job.Queue, stored bool) {
 	l := q.lane(set.Name)
 	took := l.takes()
 	l.set, l.configured = set, stored
+	q.touch(l)
 	q.changed(l, took)
 	q.tidy(l)
 }

@@ -115,6 +115,8 @@ type queue struct {
 	// better than; see job.Job.Avoid.
 	avoid map[string]string
 	wants map[wantsKey]*wants
+	// touched are lanes that have changed since those who watch were told.
+	touched []*lane
 }
 
 func newQueue() *queue {
@@ -148,6 +150,7 @@ func (q *queue) add(j *job.Job, now time.Time) *entry {
 	e.bucket.members++
 	e.bucket.class.members++
 	e.bucket.lane.queued++
+	q.touch(e.bucket.lane)
 	q.entries[j.ID] = e
 	if j.Waiting {
 		e.terms = &terms{entry: e, index: -1, after: slices.Clone(j.Spec.After)}
@@ -206,6 +209,7 @@ func (q *queue) remove(e *entry) {
 		delete(q.buckets, bucketKey{b.lane, b.class})
 	}
 	b.lane.queued--
+	q.touch(b.lane)
 	q.tidy(b.lane)
 }
 

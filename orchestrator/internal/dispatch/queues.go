@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -89,6 +90,7 @@ func (d *Dispatcher) SetQueue(ctx context.Context, name string, change func(*job
 	// It is durable: whoever asked may be gone, the owner has to know.
 	status, err := mailbox.Ask(context.WithoutCancel(ctx), d.box, func() QueueStatus {
 		d.queue.configure(set, true)
+		d.told = time.Time{} // people see at once what they did
 		return d.queue.lanes[name].status()
 	})
 	return status, stopping(err)
@@ -102,7 +104,10 @@ func (d *Dispatcher) DeleteQueue(ctx context.Context, name string) error {
 	if err := d.cfg.Store.DeleteQueue(ctx, name); err != nil {
 		return err
 	}
-	d.box.Post(func() { d.queue.configure(job.NewQueue(name), false) })
+	d.box.Post(func() {
+		d.queue.configure(job.NewQueue(name), false)
+		d.told = time.Time{}
+	})
 	return nil
 }
 
@@ -127,4 +132,47 @@ func (d *Dispatcher) admitQueue(ctx context.Context, field, name string) error {
 
 func (l *lane) status() QueueStatus {
 	return QueueStatus{Queue: l.set, Configured: l.configured, Queued: l.queued, Running: l.running}
+}
+
+const (
+	// tellEvery is how often those who watch are told of queues: what is in
+	// one changes with every job.
+	tellEvery = time.Second
+	// tellAtOnce bounds how many queues they are told of at one time, so that
+	// other events are not pushed out by them.
+	tellAtOnce = 256
+)
+
+// tellQueues tells those who watch of queues that have changed, and answers
+// when to do so again; zero: nothing has changed.
+func (d *Dispatcher) tellQueues(now time.Time) (next time.Time) {
+	q := d.queue
+	if len(q.touched) == 0 {
+		return time.Time{}
+	}
+	if due := d.told.Add(tellEvery); now.Before(due) {
+		return due
+	}
+	d.told = now
+	batch := q.touched[:min(len(q.touched), tellAtOnce)]
+	for _, l := range batch {
+		d.tellQueue(l)
+	}
+	if q.touched = slices.Delete(q.touched, 0, len(batch)); len(q.touched) == 0 {
+		return time.Time{}
+	}
+	return now.Add(tellEvery)
+}
+
+// tellQueue tells of one. A lane that was forgotten and is there again is told
+// of as what it is now.
+func (d *Dispatcher) tellQueue(l *lane) {
+	l.touched = false
+	switch d.queue.lanes[l.set.Name] {
+	case l:
+		d.cfg.QueueEvents(l.status(), false)
+	case nil:
+		status := QueueStatus{Queue: job.NewQueue(l.set.Name)}
+		d.cfg.QueueEvents(status, l.set.Name != job.DefaultQueue)
+	}
 }

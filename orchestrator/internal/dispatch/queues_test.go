@@ -166,3 +166,60 @@ func TestQueuesAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+// TestQueueEvents: changes of settings are told at once, what comes and goes
+// once a second, and that a queue is gone.
+func TestQueueEvents(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		want := func(what, want string) {
+			t.Helper()
+			if got := r.takeQueues(); got != want {
+				t.Errorf("%s: told of %q, want %q", what, got, want)
+			}
+		}
+		first := r.submit("one", inQueue("night"))
+		want("the first job", "night 1+0")
+		second := r.submit("two", inQueue("night"))
+		r.submit("three")
+		want("within the second", "")
+		time.Sleep(tellEvery)
+		want("after it", "night 2+0, default 1+0")
+		r.set("night", func(q *job.Queue) { q.Paused = true })
+		want("when it is paused", "night 2+0")
+		for _, id := range []string{first.ID, second.ID} {
+			if _, err := r.d.Cancel(t.Context(), id, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(tellEvery)
+		want("when its jobs are cancelled", "night 0+0")
+		if err := r.d.DeleteQueue(t.Context(), "night"); err != nil {
+			t.Fatal(err)
+		}
+		want("when nothing is set for it any more", "night 0+0 gone")
+		time.Sleep(time.Hour)
+		want("while nothing happens", "")
+	})
+}
+
+// TestManyQueuesAreToldOfInTurn: they do not push everything else out.
+func TestManyQueuesAreToldOfInTurn(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.submit("warm")
+		r.takeQueues()
+		const queues = 2*tellAtOnce + 1
+		for i := range queues {
+			r.submit("x", inQueue(fmt.Sprint("q", i)))
+		}
+		for _, want := range []int{tellAtOnce, tellAtOnce, 1, 0} {
+			time.Sleep(tellEvery)
+			told := 0
+			if text := r.takeQueues(); text != "" {
+				told = strings.Count(text, ",") + 1
+			}
+			if told != want {
+				t.Errorf("told of %d queues, want %d", told, want)
+			}
+		}
+	})
+}

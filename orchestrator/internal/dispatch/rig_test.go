@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,8 +32,9 @@ type rig struct {
 	// silent are the nodes whose leases are spared.
 	silent sync.Map
 
-	mu     sync.Mutex // guards events
+	mu     sync.Mutex // guards what follows
 	events []string
+	queues []string
 }
 
 func newRig(tb testing.TB) *rig {
@@ -47,7 +49,7 @@ func newRig(tb testing.TB) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	r.hub = NewHub()
-	d, err := New(Config{Store: r.store, Hub: r.hub, LeaseTTL: ttl, Events: r.event, Spare: r.spare})
+	d, err := New(Config{Store: r.store, Hub: r.hub, LeaseTTL: ttl, Events: r.event, QueueEvents: r.queueEvent, Spare: r.spare})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -77,6 +79,26 @@ func (r *rig) event(j *job.Job) {
 		text += ": " + j.Reason
 	}
 	r.events = append(r.events, text)
+}
+
+func (r *rig) queueEvent(q QueueStatus, gone bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text := fmt.Sprintf("%s %d+%d", q.Name, q.Queued, q.Running)
+	if gone {
+		text += " gone"
+	}
+	r.queues = append(r.queues, text)
+}
+
+// takeQueues answers what was told of queues since the last call.
+func (r *rig) takeQueues() string {
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := strings.Join(r.queues, ", ")
+	r.queues = nil
+	return taken
 }
 
 // takeEvents answers the events since the last call.

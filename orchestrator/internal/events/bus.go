@@ -14,9 +14,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
+	"github.com/orchion/orchion/orchestrator/internal/schedule"
 )
 
 // Type says what happened to the object. The zero value is not a type.
@@ -44,6 +46,8 @@ type Event struct {
 	Job        *job.Job
 	Deployment *model.Deployment
 	Log        *LogProgress
+	Queue      *dispatch.QueueStatus
+	Schedule   *schedule.Schedule
 	// Cluster: something changed that concerns all of it. Whoever passes the
 	// event on looks up what is so now.
 	Cluster bool
@@ -57,8 +61,13 @@ type LogProgress struct {
 	StderrLines int64
 }
 
-// DefaultSize is how many events a bus keeps for those who resume.
-const DefaultSize = 4096
+// DefaultSize is how many events a bus keeps for those who resume: more than an
+// array makes when it is submitted (job.MaxArray), so that nobody who follows
+// has to start over for one.
+const DefaultSize = 16384
+
+// firstSize is how many events a bus has room for before it grows.
+const firstSize = 256
 
 // ErrClosed ends the subscriptions of a closed bus.
 var ErrClosed = errors.New("the event bus is closed")
@@ -68,9 +77,11 @@ type Bus struct {
 	// epoch tells the ids of this bus from those of an earlier process.
 	epoch string
 
+	size int // how many events are kept
+
 	mu     sync.Mutex // guards what follows
-	ring   []Event
-	last   uint64 // sequence of the newest event; the first has 1
+	ring   []Event    // grows up to size, while its first events are still in it
+	last   uint64     // sequence of the newest event; the first has 1
 	closed bool
 	// changed is closed when there is something new; nil while nobody waits.
 	changed     chan struct{}
@@ -84,7 +95,8 @@ func NewBus(size int) *Bus {
 	}
 	return &Bus{
 		epoch: strconv.FormatUint(rand.Uint64(), 36), //nolint:gosec // tells processes apart, keeps nothing secret
-		ring:  make([]Event, size),
+		size:  size,
+		ring:  make([]Event, min(size, firstSize)),
 	}
 }
 
@@ -97,10 +109,23 @@ func (b *Bus) Publish(e Event) {
 	if b.closed {
 		return
 	}
+	if b.last == uint64(len(b.ring)) && len(b.ring) < b.size {
+		b.growLocked()
+	}
 	b.last++
 	e.ID = b.idLocked(b.last)
 	b.ring[b.last%uint64(len(b.ring))] = e
 	b.wakeLocked()
+}
+
+// growLocked makes room for more events in a ring that is full for the first
+// time. They move, since an event's place follows from its number.
+func (b *Bus) growLocked() {
+	ring := make([]Event, min(b.size, 4*len(b.ring)))
+	for sequence := uint64(1); sequence <= b.last; sequence++ {
+		ring[sequence%uint64(len(ring))] = b.ring[sequence%uint64(len(b.ring))]
+	}
+	b.ring = ring
 }
 
 // Close ends all subscriptions with ErrClosed. It may be called again.

@@ -102,6 +102,29 @@ func TestUnknownIDsReset(t *testing.T) {
 	}
 }
 
+// TestTheRingGrows: what was told before is still there when the ring has
+// grown, up to its size.
+func TestTheRingGrows(t *testing.T) {
+	b := NewBus(0)
+	s := b.Subscribe("")
+	publish(b, "first")
+	id := want(t, s, "first")
+	for i := range DefaultSize {
+		publish(b, fmt.Sprint(i))
+	}
+	for _, reader := range []*Subscription{s, b.Subscribe(id)} {
+		for i := range DefaultSize {
+			want(t, reader, fmt.Sprint(i))
+		}
+		want(t, reader, nothing)
+	}
+	publish(b, "one more")
+	want(t, b.Subscribe(id), "reset", nothing)
+	if DefaultSize <= job.MaxArray {
+		t.Errorf("the ring keeps %d events, an array makes %d", DefaultSize, job.MaxArray)
+	}
+}
+
 func TestSlowSubscriberIsReset(t *testing.T) {
 	b := NewBus(4)
 	s := b.Subscribe("")

@@ -33,8 +33,11 @@ type Config struct {
 	// Keep is how long a job is kept after it ended; 0: for ever.
 	Keep time.Duration
 	// Max is how many ended jobs are kept; 0: any number.
-	Max    int
-	Logger *slog.Logger // default: discards
+	Max int
+	// Removed is told of every job that is deleted. It must not block. Default:
+	// nobody is told.
+	Removed func(jobID string)
+	Logger  *slog.Logger // default: discards
 }
 
 const (
@@ -61,6 +64,9 @@ type Keeper struct {
 func New(cfg Config) (*Keeper, error) {
 	if cfg.Store == nil || cfg.Logs == nil {
 		return nil, errors.New("history: Config needs Store and Logs")
+	}
+	if cfg.Removed == nil {
+		cfg.Removed = func(string) {}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -154,6 +160,9 @@ func (k *Keeper) deleteJobs(ctx context.Context, before time.Time, most int) (de
 			return deleted, err
 		}
 		deleted += len(ids)
+		for _, id := range ids {
+			k.cfg.Removed(id)
+		}
 		if err := k.deleteLogs(ctx); err != nil {
 			return deleted, err
 		}

@@ -56,6 +56,9 @@ type bed struct {
 	db   *memory.Store
 	logs *logs
 	n    int
+
+	mu      sync.Mutex // guards removed
+	removed []string   // what was told to be gone
 }
 
 // ended stores so many jobs that end now.
@@ -91,7 +94,14 @@ func (b *bed) left() []string {
 
 func (b *bed) keep(age time.Duration, most int) *Keeper {
 	b.t.Helper()
-	k, err := New(Config{Store: b.db, Logs: b.logs, Keep: age, Max: most})
+	k, err := New(Config{
+		Store: b.db, Logs: b.logs, Keep: age, Max: most,
+		Removed: func(id string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.removed = append(b.removed, id)
+		},
+	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -124,6 +134,11 @@ func TestOldJobsGo(t *testing.T) {
 		if n := len(b.logs.gone()); n != 250 {
 			t.Errorf("%d logs are deleted", n)
 		}
+		b.mu.Lock()
+		if len(b.removed) != 250 || b.removed[0] != "job-00001" || b.removed[249] != "job-00250" {
+			t.Errorf("told that %d are gone: %v", len(b.removed), b.removed)
+		}
+		b.mu.Unlock()
 		time.Sleep(24 * time.Hour)
 		if got := b.left(); len(got) != 0 {
 			t.Errorf("after a day %v are left", got)

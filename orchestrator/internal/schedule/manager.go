@@ -31,9 +31,13 @@ type Jobs interface {
 
 // Config says what a Manager works with. Store and Jobs must be set.
 type Config struct {
-	Store  Store
-	Jobs   Jobs
-	Logger *slog.Logger // default: discards
+	Store Store
+	Jobs  Jobs
+	// Events is told of every change of a schedule, which comes without what
+	// is in its input files, and Removed that one is gone. They must not block. Default: nobody is told.
+	Events  func(*Schedule)
+	Removed func(name string)
+	Logger  *slog.Logger // default: discards
 }
 
 const (
@@ -70,6 +74,12 @@ type entry struct {
 func New(cfg Config) (*Manager, error) {
 	if cfg.Store == nil || cfg.Jobs == nil {
 		return nil, errors.New("schedule: Config needs Store and Jobs")
+	}
+	if cfg.Events == nil {
+		cfg.Events = func(*Schedule) {}
+	}
+	if cfg.Removed == nil {
+		cfg.Removed = func(string) {}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -208,6 +218,9 @@ func (m *Manager) putLocked(ctx context.Context, e *entry, after Schedule) error
 		return err
 	}
 	e.Schedule = after
+	if after.Pending.IsZero() { // what is being done is told when it is done
+		m.cfg.Events(after.WithoutContents())
+	}
 	return nil
 }
 
@@ -333,6 +346,7 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 		return err
 	}
 	delete(m.schedules, name)
+	m.cfg.Removed(name)
 	return nil
 }
 

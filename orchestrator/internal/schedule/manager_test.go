@@ -62,6 +62,9 @@ type bed struct {
 	db   *memory.Store
 	jobs *jobs
 	m    *schedule.Manager
+
+	mu   sync.Mutex // guards told
+	told []string
 }
 
 // inBed runs a test at 2000-01-01 00:00:00 UTC, which is a Saturday.
@@ -78,7 +81,16 @@ func inBed(t *testing.T, f func(*bed)) {
 
 func (b *bed) start() {
 	b.t.Helper()
-	m, err := schedule.New(schedule.Config{Store: b.db, Jobs: b.jobs})
+	tell := func(text string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.told = append(b.told, text)
+	}
+	m, err := schedule.New(schedule.Config{
+		Store: b.db, Jobs: b.jobs,
+		Events:  func(s *schedule.Schedule) { tell(fmt.Sprintf("%s %s paused=%t", s.Name, s.LastJobID, s.Paused)) },
+		Removed: func(name string) { tell(name + " is gone") },
+	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -152,6 +164,59 @@ func TestTicks(t *testing.T) {
 			t.Errorf("a deleted schedule: %v", err)
 		}
 	})
+}
+
+// TestEvents: everything that people can see of a schedule is told.
+func TestEvents(t *testing.T) {
+	inBed(t, func(b *bed) {
+		b.put(schedule.Schedule{Name: "hourly", Cron: "@hourly"})
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if _, err := b.m.Pause(t.Context(), "hourly", true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.m.Trigger(t.Context(), "hourly"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.m.Delete(t.Context(), "hourly"); err != nil {
+			t.Fatal(err)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		want := "hourly  paused=false, hourly job-001 paused=false, hourly job-001 paused=true, hourly job-002 paused=true, hourly is gone"
+		if got := strings.Join(b.told, ", "); got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	})
+}
+
+func TestPreview(t *testing.T) {
+	after := time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		cron, zone string
+		count      int
+		want       string // the runs, or the error
+	}{
+		"across a change of the clocks": {"30 3 * * *", "Europe/Oslo", 2, "29 01:30, 30 01:30"},
+		"UTC":                           {"@daily", "", 1, "29 00:00"},
+		"never":                         {"0 0 31 2 *", "", 5, `cron: is "0 0 31 2 *", a time that never comes`},
+		"too many":                      {"@daily", "", 101, "count: is 101; it must be between 1 and 100"},
+		"zone":                          {"@daily", "Mars", 1, `timeZone: is "Mars"; it must be a name of the IANA database, such as Europe/Oslo; empty means UTC`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runs, err := schedule.Preview(tc.cron, tc.zone, after, tc.count)
+			var got []string
+			for _, run := range runs {
+				got = append(got, run.Format("2 15:04"))
+			}
+			if err != nil {
+				got = []string{err.Error()}
+			}
+			if text := strings.Join(got, ", "); text != tc.want {
+				t.Errorf("got %q, want %q", text, tc.want)
+			}
+		})
+	}
 }
 
 func TestMissedTicks(t *testing.T) {

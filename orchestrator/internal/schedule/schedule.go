@@ -81,6 +81,15 @@ type Template struct {
 	Spec   job.Spec          `json:"spec"`
 }
 
+// WithoutContents is the schedule without what is in its job's input files, for
+// lists and events.
+func (s *Schedule) WithoutContents() *Schedule {
+	light := *s
+	j := job.Job{Spec: s.Template.Spec}
+	light.Template.Spec = j.WithoutContents().Spec
+	return &light
+}
+
 var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 
 // CheckName says what is wrong with the name of a schedule; field names it.
@@ -138,6 +147,34 @@ func (t times) next(after time.Time) time.Time {
 	return next.UTC()
 }
 
+// MaxPreview is how many runs can be looked ahead.
+const MaxPreview = 100
+
+// Preview answers when a schedule with these times would submit after a time,
+// the earliest first; fewer than count when no more come. Errors: Invalid,
+// naming the field.
+func Preview(cron, zone string, after time.Time, count int) ([]time.Time, error) {
+	if count < 1 || count > MaxPreview {
+		return nil, fault.BadField("count", "is %d; it must be between 1 and %d", count, MaxPreview)
+	}
+	ticks, err := parse(cron, zone)
+	if err != nil {
+		return nil, err
+	}
+	var runs []time.Time
+	for tick := ticks.next(after); !tick.IsZero() && len(runs) < count; tick = ticks.next(tick) {
+		runs = append(runs, tick)
+	}
+	if len(runs) == 0 {
+		return nil, neverComes(cron)
+	}
+	return runs, nil
+}
+
+func neverComes(cron string) error {
+	return fault.BadField("cron", "is %q, a time that never comes", cron)
+}
+
 // last is the last tick after one time and not after another; zero: there is
 // none. It looks from the end, in steps that grow, so that it takes no longer
 // after a year than after a day.
@@ -169,7 +206,7 @@ func (s *Schedule) Validate() error {
 	case err != nil:
 		return err
 	case ticks.next(time.Now()).IsZero():
-		return fault.BadField("cron", "is %q, a time that never comes", s.Cron)
+		return neverComes(s.Cron)
 	case s.Overlap < Allow || s.Overlap > Replace:
 		return fault.BadField("overlap", "is %d, which is no policy", s.Overlap)
 	case !s.Template.Spec.StartAfter.IsZero():

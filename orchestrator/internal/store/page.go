@@ -88,5 +88,8 @@ func (f JobFilter) Matches(j job.Job) bool {
 	if f.ArrayID != "" && j.ArrayID != f.ArrayID {
 		return false
 	}
+	if f.Queue != "" && j.Spec.QueueName() != f.Queue || f.Name != "" && j.Name != f.Name {
+		return false
+	}
 	return f.Labels.Matches(j.Labels)
 }

@@ -139,6 +139,9 @@ type JobFilter struct {
 	Labels label.Selector
 	// ArrayID is that of the array that a job is of.
 	ArrayID string
+	// Queue and Name are compared whole: only so can an index give what they
+	// pass in the order of the list.
+	Queue, Name string
 	// Limit is at least 1 and at most MaxPage.
 	Limit int
 	// After is the cursor of the last page: JobPage.Next.

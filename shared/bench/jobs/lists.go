@@ -24,6 +24,10 @@ func listed() map[string]url.Values {
 		"of a state that has all":  {"state": {"JOB_STATE_QUEUED"}},
 		"of a label":               {"label": {"half=1"}},
 		"of a label that is rare":  {"label": {"rare=1"}},
+		"of a queue that has half": {"queue": {"even"}},
+		"of a queue that is rare":  {"queue": {"rare"}},
+		"of a queue, queued":       {"queue": {"rare"}, "state": {"JOB_STATE_QUEUED"}},
+		"of a name that is rare":   {"name": {"rare"}},
 	}
 }
 
@@ -74,11 +78,15 @@ func fill(ctx context.Context, address string, clients, from, to int) error {
 	for range 4 * clients {
 		group.Go(func() error {
 			for n := next.Add(1); n <= int64(to); n = next.Add(1) {
-				labels := map[string]string{"half": fmt.Sprint(n % 2)}
-				if n%100_000 == 0 {
-					labels["rare"] = "1"
+				request := &orchionv1.SubmitJobRequest{Labels: map[string]string{"half": fmt.Sprint(n % 2)}, Spec: noOp()}
+				if n%2 == 0 {
+					request.Spec.Queue = "even"
 				}
-				if _, err := client.SubmitJob(ctx, &orchionv1.SubmitJobRequest{Labels: labels, Spec: noOp()}); err != nil {
+				if n%100_000 == 0 {
+					request.Labels["rare"] = "1"
+					request.Spec.Queue, request.Name = "rare", "rare"
+				}
+				if _, err := client.SubmitJob(ctx, request); err != nil {
 					return fmt.Errorf("submitting: %w", err)
 				}
 			}

@@ -27,13 +27,13 @@ func (c *cli) jobCommand() *cobra.Command {
 
 func (c *cli) jobList() *cobra.Command {
 	var states []string
-	var node, label, array string
+	var node, label, array, queue, name string
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List jobs, newest first",
-		Example: "  orchion job ls --state running,queued\n  orchion job ls --node attic -n 0",
+		Example: "  orchion job ls --state running,queued\n  orchion job ls --node attic -n 0\n  orchion job ls --name nightly --queue night",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 0 {
@@ -51,14 +51,10 @@ func (c *cli) jobList() *cobra.Command {
 				}
 				query.Set("state", strings.Join(names, ","))
 			}
-			if node != "" {
-				query.Set("nodeId", node)
-			}
-			if label != "" {
-				query.Set("label", label)
-			}
-			if array != "" {
-				query.Set("arrayId", array)
+			for parameter, value := range map[string]string{"nodeId": node, "label": label, "arrayId": array, "queue": queue, "name": name} {
+				if value != "" {
+					query.Set(parameter, value)
+				}
 			}
 			list := &orchionv1.ListJobsResponse{}
 			err := c.pages(query, func() (string, error) {
@@ -93,6 +89,8 @@ func (c *cli) jobList() *cobra.Command {
 	cmd.Flags().StringVar(&node, "node", "", "only jobs whose newest attempt is on this node")
 	cmd.Flags().StringVarP(&label, "label", "l", "", "only jobs with these labels: key=value, key!=value or key")
 	cmd.Flags().StringVar(&array, "array", "", "only the jobs of this array")
+	cmd.Flags().StringVar(&queue, "queue", "", "only jobs of this queue")
+	cmd.Flags().StringVar(&name, "name", "", "only jobs of exactly this name")
 	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "how many at the most; 0: all")
 	return cmd
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -14,7 +15,7 @@ import (
 
 func (c *cli) scheduleCommand() *cobra.Command {
 	return group("schedule", "Submit jobs again and again, at times you name", []string{"schedules"},
-		c.scheduleList(), c.scheduleApply(), c.scheduleTrigger(),
+		c.scheduleList(), c.scheduleApply(), c.schedulePreview(), c.scheduleTrigger(),
 		c.schedulePause("pause", "Let schedules submit nothing", true),
 		c.schedulePause("resume", "Let paused schedules go on; what they missed is not made up for", false),
 		c.scheduleRemove())
@@ -126,12 +127,52 @@ func (c *cli) scheduleApply() *cobra.Command {
 		},
 	}
 	s.flags(cmd)
+	scheduleTimes(cmd, &cron, &zone)
 	f := cmd.Flags()
-	f.StringVar(&cron, "cron", "", "when: five fields such as '30 3 * * 1-5', or @hourly, @daily, @weekly, @monthly, @yearly")
-	f.StringVar(&zone, "time-zone", "", "whose clock that is, such as Europe/Oslo (default: UTC)")
 	f.StringVar(&overlap, "overlap", "allow", "when the run before has not ended: allow, skip, replace")
 	f.BoolVar(&paused, "paused", false, "submit nothing until it is resumed")
 	return cmd
+}
+
+func (c *cli) schedulePreview() *cobra.Command {
+	var cron, zone string
+	var count int
+	cmd := &cobra.Command{
+		Use:     "preview --cron CRON",
+		Short:   "Print when a schedule would submit its next jobs, without making it",
+		Example: "  orchion schedule preview --cron '30 3 * * 1-5' --time-zone Europe/Oslo -n 10",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cron == "" {
+				return usagef("--cron is missing; write for example --cron '30 3 * * *'")
+			}
+			if count < 1 {
+				return usagef("--count is %d; it must be 1 or more", count)
+			}
+			answer := &orchionv1.PreviewScheduleResponse{}
+			query := url.Values{"cron": {cron}, "timeZone": {zone}, "count": {strconv.Itoa(count)}}
+			if err := c.client().call(cmd.Context(), http.MethodGet, "/api/schedules:preview", query, nil, answer); err != nil {
+				return err
+			}
+			return c.show(cmd.OutOrStdout(), answer, func(w io.Writer) error {
+				for _, run := range answer.GetRuns() {
+					if _, err := fmt.Fprintln(w, clock(run)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	scheduleTimes(cmd, &cron, &zone)
+	cmd.Flags().IntVarP(&count, "count", "n", 5, "how many, at most 100")
+	return cmd
+}
+
+// scheduleTimes are the flags that say when.
+func scheduleTimes(cmd *cobra.Command, cron, zone *string) {
+	cmd.Flags().StringVar(cron, "cron", "", "when: five fields such as '30 3 * * 1-5', or @hourly, @daily, @weekly, @monthly, @yearly")
+	cmd.Flags().StringVar(zone, "time-zone", "", "whose clock that is, such as Europe/Oslo (default: UTC)")
 }
 
 // showSchedule says what a schedule is now.

@@ -22,10 +22,10 @@ const (
 
 const (
 	// insertJob takes the values of insertion.
-	insertJob = `INSERT INTO jobs (id, idempotency_key, name, labels, spec, created_at, array_id, array_index, array_count,
+	insertJob = `INSERT INTO jobs (id, idempotency_key, name, queue, labels, spec, created_at, array_id, array_index, array_count,
 		state, reason, node_id, started_at, finished_at, not_before,
 		cancel_requested, cancel_reason, forgiven_attempts, waiting, result, attempts)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
 	// updateJob takes the values of changing and the row's number.
 	updateJob = `UPDATE jobs SET state = ?, reason = ?, node_id = ?, started_at = ?, finished_at = ?, not_before = ?,
 		cancel_requested = ?, cancel_reason = ?, forgiven_attempts = ?, waiting = ?, result = ?, attempts = ?
@@ -213,7 +213,7 @@ func insertion(j job.Job) ([]any, error) {
 	}
 	key := sql.NullString{String: j.IdempotencyKey, Valid: j.IdempotencyKey != ""}
 	return append([]any{
-		j.ID, key, j.Name, labels, spec, toNanos(j.CreatedAt), j.ArrayID, int64(j.ArrayIndex), int64(j.ArrayCount),
+		j.ID, key, j.Name, j.Spec.QueueName(), labels, spec, toNanos(j.CreatedAt), j.ArrayID, int64(j.ArrayIndex), int64(j.ArrayCount),
 	}, rest...), nil
 }
 

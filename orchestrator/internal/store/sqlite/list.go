@@ -27,7 +27,14 @@ func (s *Store) ListJobs(ctx context.Context, f store.JobFilter) (store.JobPage,
 	if err := f.Validate(); err != nil {
 		return store.JobPage{}, err
 	}
-	text, args, err := listQuery(f)
+	few := false
+	if f.Queue != "" && onlyPending(f.States) {
+		var err error
+		if few, err = s.fewIn(ctx, f.States); err != nil {
+			return store.JobPage{}, err
+		}
+	}
+	text, args, err := listQuery(f, few)
 	if err != nil {
 		return store.JobPage{}, err
 	}
@@ -44,6 +51,35 @@ func (s *Store) ListJobs(ctx context.Context, f store.JobFilter) (store.JobPage,
 		page.Next = store.CursorOf(page.Jobs[f.Limit-1]).Token()
 	}
 	return page, nil
+}
+
+// maxFew is how many rows are walked without a second thought.
+const maxFew = 10_000
+
+// onlyPending says whether a filter is of states that have not ended.
+func onlyPending(states []job.State) bool {
+	return len(states) > 0 && !slices.ContainsFunc(states, job.State.Ended)
+}
+
+// fewIn says whether so few jobs are in some states that walking all of them is
+// cheap: a queue with a long history may have none of them, and neither may
+// one beside another in which a million wait.
+func (s *Store) fewIn(ctx context.Context, states []job.State) (few bool, err error) {
+	left := int64(maxFew)
+	err = s.reading(ctx, func() error {
+		for _, state := range states {
+			var n int64
+			row := s.read.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_by_state WHERE state = ? LIMIT ?)", int64(state), left+1)
+			if err := row.Scan(&n); err != nil {
+				return fmt.Errorf("counting jobs: %w", err)
+			}
+			if left -= n; left < 0 {
+				return nil
+			}
+		}
+		return nil
+	})
+	return left >= 0, err
 }
 
 // PendingJobs calls f with every job that has not ended, oldest first.
@@ -105,8 +141,9 @@ func (s *Store) CountJobs(ctx context.Context) (map[job.State]int64, error) {
 
 // listQuery writes the query for a page and one job more. SQLite keeps no
 // statistics for us, so which index a list walks is decided here: the one that
-// is likely to have the fewest rows, each in the order of the list.
-func listQuery(f store.JobFilter) (text string, args []any, err error) {
+// is likely to have the fewest rows, each in the order of the list. few: there
+// are few jobs in the filter's states.
+func listQuery(f store.JobFilter, few bool) (text string, args []any, err error) {
 	var q query
 	equals := slices.IndexFunc(f.Labels, func(r label.Requirement) bool { return r.Op == label.Equals })
 	states := slices.Compact(slices.Sorted(slices.Values(f.States)))
@@ -114,7 +151,7 @@ func listQuery(f store.JobFilter) (text string, args []any, err error) {
 	from, prefix := "jobs j INDEXED BY jobs_by_creation", "j."
 	byState := false
 	switch {
-	case active: // nodes hold only so many at a time
+	case active, few: // nodes hold only so many at a time
 		byState = true
 	case equals >= 0:
 		from, prefix = "job_labels l CROSS JOIN jobs j ON j.seq = l.job", "l."
@@ -122,11 +159,17 @@ func listQuery(f store.JobFilter) (text string, args []any, err error) {
 	case f.ArrayID != "":
 		from = "jobs j INDEXED BY jobs_by_array"
 		q.where("j.array_id = ? AND j.array_id <> ''", f.ArrayID)
+	case f.Name != "":
+		from = "jobs j INDEXED BY jobs_by_name"
+		q.where("j.name = ?", f.Name)
 	case f.NodeID != "":
 		// The second condition is there for SQLite to see that the partial
 		// index will do.
 		from = "jobs j INDEXED BY jobs_by_node"
 		q.where("j.node_id = ? AND j.node_id <> ''", f.NodeID)
+	case f.Queue != "":
+		from = "jobs j INDEXED BY jobs_by_queue"
+		q.where("j.queue = ?", f.Queue)
 	case len(states) > 0:
 		byState = true
 	}
@@ -138,6 +181,12 @@ func listQuery(f store.JobFilter) (text string, args []any, err error) {
 	}
 	if f.ArrayID != "" && from != "jobs j INDEXED BY jobs_by_array" {
 		q.where("j.array_id = ?", f.ArrayID)
+	}
+	if f.Name != "" && from != "jobs j INDEXED BY jobs_by_name" {
+		q.where("j.name = ?", f.Name)
+	}
+	if f.Queue != "" && from != "jobs j INDEXED BY jobs_by_queue" {
+		q.where("j.queue = ?", f.Queue)
 	}
 	for i, r := range f.Labels {
 		if i == equals && prefix == "l." {

@@ -29,6 +29,12 @@ func TestListsWalkAnIndex(t *testing.T) {
 		{"node", store.JobFilter{NodeID: "n1"}, "jobs_by_node (node_id=?"},
 		{"array", store.JobFilter{ArrayID: "array-a"}, "jobs_by_array (array_id=?"},
 		{"array and ended", store.JobFilter{ArrayID: "array-a", States: []job.State{job.Failed}}, "jobs_by_array (array_id=?"},
+		{"name", store.JobFilter{Name: "nightly"}, "jobs_by_name (name=?"},
+		{"name, queue and ended", store.JobFilter{Name: "nightly", Queue: "q", States: []job.State{job.Failed}}, "jobs_by_name (name=?"},
+		{"queue", store.JobFilter{Queue: "q"}, "jobs_by_queue (queue=?"},
+		{"queue and ended", store.JobFilter{Queue: "q", States: []job.State{job.Failed}}, "jobs_by_queue (queue=?"},
+		{"queue and queued", store.JobFilter{Queue: "q", States: []job.State{job.Queued}}, "jobs_by_queue (queue=?"},
+		{"queue and running", store.JobFilter{Queue: "q", States: []job.State{job.Running}}, "jobs_by_state (state=?"},
 		{"node and ended", store.JobFilter{NodeID: "n1", States: []job.State{job.Succeeded, job.Failed}}, "jobs_by_node (node_id=?"},
 		{"state", store.JobFilter{States: []job.State{job.Queued}}, "jobs_by_state (state=?"},
 		{"states", store.JobFilter{States: job.States()}, "jobs_by_state (state=?"},
@@ -36,7 +42,7 @@ func TestListsWalkAnIndex(t *testing.T) {
 		for _, cursor := range []string{"", after} {
 			t.Run(fmt.Sprintf("%s, cursor %t", test.name, cursor != ""), func(t *testing.T) {
 				test.filter.Limit, test.filter.After = 10, cursor
-				text, args, err := listQuery(test.filter)
+				text, args, err := listQuery(test.filter, false)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -50,6 +56,15 @@ func TestListsWalkAnIndex(t *testing.T) {
 			})
 		}
 	}
+	t.Run("queue and few queued", func(t *testing.T) {
+		text, args, err := listQuery(store.JobFilter{Queue: "q", States: []job.State{job.Queued, job.Running}, Limit: 10}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan := explain(t, s, text, args); !strings.Contains(plan, "jobs_by_state (state=?") {
+			t.Errorf("the plan walks the queue's history:\n%s", plan)
+		}
+	})
 	t.Run("pending", func(t *testing.T) { explain(t, s, pendingQuery, nil) })
 	t.Run("history", func(t *testing.T) { explain(t, s, doomedQuery, []any{1, 1}) })
 	t.Run("outcome", func(t *testing.T) {

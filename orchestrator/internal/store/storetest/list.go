@@ -61,6 +61,8 @@ func testListFilters(t *testing.T, im Implementation) {
 	for n := range 24 {
 		j := newJob(n)
 		j.CreatedAt = epoch.Add(time.Duration(n / 6)) // several at one time
+		j.Name = []string{"nightly", "nightly-2", "nightly"}[n%3]
+		j.Spec.Queue = []string{"", "q", "default", "Q"}[n%5%4]
 		j.Labels = map[string]string{"team": []string{"blue", "red"}[n%2], "n": fmt.Sprint(n)}
 		if n%3 == 0 {
 			j.Labels["nightly"] = ""
@@ -83,6 +85,8 @@ func testListFilters(t *testing.T, im Implementation) {
 		states   []job.State
 		node     string
 		selector string
+		queue    string
+		name     string
 	}{
 		{},
 		{states: []job.State{job.Queued}},
@@ -104,10 +108,20 @@ func testListFilters(t *testing.T, im Implementation) {
 		{selector: "team=red,nightly,n!=9"},
 		{selector: "team=red", states: []job.State{job.Running, job.Failed}},
 		{selector: "nightly", node: "n2", states: []job.State{job.Assigned, job.Running, job.Failed, job.Succeeded}},
+		{queue: "q"},
+		{queue: "Q", selector: "team=red"},
+		{queue: "default"},
+		{queue: "default", states: []job.State{job.Queued}},
+		{queue: "default", states: []job.State{job.Queued, job.Succeeded}},
+		{queue: "none", states: []job.State{job.Running}},
+		{name: "nightly"},
+		{name: "night"},
+		{name: "nightly-2", queue: "q", states: []job.State{job.Queued, job.Assigned, job.Running}},
+		{name: "nightly", queue: "default", node: "n1", selector: "nightly"},
 	} {
 		selector, err := label.Parse(test.selector)
 		ok(t, err)
-		f := store.JobFilter{States: test.states, NodeID: test.node, Labels: selector}
+		f := store.JobFilter{States: test.states, NodeID: test.node, Labels: selector, Queue: test.queue, Name: test.name}
 		var want []string
 		for _, j := range all {
 			if f.Matches(j) {
@@ -116,7 +130,7 @@ func testListFilters(t *testing.T, im Implementation) {
 		}
 		for _, limit := range []int{2, 100} {
 			f.Limit = limit
-			same(t, fmt.Sprintf("states %v, node %q, labels %q, pages of %d", test.states, test.node, test.selector, limit),
+			same(t, fmt.Sprintf("states %v, node %q, labels %q, queue %q, name %q, pages of %d", test.states, test.node, test.selector, test.queue, test.name, limit),
 				want, ids(pages(t, s, f)))
 		}
 	}

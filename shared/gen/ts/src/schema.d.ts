@@ -460,7 +460,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** ListSchedules answers schedules, ordered by name. */
+        /**
+         * ListSchedules answers schedules, ordered by name, without what is in their
+         *     input files.
+         */
         get: operations["Schedules_ListSchedules"];
         put?: never;
         /**
@@ -515,6 +518,26 @@ export interface paths {
          *     and the schedule skips then.
          */
         post: operations["Schedules_TriggerSchedule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/schedules:preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * PreviewSchedule answers when a schedule would submit from now on, without
+         *     making it. INVALID_ARGUMENT names the field.
+         */
+        get: operations["Schedules_PreviewSchedule"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -756,6 +779,12 @@ export interface components {
             job?: components["schemas"]["orchion.v1.Job"];
             log?: components["schemas"]["orchion.v1.LogProgress"];
             node?: components["schemas"]["orchion.v1.Node"];
+            /**
+             * @description When its settings change, and at most once a second while jobs come to it
+             *     and leave it.
+             */
+            queue?: components["schemas"]["orchion.v1.Queue"];
+            schedule?: components["schemas"]["orchion.v1.Schedule"];
             /** Format: date-time */
             time?: string;
             type?: components["schemas"]["orchion.v1.EventType"];
@@ -769,6 +798,10 @@ export interface components {
             log: components["schemas"]["orchion.v1.LogProgress"];
         } | {
             cluster: components["schemas"]["orchion.v1.Cluster"];
+        } | {
+            queue: components["schemas"]["orchion.v1.Queue"];
+        } | {
+            schedule: components["schemas"]["orchion.v1.Schedule"];
         });
         /** @enum {string} */
         "orchion.v1.EventType": "EVENT_TYPE_UNSPECIFIED" | "EVENT_TYPE_UPDATED" | "EVENT_TYPE_REMOVED" | "EVENT_TYPE_RESET";
@@ -1174,6 +1207,10 @@ export interface components {
          * @enum {string}
          */
         "orchion.v1.Placement": "PLACEMENT_UNSPECIFIED" | "PLACEMENT_BINPACK" | "PLACEMENT_SPREAD";
+        "orchion.v1.PreviewScheduleResponse": {
+            /** @description The earliest first; fewer than asked for when no more come. */
+            runs?: string[];
+        };
         /** @enum {string} */
         "orchion.v1.PullPolicy": "PULL_POLICY_UNSPECIFIED" | "PULL_POLICY_IF_NOT_PRESENT" | "PULL_POLICY_ALWAYS" | "PULL_POLICY_NEVER";
         "orchion.v1.Queue": {
@@ -1734,6 +1771,10 @@ export interface operations {
                 label?: string;
                 /** @description Jobs of this array. */
                 arrayId?: string;
+                /** @description Jobs of this queue. */
+                queue?: string;
+                /** @description Jobs of exactly this name. */
+                name?: string;
             };
             header?: never;
             path?: never;
@@ -2806,6 +2847,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.Job"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Schedules_PreviewSchedule: {
+        parameters: {
+            query?: {
+                /** @description As in Schedule. */
+                cron?: string;
+                timeZone?: string;
+                /** @description 1 to 100; 0 means 5. */
+                count?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.PreviewScheduleResponse"];
                 };
             };
             /** @description An unexpected error response. */

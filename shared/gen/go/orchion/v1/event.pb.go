@@ -137,6 +137,8 @@ type Event struct {
 	//	*Event_Deployment
 	//	*Event_Log
 	//	*Event_Cluster
+	//	*Event_Queue
+	//	*Event_Schedule
 	Object        isEvent_Object `protobuf_oneof:"object"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -245,6 +247,24 @@ func (x *Event) GetCluster() *Cluster {
 	return nil
 }
 
+func (x *Event) GetQueue() *Queue {
+	if x != nil {
+		if x, ok := x.Object.(*Event_Queue); ok {
+			return x.Queue
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSchedule() *Schedule {
+	if x != nil {
+		if x, ok := x.Object.(*Event_Schedule); ok {
+			return x.Schedule
+		}
+	}
+	return nil
+}
+
 type isEvent_Object interface {
 	isEvent_Object()
 }
@@ -270,6 +290,16 @@ type Event_Cluster struct {
 	Cluster *Cluster `protobuf:"bytes,8,opt,name=cluster,proto3,oneof"`
 }
 
+type Event_Queue struct {
+	// When its settings change, and at most once a second while jobs come to it
+	// and leave it.
+	Queue *Queue `protobuf:"bytes,20,opt,name=queue,proto3,oneof"`
+}
+
+type Event_Schedule struct {
+	Schedule *Schedule `protobuf:"bytes,21,opt,name=schedule,proto3,oneof"`
+}
+
 func (*Event_Node) isEvent_Object() {}
 
 func (*Event_Job) isEvent_Object() {}
@@ -279,6 +309,10 @@ func (*Event_Deployment) isEvent_Object() {}
 func (*Event_Log) isEvent_Object() {}
 
 func (*Event_Cluster) isEvent_Object() {}
+
+func (*Event_Queue) isEvent_Object() {}
+
+func (*Event_Schedule) isEvent_Object() {}
 
 // LogProgress says that a job's log has grown: a hint to read on.
 type LogProgress struct {
@@ -354,9 +388,9 @@ var File_orchion_v1_event_proto protoreflect.FileDescriptor
 const file_orchion_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"\x16orchion/v1/event.proto\x12\n" +
-	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1borchion/v1/deployment.proto\x1a\x14orchion/v1/job.proto\x1a\x15orchion/v1/node.proto\"8\n" +
+	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1borchion/v1/deployment.proto\x1a\x14orchion/v1/job.proto\x1a\x15orchion/v1/node.proto\x1a\x16orchion/v1/queue.proto\x1a\x19orchion/v1/schedule.proto\"8\n" +
 	"\x12WatchEventsRequest\x12\"\n" +
-	"\rlast_event_id\x18\x01 \x01(\tR\vlastEventId\"\xe1\x02\n" +
+	"\rlast_event_id\x18\x01 \x01(\tR\vlastEventId\"\xc0\x03\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x15.orchion.v1.EventTypeR\x04type\x12.\n" +
@@ -367,7 +401,9 @@ const file_orchion_v1_event_proto_rawDesc = "" +
 	"deployment\x18\x06 \x01(\v2\x16.orchion.v1.DeploymentH\x00R\n" +
 	"deployment\x12+\n" +
 	"\x03log\x18\a \x01(\v2\x17.orchion.v1.LogProgressH\x00R\x03log\x12/\n" +
-	"\acluster\x18\b \x01(\v2\x13.orchion.v1.ClusterH\x00R\aclusterB\b\n" +
+	"\acluster\x18\b \x01(\v2\x13.orchion.v1.ClusterH\x00R\acluster\x12)\n" +
+	"\x05queue\x18\x14 \x01(\v2\x11.orchion.v1.QueueH\x00R\x05queue\x122\n" +
+	"\bschedule\x18\x15 \x01(\v2\x14.orchion.v1.ScheduleH\x00R\bscheduleB\b\n" +
 	"\x06object\"\x84\x01\n" +
 	"\vLogProgress\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
@@ -406,22 +442,26 @@ var file_orchion_v1_event_proto_goTypes = []any{
 	(*Job)(nil),                   // 6: orchion.v1.Job
 	(*Deployment)(nil),            // 7: orchion.v1.Deployment
 	(*Cluster)(nil),               // 8: orchion.v1.Cluster
+	(*Queue)(nil),                 // 9: orchion.v1.Queue
+	(*Schedule)(nil),              // 10: orchion.v1.Schedule
 }
 var file_orchion_v1_event_proto_depIdxs = []int32{
-	0, // 0: orchion.v1.Event.type:type_name -> orchion.v1.EventType
-	4, // 1: orchion.v1.Event.time:type_name -> google.protobuf.Timestamp
-	5, // 2: orchion.v1.Event.node:type_name -> orchion.v1.Node
-	6, // 3: orchion.v1.Event.job:type_name -> orchion.v1.Job
-	7, // 4: orchion.v1.Event.deployment:type_name -> orchion.v1.Deployment
-	3, // 5: orchion.v1.Event.log:type_name -> orchion.v1.LogProgress
-	8, // 6: orchion.v1.Event.cluster:type_name -> orchion.v1.Cluster
-	1, // 7: orchion.v1.Events.WatchEvents:input_type -> orchion.v1.WatchEventsRequest
-	2, // 8: orchion.v1.Events.WatchEvents:output_type -> orchion.v1.Event
-	8, // [8:9] is the sub-list for method output_type
-	7, // [7:8] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	0,  // 0: orchion.v1.Event.type:type_name -> orchion.v1.EventType
+	4,  // 1: orchion.v1.Event.time:type_name -> google.protobuf.Timestamp
+	5,  // 2: orchion.v1.Event.node:type_name -> orchion.v1.Node
+	6,  // 3: orchion.v1.Event.job:type_name -> orchion.v1.Job
+	7,  // 4: orchion.v1.Event.deployment:type_name -> orchion.v1.Deployment
+	3,  // 5: orchion.v1.Event.log:type_name -> orchion.v1.LogProgress
+	8,  // 6: orchion.v1.Event.cluster:type_name -> orchion.v1.Cluster
+	9,  // 7: orchion.v1.Event.queue:type_name -> orchion.v1.Queue
+	10, // 8: orchion.v1.Event.schedule:type_name -> orchion.v1.Schedule
+	1,  // 9: orchion.v1.Events.WatchEvents:input_type -> orchion.v1.WatchEventsRequest
+	2,  // 10: orchion.v1.Events.WatchEvents:output_type -> orchion.v1.Event
+	10, // [10:11] is the sub-list for method output_type
+	9,  // [9:10] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_event_proto_init() }
@@ -432,12 +472,16 @@ func file_orchion_v1_event_proto_init() {
 	file_orchion_v1_deployment_proto_init()
 	file_orchion_v1_job_proto_init()
 	file_orchion_v1_node_proto_init()
+	file_orchion_v1_queue_proto_init()
+	file_orchion_v1_schedule_proto_init()
 	file_orchion_v1_event_proto_msgTypes[1].OneofWrappers = []any{
 		(*Event_Node)(nil),
 		(*Event_Job)(nil),
 		(*Event_Deployment)(nil),
 		(*Event_Log)(nil),
 		(*Event_Cluster)(nil),
+		(*Event_Queue)(nil),
+		(*Event_Schedule)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

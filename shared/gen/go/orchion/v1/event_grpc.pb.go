@@ -29,9 +29,9 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Events is the watch fan-out. Over HTTP: GET /api/events as Server-Sent
-// Events, where the event's name is node, job, deployment, log or cluster, its id
-// resumes (Last-Event-ID), and its data is this message as JSON. An event
-// named reset says that what was missed cannot be told: list again.
+// Events, where the event's name is node, job, deployment, log, cluster, queue or
+// schedule, its id resumes (Last-Event-ID), and its data is this message as JSON.
+// An event named reset says that what was missed cannot be told: list again.
 type EventsClient interface {
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
 }
@@ -68,9 +68,9 @@ type Events_WatchEventsClient = grpc.ServerStreamingClient[Event]
 // for forward compatibility.
 //
 // Events is the watch fan-out. Over HTTP: GET /api/events as Server-Sent
-// Events, where the event's name is node, job, deployment, log or cluster, its id
-// resumes (Last-Event-ID), and its data is this message as JSON. An event
-// named reset says that what was missed cannot be told: list again.
+// Events, where the event's name is node, job, deployment, log, cluster, queue or
+// schedule, its id resumes (Last-Event-ID), and its data is this message as JSON.
+// An event named reset says that what was missed cannot be told: list again.
 type EventsServer interface {
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[Event]) error
 	mustEmbedUnimplementedEventsServer()

@@ -1812,7 +1812,11 @@ type ListJobsRequest struct {
 	// As in ListNodesRequest.
 	LabelSelector string `protobuf:"bytes,5,opt,name=label_selector,json=label,proto3" json:"label_selector,omitempty"`
 	// Jobs of this array.
-	ArrayId       string `protobuf:"bytes,20,opt,name=array_id,json=arrayId,proto3" json:"array_id,omitempty"`
+	ArrayId string `protobuf:"bytes,20,opt,name=array_id,json=arrayId,proto3" json:"array_id,omitempty"`
+	// Jobs of this queue.
+	Queue string `protobuf:"bytes,30,opt,name=queue,proto3" json:"queue,omitempty"`
+	// Jobs of exactly this name.
+	Name          string `protobuf:"bytes,31,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1885,6 +1889,20 @@ func (x *ListJobsRequest) GetLabelSelector() string {
 func (x *ListJobsRequest) GetArrayId() string {
 	if x != nil {
 		return x.ArrayId
+	}
+	return ""
+}
+
+func (x *ListJobsRequest) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *ListJobsRequest) GetName() string {
+	if x != nil {
+		return x.Name
 	}
 	return ""
 }
@@ -2786,7 +2804,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
-	"\x06_count\"\xb6\x01\n" +
+	"\x06_count\"\xe0\x01\n" +
 	"\x0fListJobsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -2794,7 +2812,9 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x17\n" +
 	"\anode_id\x18\x04 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\x0elabel_selector\x18\x05 \x01(\tR\x05label\x12\x19\n" +
-	"\barray_id\x18\x14 \x01(\tR\aarrayId\"_\n" +
+	"\barray_id\x18\x14 \x01(\tR\aarrayId\x12\x14\n" +
+	"\x05queue\x18\x1e \x01(\tR\x05queue\x12\x12\n" +
+	"\x04name\x18\x1f \x01(\tR\x04name\"_\n" +
 	"\x10ListJobsResponse\x12#\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x0f.orchion.v1.JobR\x04jobs\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x1f\n" +

@@ -652,6 +652,113 @@ func (x *TriggerScheduleRequest) GetName() string {
 	return ""
 }
 
+type PreviewScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in Schedule.
+	Cron     string `protobuf:"bytes,1,opt,name=cron,proto3" json:"cron,omitempty"`
+	TimeZone string `protobuf:"bytes,2,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// 1 to 100; 0 means 5.
+	Count         int32 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewScheduleRequest) Reset() {
+	*x = PreviewScheduleRequest{}
+	mi := &file_orchion_v1_schedule_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewScheduleRequest) ProtoMessage() {}
+
+func (x *PreviewScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_schedule_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewScheduleRequest.ProtoReflect.Descriptor instead.
+func (*PreviewScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_schedule_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PreviewScheduleRequest) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *PreviewScheduleRequest) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *PreviewScheduleRequest) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type PreviewScheduleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The earliest first; fewer than asked for when no more come.
+	Runs          []*timestamppb.Timestamp `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewScheduleResponse) Reset() {
+	*x = PreviewScheduleResponse{}
+	mi := &file_orchion_v1_schedule_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewScheduleResponse) ProtoMessage() {}
+
+func (x *PreviewScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_schedule_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewScheduleResponse.ProtoReflect.Descriptor instead.
+func (*PreviewScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_schedule_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PreviewScheduleResponse) GetRuns() []*timestamppb.Timestamp {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
 var File_orchion_v1_schedule_proto protoreflect.FileDescriptor
 
 const file_orchion_v1_schedule_proto_rawDesc = "" +
@@ -702,19 +809,26 @@ const file_orchion_v1_schedule_proto_rawDesc = "" +
 	"\x15DeleteScheduleRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\",\n" +
 	"\x16TriggerScheduleRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name*\x88\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"_\n" +
+	"\x16PreviewScheduleRequest\x12\x12\n" +
+	"\x04cron\x18\x01 \x01(\tR\x04cron\x12\x1b\n" +
+	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x05R\x05count\"I\n" +
+	"\x17PreviewScheduleResponse\x12.\n" +
+	"\x04runs\x18\x01 \x03(\v2\x1a.google.protobuf.TimestampR\x04runs*\x88\x01\n" +
 	"\x0fScheduleOverlap\x12 \n" +
 	"\x1cSCHEDULE_OVERLAP_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16SCHEDULE_OVERLAP_ALLOW\x10\x01\x12\x19\n" +
 	"\x15SCHEDULE_OVERLAP_SKIP\x10\x02\x12\x1c\n" +
-	"\x18SCHEDULE_OVERLAP_REPLACE\x10\x032\xa4\x05\n" +
+	"\x18SCHEDULE_OVERLAP_REPLACE\x10\x032\xa0\x06\n" +
 	"\tSchedules\x12l\n" +
 	"\rListSchedules\x12 .orchion.v1.ListSchedulesRequest\x1a!.orchion.v1.ListSchedulesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/schedules\x12b\n" +
 	"\vGetSchedule\x12\x1e.orchion.v1.GetScheduleRequest\x1a\x14.orchion.v1.Schedule\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/schedules/{name}\x12z\n" +
 	"\vPutSchedule\x12\x1e.orchion.v1.PutScheduleRequest\x1a\x14.orchion.v1.Schedule\"5\x82\xd3\xe4\x93\x02/:\x01*Z\x13:\x01*\"\x0e/api/schedules\x1a\x15/api/schedules/{name}\x12k\n" +
 	"\x0eUpdateSchedule\x12!.orchion.v1.UpdateScheduleRequest\x1a\x14.orchion.v1.Schedule\" \x82\xd3\xe4\x93\x02\x1a:\x01*2\x15/api/schedules/{name}\x12j\n" +
 	"\x0eDeleteSchedule\x12!.orchion.v1.DeleteScheduleRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/api/schedules/{name}\x12p\n" +
-	"\x0fTriggerSchedule\x12\".orchion.v1.TriggerScheduleRequest\x1a\x0f.orchion.v1.Job\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/api/schedules/{name}:triggerB?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
+	"\x0fTriggerSchedule\x12\".orchion.v1.TriggerScheduleRequest\x1a\x0f.orchion.v1.Job\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/api/schedules/{name}:trigger\x12z\n" +
+	"\x0fPreviewSchedule\x12\".orchion.v1.PreviewScheduleRequest\x1a#.orchion.v1.PreviewScheduleResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/api/schedules:previewB?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
 
 var (
 	file_orchion_v1_schedule_proto_rawDescOnce sync.Once
@@ -729,52 +843,57 @@ func file_orchion_v1_schedule_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_schedule_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchion_v1_schedule_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_orchion_v1_schedule_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_orchion_v1_schedule_proto_goTypes = []any{
-	(ScheduleOverlap)(0),           // 0: orchion.v1.ScheduleOverlap
-	(*Schedule)(nil),               // 1: orchion.v1.Schedule
-	(*JobTemplate)(nil),            // 2: orchion.v1.JobTemplate
-	(*ListSchedulesRequest)(nil),   // 3: orchion.v1.ListSchedulesRequest
-	(*ListSchedulesResponse)(nil),  // 4: orchion.v1.ListSchedulesResponse
-	(*GetScheduleRequest)(nil),     // 5: orchion.v1.GetScheduleRequest
-	(*PutScheduleRequest)(nil),     // 6: orchion.v1.PutScheduleRequest
-	(*UpdateScheduleRequest)(nil),  // 7: orchion.v1.UpdateScheduleRequest
-	(*DeleteScheduleRequest)(nil),  // 8: orchion.v1.DeleteScheduleRequest
-	(*TriggerScheduleRequest)(nil), // 9: orchion.v1.TriggerScheduleRequest
-	nil,                            // 10: orchion.v1.JobTemplate.LabelsEntry
-	(*timestamppb.Timestamp)(nil),  // 11: google.protobuf.Timestamp
-	(*JobSpec)(nil),                // 12: orchion.v1.JobSpec
-	(*emptypb.Empty)(nil),          // 13: google.protobuf.Empty
-	(*Job)(nil),                    // 14: orchion.v1.Job
+	(ScheduleOverlap)(0),            // 0: orchion.v1.ScheduleOverlap
+	(*Schedule)(nil),                // 1: orchion.v1.Schedule
+	(*JobTemplate)(nil),             // 2: orchion.v1.JobTemplate
+	(*ListSchedulesRequest)(nil),    // 3: orchion.v1.ListSchedulesRequest
+	(*ListSchedulesResponse)(nil),   // 4: orchion.v1.ListSchedulesResponse
+	(*GetScheduleRequest)(nil),      // 5: orchion.v1.GetScheduleRequest
+	(*PutScheduleRequest)(nil),      // 6: orchion.v1.PutScheduleRequest
+	(*UpdateScheduleRequest)(nil),   // 7: orchion.v1.UpdateScheduleRequest
+	(*DeleteScheduleRequest)(nil),   // 8: orchion.v1.DeleteScheduleRequest
+	(*TriggerScheduleRequest)(nil),  // 9: orchion.v1.TriggerScheduleRequest
+	(*PreviewScheduleRequest)(nil),  // 10: orchion.v1.PreviewScheduleRequest
+	(*PreviewScheduleResponse)(nil), // 11: orchion.v1.PreviewScheduleResponse
+	nil,                             // 12: orchion.v1.JobTemplate.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
+	(*JobSpec)(nil),                 // 14: orchion.v1.JobSpec
+	(*emptypb.Empty)(nil),           // 15: google.protobuf.Empty
+	(*Job)(nil),                     // 16: orchion.v1.Job
 }
 var file_orchion_v1_schedule_proto_depIdxs = []int32{
 	0,  // 0: orchion.v1.Schedule.overlap:type_name -> orchion.v1.ScheduleOverlap
 	2,  // 1: orchion.v1.Schedule.template:type_name -> orchion.v1.JobTemplate
-	11, // 2: orchion.v1.Schedule.created_at:type_name -> google.protobuf.Timestamp
-	11, // 3: orchion.v1.Schedule.last_run_at:type_name -> google.protobuf.Timestamp
-	11, // 4: orchion.v1.Schedule.next_run_at:type_name -> google.protobuf.Timestamp
-	10, // 5: orchion.v1.JobTemplate.labels:type_name -> orchion.v1.JobTemplate.LabelsEntry
-	12, // 6: orchion.v1.JobTemplate.spec:type_name -> orchion.v1.JobSpec
+	13, // 2: orchion.v1.Schedule.created_at:type_name -> google.protobuf.Timestamp
+	13, // 3: orchion.v1.Schedule.last_run_at:type_name -> google.protobuf.Timestamp
+	13, // 4: orchion.v1.Schedule.next_run_at:type_name -> google.protobuf.Timestamp
+	12, // 5: orchion.v1.JobTemplate.labels:type_name -> orchion.v1.JobTemplate.LabelsEntry
+	14, // 6: orchion.v1.JobTemplate.spec:type_name -> orchion.v1.JobSpec
 	1,  // 7: orchion.v1.ListSchedulesResponse.schedules:type_name -> orchion.v1.Schedule
 	0,  // 8: orchion.v1.PutScheduleRequest.overlap:type_name -> orchion.v1.ScheduleOverlap
 	2,  // 9: orchion.v1.PutScheduleRequest.template:type_name -> orchion.v1.JobTemplate
-	3,  // 10: orchion.v1.Schedules.ListSchedules:input_type -> orchion.v1.ListSchedulesRequest
-	5,  // 11: orchion.v1.Schedules.GetSchedule:input_type -> orchion.v1.GetScheduleRequest
-	6,  // 12: orchion.v1.Schedules.PutSchedule:input_type -> orchion.v1.PutScheduleRequest
-	7,  // 13: orchion.v1.Schedules.UpdateSchedule:input_type -> orchion.v1.UpdateScheduleRequest
-	8,  // 14: orchion.v1.Schedules.DeleteSchedule:input_type -> orchion.v1.DeleteScheduleRequest
-	9,  // 15: orchion.v1.Schedules.TriggerSchedule:input_type -> orchion.v1.TriggerScheduleRequest
-	4,  // 16: orchion.v1.Schedules.ListSchedules:output_type -> orchion.v1.ListSchedulesResponse
-	1,  // 17: orchion.v1.Schedules.GetSchedule:output_type -> orchion.v1.Schedule
-	1,  // 18: orchion.v1.Schedules.PutSchedule:output_type -> orchion.v1.Schedule
-	1,  // 19: orchion.v1.Schedules.UpdateSchedule:output_type -> orchion.v1.Schedule
-	13, // 20: orchion.v1.Schedules.DeleteSchedule:output_type -> google.protobuf.Empty
-	14, // 21: orchion.v1.Schedules.TriggerSchedule:output_type -> orchion.v1.Job
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	13, // 10: orchion.v1.PreviewScheduleResponse.runs:type_name -> google.protobuf.Timestamp
+	3,  // 11: orchion.v1.Schedules.ListSchedules:input_type -> orchion.v1.ListSchedulesRequest
+	5,  // 12: orchion.v1.Schedules.GetSchedule:input_type -> orchion.v1.GetScheduleRequest
+	6,  // 13: orchion.v1.Schedules.PutSchedule:input_type -> orchion.v1.PutScheduleRequest
+	7,  // 14: orchion.v1.Schedules.UpdateSchedule:input_type -> orchion.v1.UpdateScheduleRequest
+	8,  // 15: orchion.v1.Schedules.DeleteSchedule:input_type -> orchion.v1.DeleteScheduleRequest
+	9,  // 16: orchion.v1.Schedules.TriggerSchedule:input_type -> orchion.v1.TriggerScheduleRequest
+	10, // 17: orchion.v1.Schedules.PreviewSchedule:input_type -> orchion.v1.PreviewScheduleRequest
+	4,  // 18: orchion.v1.Schedules.ListSchedules:output_type -> orchion.v1.ListSchedulesResponse
+	1,  // 19: orchion.v1.Schedules.GetSchedule:output_type -> orchion.v1.Schedule
+	1,  // 20: orchion.v1.Schedules.PutSchedule:output_type -> orchion.v1.Schedule
+	1,  // 21: orchion.v1.Schedules.UpdateSchedule:output_type -> orchion.v1.Schedule
+	15, // 22: orchion.v1.Schedules.DeleteSchedule:output_type -> google.protobuf.Empty
+	16, // 23: orchion.v1.Schedules.TriggerSchedule:output_type -> orchion.v1.Job
+	11, // 24: orchion.v1.Schedules.PreviewSchedule:output_type -> orchion.v1.PreviewScheduleResponse
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_schedule_proto_init() }
@@ -790,7 +909,7 @@ func file_orchion_v1_schedule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_schedule_proto_rawDesc), len(file_orchion_v1_schedule_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

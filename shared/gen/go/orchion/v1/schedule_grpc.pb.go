@@ -28,6 +28,7 @@ const (
 	Schedules_UpdateSchedule_FullMethodName  = "/orchion.v1.Schedules/UpdateSchedule"
 	Schedules_DeleteSchedule_FullMethodName  = "/orchion.v1.Schedules/DeleteSchedule"
 	Schedules_TriggerSchedule_FullMethodName = "/orchion.v1.Schedules/TriggerSchedule"
+	Schedules_PreviewSchedule_FullMethodName = "/orchion.v1.Schedules/PreviewSchedule"
 )
 
 // SchedulesClient is the client API for Schedules service.
@@ -38,7 +39,8 @@ const (
 // one job, also when the orchestrator is restarted then; of the times that it
 // missed, the last is made up for.
 type SchedulesClient interface {
-	// ListSchedules answers schedules, ordered by name.
+	// ListSchedules answers schedules, ordered by name, without what is in their
+	// input files.
 	ListSchedules(ctx context.Context, in *ListSchedulesRequest, opts ...grpc.CallOption) (*ListSchedulesResponse, error)
 	// GetSchedule answers one. NOT_FOUND.
 	GetSchedule(ctx context.Context, in *GetScheduleRequest, opts ...grpc.CallOption) (*Schedule, error)
@@ -54,6 +56,9 @@ type SchedulesClient interface {
 	// its job. NOT_FOUND; FAILED_PRECONDITION when the run before has not ended
 	// and the schedule skips then.
 	TriggerSchedule(ctx context.Context, in *TriggerScheduleRequest, opts ...grpc.CallOption) (*Job, error)
+	// PreviewSchedule answers when a schedule would submit from now on, without
+	// making it. INVALID_ARGUMENT names the field.
+	PreviewSchedule(ctx context.Context, in *PreviewScheduleRequest, opts ...grpc.CallOption) (*PreviewScheduleResponse, error)
 }
 
 type schedulesClient struct {
@@ -124,6 +129,16 @@ func (c *schedulesClient) TriggerSchedule(ctx context.Context, in *TriggerSchedu
 	return out, nil
 }
 
+func (c *schedulesClient) PreviewSchedule(ctx context.Context, in *PreviewScheduleRequest, opts ...grpc.CallOption) (*PreviewScheduleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewScheduleResponse)
+	err := c.cc.Invoke(ctx, Schedules_PreviewSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SchedulesServer is the server API for Schedules service.
 // All implementations must embed UnimplementedSchedulesServer
 // for forward compatibility.
@@ -132,7 +147,8 @@ func (c *schedulesClient) TriggerSchedule(ctx context.Context, in *TriggerSchedu
 // one job, also when the orchestrator is restarted then; of the times that it
 // missed, the last is made up for.
 type SchedulesServer interface {
-	// ListSchedules answers schedules, ordered by name.
+	// ListSchedules answers schedules, ordered by name, without what is in their
+	// input files.
 	ListSchedules(context.Context, *ListSchedulesRequest) (*ListSchedulesResponse, error)
 	// GetSchedule answers one. NOT_FOUND.
 	GetSchedule(context.Context, *GetScheduleRequest) (*Schedule, error)
@@ -148,6 +164,9 @@ type SchedulesServer interface {
 	// its job. NOT_FOUND; FAILED_PRECONDITION when the run before has not ended
 	// and the schedule skips then.
 	TriggerSchedule(context.Context, *TriggerScheduleRequest) (*Job, error)
+	// PreviewSchedule answers when a schedule would submit from now on, without
+	// making it. INVALID_ARGUMENT names the field.
+	PreviewSchedule(context.Context, *PreviewScheduleRequest) (*PreviewScheduleResponse, error)
 	mustEmbedUnimplementedSchedulesServer()
 }
 
@@ -175,6 +194,9 @@ func (UnimplementedSchedulesServer) DeleteSchedule(context.Context, *DeleteSched
 }
 func (UnimplementedSchedulesServer) TriggerSchedule(context.Context, *TriggerScheduleRequest) (*Job, error) {
 	return nil, status.Error(codes.Unimplemented, "method TriggerSchedule not implemented")
+}
+func (UnimplementedSchedulesServer) PreviewSchedule(context.Context, *PreviewScheduleRequest) (*PreviewScheduleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewSchedule not implemented")
 }
 func (UnimplementedSchedulesServer) mustEmbedUnimplementedSchedulesServer() {}
 func (UnimplementedSchedulesServer) testEmbeddedByValue()                   {}
@@ -305,6 +327,24 @@ func _Schedules_TriggerSchedule_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Schedules_PreviewSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulesServer).PreviewSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Schedules_PreviewSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulesServer).PreviewSchedule(ctx, req.(*PreviewScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Schedules_ServiceDesc is the grpc.ServiceDesc for Schedules service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -335,6 +375,10 @@ var Schedules_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TriggerSchedule",
 			Handler:    _Schedules_TriggerSchedule_Handler,
+		},
+		{
+			MethodName: "PreviewSchedule",
+			Handler:    _Schedules_PreviewSchedule_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
