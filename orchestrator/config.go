@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/api"
+	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/store/logfile"
@@ -61,6 +62,12 @@ type Config struct {
 	// compressed: over it lines are dropped from the middle. 64 KiB to 1 TiB.
 	// Default 256 MiB.
 	JobLogMaxBytes int64
+	// BlobMaxBytes bounds one uploaded input file. 1 MiB to 1
+	// TiB. Default 1 GiB.
+	BlobMaxBytes int64
+	// BlobStoreMaxBytes is how much of the disk all blobs together may take. At
+	// least BlobMaxBytes. Default 20 GiB.
+	BlobStoreMaxBytes int64
 	// JobHistory is how long a job is kept after it ended, with its log. 1m to
 	// 36500d; 0 is for ever. Default 30d.
 	JobHistory time.Duration
@@ -109,6 +116,9 @@ func DefaultConfig() Config {
 		LogMaxBytes:      10 << 30,
 		JobLogMaxBytes:   logfile.DefaultMaxBytes,
 		Placement:        job.Spread,
+
+		BlobMaxBytes:      blob.DefaultMaxBytes,
+		BlobStoreMaxBytes: blob.DefaultStoreMaxBytes,
 	}
 }
 
@@ -120,6 +130,8 @@ const (
 	minLogBytes     = 1 << 20
 	minJobLogBytes  = 64 << 10
 	maxJobLogBytes  = 1 << 40
+	minBlobBytes    = 1 << 20
+	maxBlobBytes    = 1 << 40
 )
 
 // Validate says what is wrong with a configuration, naming the flag.
@@ -167,6 +179,12 @@ func (c *Config) Validate() error {
 	}
 	if !slices.Contains(job.Placements(), c.Placement) {
 		return fault.BadField("--placement", "is not set; it must be binpack or spread")
+	}
+	switch {
+	case c.BlobMaxBytes < minBlobBytes || c.BlobMaxBytes > maxBlobBytes:
+		return fault.BadField("--blob-max-bytes", "is %d; it must be between %d and %d", c.BlobMaxBytes, minBlobBytes, maxBlobBytes)
+	case c.BlobStoreMaxBytes < c.BlobMaxBytes:
+		return fault.BadField("--blob-store-max-bytes", "is %d; it must be at least --blob-max-bytes, which is %d", c.BlobStoreMaxBytes, c.BlobMaxBytes)
 	}
 	if c.DataDir == "" {
 		return fault.BadField("--data-dir", "is empty; name a folder")

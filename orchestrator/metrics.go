@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/store/sqlite"
 	"github.com/orchion/orchion/shared/version"
@@ -21,7 +22,7 @@ type series struct {
 	read func() float64
 }
 
-func newCollector(d *dispatch.Dispatcher, db *sqlite.Store) *collector {
+func newCollector(d *dispatch.Dispatcher, db *sqlite.Store, blobs *blob.Store) *collector {
 	c := &collector{build: prometheus.MustNewConstMetric(
 		prometheus.NewDesc("orchion_build_info", "Which build is running; always 1.", []string{"version"}, nil),
 		prometheus.GaugeValue, 1, version.String())}
@@ -50,6 +51,7 @@ func newCollector(d *dispatch.Dispatcher, db *sqlite.Store) *collector {
 		func() float64 { return float64(db.Stats().Operations) })
 	add("store_commits_total", "Transactions that the store put its changes into.", prometheus.CounterValue,
 		func() float64 { return float64(db.Stats().Commits) })
+	add("blob_bytes", "Bytes that the blobs take.", prometheus.GaugeValue, func() float64 { return float64(blobs.Bytes()) })
 	return c
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/orchion/orchion/dashboard"
 	"github.com/orchion/orchion/orchestrator/internal/api"
+	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
@@ -102,8 +103,15 @@ func (o *Orchestrator) Run(ctx context.Context) (err error) {
 	}
 	parts.add(logs.Close)
 
+	blobs, err := blob.Open(blob.Config{
+		Dir: filepath.Join(o.cfg.DataDir, "blobs"), MaxBytes: o.cfg.BlobMaxBytes, StoreMaxBytes: o.cfg.BlobStoreMaxBytes,
+	})
+	if err != nil {
+		return err
+	}
+
 	addresses := Addresses{GRPC: grpcListener.Addr().String(), HTTP: "http://" + httpListener.Addr().String()}
-	plane, err := o.newPlane(db, logs, addresses, startedAt)
+	plane, err := o.newPlane(db, logs, blobs, addresses, startedAt)
 	if err != nil {
 		return err
 	}
@@ -138,6 +146,7 @@ type plane struct {
 	hub        *dispatch.Hub
 	dispatcher *dispatch.Dispatcher
 	history    *history.Keeper
+	blobs      *blob.Keeper
 	schedules  *schedule.Manager
 	models     *model.Manager
 	registry   *node.Registry
@@ -148,7 +157,7 @@ type plane struct {
 	serving    sync.WaitGroup
 }
 
-func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses Addresses, startedAt time.Time) (*plane, error) {
+func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *blob.Store, addresses Addresses, startedAt time.Time) (*plane, error) {
 	metrics := prometheus.NewRegistry()
 	p := &plane{log: o.log, bus: events.NewBus(0), hub: dispatch.NewHub()}
 	cluster := scheduler.NewCluster()
@@ -182,6 +191,10 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 	if err != nil {
 		return nil, err
 	}
+	p.blobs, err = blob.NewKeeper(blob.KeeperConfig{Blobs: blobs, InUse: db.BlobsInUse, Logger: o.log})
+	if err != nil {
+		return nil, err
+	}
 	p.models, err = model.New(model.Config{
 		Store: db, Link: p.hub, Cluster: cluster, Logger: o.log,
 		Events: func(d *model.Deployment) { p.bus.Publish(events.Event{Type: events.Updated, Deployment: d}) },
@@ -209,9 +222,9 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, addresses
 		JobModels: p.dispatcher.AttemptModels, Logger: o.log, Metrics: metrics,
 	})
 	metrics.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db))
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Deployments: p.models,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Deployments: p.models,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,
@@ -287,7 +300,7 @@ func streamEnds(prev, next *node.Node) error {
 
 // start loads what is stored. Nothing is served before it is all there.
 func (p *plane) start(ctx context.Context) error {
-	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start, p.schedules.Start, p.history.Start} {
+	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start, p.schedules.Start, p.history.Start, p.blobs.Start} {
 		if err := start(ctx); err != nil {
 			return err
 		}
@@ -341,6 +354,7 @@ func (p *plane) stop(ctx context.Context) error {
 		<-stopped
 	}
 	p.serving.Wait()
+	p.blobs.Stop()
 	p.history.Stop()
 	p.schedules.Stop()
 	p.dispatcher.Stop()

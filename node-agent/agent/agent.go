@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -156,6 +157,7 @@ type node struct {
 	stream     *session.Stream
 	worker     *worker.Worker
 	tunnels    *tunnel.Server
+	inputs     *session.Blobs
 	// closeServices releases what the worker worked with.
 	closeServices func()
 
@@ -188,6 +190,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Reach:      reach,
 		Logger:     a.cfg.Logger,
 	})
+	n.inputs = session.NewBlobs(orchionv1.NewBlobsClient(conn), filepath.Join(a.cfg.DataDir, blobsFolder), reach, a.cfg.Logger)
 	services := a.machine.services(nodeID, engine, dialer, n.adopted)
 	n.closeServices = services.close
 	n.worker = worker.New(worker.Config{
@@ -196,6 +199,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Replicas:      services.replicas,
 		Links:         services.links,
 		GatewayClient: dialer.HTTPClient,
+		Inputs:        n.inputs,
 		Report:        n.stream,
 		Logs:          session.NewLogs(sessions, reach, int(a.cfg.LogRate), a.cfg.Logger),
 		MaxContainers: a.cfg.MaxJobs,
@@ -272,6 +276,7 @@ func (n *node) leave(ctx context.Context) {
 // stop ends what compose began.
 func (n *node) stop() {
 	n.worker.Stop()
+	n.inputs.Close()
 	n.tunnels.Stop()
 	n.closeServices()
 }

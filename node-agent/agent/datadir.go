@@ -17,6 +17,8 @@ const (
 	lockFile = "node-agent.lock"
 	// idFile holds the node's id.
 	idFile = "node-id"
+	// blobsFolder holds the input files of jobs for a little while.
+	blobsFolder = "blobs"
 )
 
 // errLocked is what the platform's lock answers when another process has it.

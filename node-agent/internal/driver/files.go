@@ -1,7 +1,9 @@
 package driver
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"strings"
@@ -11,15 +13,27 @@ import (
 type File struct {
 	Path    string // absolute and clean
 	Content []byte
-	Mode    fs.FileMode // permissions only
+	// Open gives a content of Size bytes instead, which is read when it is put there.
+	Open func() (io.ReadCloser, error)
+	Size int64
+	Mode fs.FileMode // permissions only
 	// UID and GID own it, by the container's own numbers.
 	UID, GID int
+}
+
+// Reader gives the content and its size.
+func (f *File) Reader() (io.ReadCloser, int64, error) {
+	if f.Open == nil {
+		return io.NopCloser(bytes.NewReader(f.Content)), int64(len(f.Content)), nil
+	}
+	content, err := f.Open()
+	return content, f.Size, err
 }
 
 // Limits on the files of one call.
 const (
 	maxFiles     = 1024
-	maxFileBytes = 64 << 20 // of all contents together
+	maxFileBytes = 64 << 20 // of all Content together
 )
 
 // ValidateFiles returns an error that names the first file that is wrong.
@@ -34,6 +48,8 @@ func ValidateFiles(files []File) error {
 			return fmt.Errorf("files: %q must be an absolute path without '.', '..' and doubled slashes", f.Path)
 		case f.Mode&^fs.ModePerm != 0:
 			return fmt.Errorf("files: %q: mode %s must be permissions only", f.Path, f.Mode)
+		case f.Open != nil && (len(f.Content) > 0 || f.Size < 0):
+			return fmt.Errorf("files: %q: has content beside what is opened, or a size of %d", f.Path, f.Size)
 		case f.UID < 0 || f.GID < 0:
 			return fmt.Errorf("files: %q: owner %d:%d must not be negative", f.Path, f.UID, f.GID)
 		}

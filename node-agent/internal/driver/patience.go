@@ -14,6 +14,8 @@ const (
 	lookPatience = 30 * time.Second
 	// changePatience is for what makes or removes something: on a busy disk that takes time.
 	changePatience = 2 * time.Minute
+	// slowestDisk is how many bytes it takes in or gives out in a second at least.
+	slowestDisk = 4 << 20
 )
 
 var errNoAnswer = errors.New("no answer in time")
@@ -79,7 +81,11 @@ func (d *impatient) Create(ctx context.Context, spec ContainerSpec) (string, err
 }
 
 func (d *impatient) PutFiles(ctx context.Context, id string, files []File) error {
-	return done(ctx, changePatience, "put files into container", id, func(ctx context.Context) error { return d.Driver.PutFiles(ctx, id, files) })
+	limit := changePatience
+	for i := range files {
+		limit += time.Duration(files[i].Size / slowestDisk * int64(time.Second))
+	}
+	return done(ctx, limit, "put files into container", id, func(ctx context.Context) error { return d.Driver.PutFiles(ctx, id, files) })
 }
 
 func (d *impatient) Start(ctx context.Context, id string) error {

@@ -26,6 +26,7 @@ import (
 type Fake struct {
 	orchionv1.UnimplementedOrchestratorServer
 	orchionv1.UnimplementedNodeSessionServer
+	orchionv1.UnimplementedBlobsServer
 
 	// Interval and LeaseTTL are what a registration is answered.
 	Interval, LeaseTTL time.Duration
@@ -43,6 +44,8 @@ type Fake struct {
 	logs     map[string]*Log
 	cutLogs  int // streams of logs to break
 	cutAfter int // after so many entries
+	blobs    map[string][]byte
+	cutBlobs int // streams of blobs to break
 }
 
 // Log is what was pushed of one attempt.
@@ -69,6 +72,7 @@ func (f *Fake) Start() {
 	f.served = make(chan struct{})
 	orchionv1.RegisterOrchestratorServer(f.server, f)
 	orchionv1.RegisterNodeSessionServer(f.server, f)
+	orchionv1.RegisterBlobsServer(f.server, f)
 	server, listener, served := f.server, f.listener, f.served
 	go func() {
 		defer close(served)

@@ -124,6 +124,11 @@ func (a *attempt) startContainer(spec *orchionv1.JobSpec) (time.Time, error) {
 	if err := a.ensureImage(container); err != nil {
 		return time.Time{}, err
 	}
+	in, err := a.fetchInputs(container)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer in.release()
 	if err := a.openLink(container); err != nil {
 		return time.Time{}, err
 	}
@@ -140,7 +145,7 @@ func (a *attempt) startContainer(spec *orchionv1.JobSpec) (time.Time, error) {
 	if err := a.retry(func() error { return a.create(spec) }); err != nil {
 		return time.Time{}, err
 	}
-	if err := a.retry(func() error { return a.putFiles(container) }); err != nil {
+	if err := a.retry(func() error { return a.putFiles(container, in) }); err != nil {
 		return time.Time{}, err
 	}
 	// None of this is broken off when the job is to be stopped: what an engine does with such a

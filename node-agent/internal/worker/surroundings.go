@@ -1,11 +1,13 @@
 package worker
 
 import (
+	"errors"
 	"io/fs"
 	"strconv"
 	"strings"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
+	"github.com/orchion/orchion/node-agent/internal/session"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
@@ -56,17 +58,63 @@ func (a *attempt) ensureVolumes(container *orchionv1.ContainerSpec) error {
 	return nil
 }
 
+// inputs are the blobs that a job is given, by their digests.
+type inputs map[string]*session.Blob
+
+// release says that they are not used any more.
+func (in inputs) release() {
+	for _, blob := range in {
+		blob.Release()
+	}
+}
+
+// fetchInputs gives the blobs that a job is given. Release them.
+func (a *attempt) fetchInputs(container *orchionv1.ContainerSpec) (inputs, error) {
+	in := inputs{}
+	for _, f := range container.GetFiles() {
+		if f.GetBlob() == "" || in[f.GetBlob()] != nil {
+			continue
+		}
+		if a.w.cfg.Inputs == nil {
+			in.release()
+			return nil, classed(orchionv1.FailureClass_FAILURE_CLASS_NODE, "this node cannot fetch input files")
+		}
+		told := int64(-1)
+		blob, err := a.w.cfg.Inputs.Get(a.work, f.GetBlob(), func(got int64) {
+			percent := got * 100 / max(f.GetSizeBytes(), 1)
+			if percent != told {
+				told = percent
+				a.preparing("fetching input file %s, %d %%", f.GetPath(), percent)
+			}
+		})
+		if err != nil {
+			in.release()
+			class := orchionv1.FailureClass_FAILURE_CLASS_NODE
+			if errors.Is(err, session.ErrNoBlob) {
+				class = orchionv1.FailureClass_FAILURE_CLASS_INVALID
+			}
+			return nil, classed(class, "fetch input file %s: %w", f.GetPath(), err)
+		}
+		in[f.GetBlob()] = blob
+	}
+	return in, nil
+}
+
 // putFiles puts the job's input files into its container.
-func (a *attempt) putFiles(container *orchionv1.ContainerSpec) error {
+func (a *attempt) putFiles(container *orchionv1.ContainerSpec, in inputs) error {
 	if len(container.GetFiles()) == 0 {
 		return nil
 	}
 	uid, gid := ownerOf(container.GetUser())
 	files := make([]driver.File, 0, len(container.GetFiles()))
 	for _, f := range container.GetFiles() {
-		files = append(files, driver.File{
+		file := driver.File{
 			Path: f.GetPath(), Content: f.GetContent(), Mode: fs.FileMode(f.GetMode()) & fs.ModePerm, UID: uid, GID: gid,
-		})
+		}
+		if blob := in[f.GetBlob()]; blob != nil {
+			file.Open, file.Size = blob.Open, f.GetSizeBytes()
+		}
+		files = append(files, file)
 	}
 	return a.w.cfg.Driver.PutFiles(a.w.root, a.containerID, files)
 }

@@ -1,15 +1,23 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/fake"
+	"github.com/orchion/orchion/node-agent/internal/fakeorchestrator"
+	"github.com/orchion/orchion/node-agent/internal/session"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
@@ -100,6 +108,57 @@ func TestGPUsOfAJob(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An input file that is a blob is fetched before the container is made; one that cannot be
+// had is told from a node that cannot take it.
+func TestInputBlobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far := fakeorchestrator.New()
+		far.Start()
+		defer far.Stop()
+		conn, err := grpc.NewClient("passthrough:///far", far.DialOptions()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		logger := slog.New(slog.DiscardHandler)
+		dir := filepath.Join(t.TempDir(), "blobs")
+		inputs := session.NewBlobs(orchionv1.NewBlobsClient(conn), dir, session.NewReach("far", logger), logger)
+		defer inputs.Close()
+		var seen driver.ContainerSpec
+		b := lookingBed(t, &seen)
+		defer b.close()
+		b.cfg.Inputs = inputs
+		b.restart()
+
+		with := func(id, digest string) *orchionv1.JobAssignment {
+			job := container(id, "look:1", "/in/a", "/in/b")
+			for _, path := range []string{"/in/a", "/in/b"} {
+				job.Spec.GetContainer().Files = append(job.Spec.GetContainer().Files, &orchionv1.InputFile{Path: path, Blob: digest, SizeBytes: 7, Mode: 0o600})
+			}
+			return job
+		}
+		b.assign(with("a", far.AddBlob([]byte("content"))))
+		b.live(time.Second)
+		if got := b.far.last("a").GetOutput(); got != "content <nil>\ncontent <nil>" {
+			t.Errorf("output = %q: %s", got, b.far.reasons("a"))
+		}
+		if got := b.far.reasons("a"); !strings.Contains(got, "fetching input file /in/a, 100 %") {
+			t.Errorf("reasons = %s", got)
+		}
+		b.assign(with("b", "sha256:"+strings.Repeat("0", 64)))
+		b.live(time.Second)
+		b.wantEnd("b", "FAILED INVALID", "fetch input file /in/a: blob sha256:"+strings.Repeat("0", 64)+": the orchestrator does not have it any more")
+
+		// Where its folder should be there is a file: this node takes nothing.
+		if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		b.assign(with("c", far.AddBlob([]byte("another"))))
+		b.live(time.Second)
+		b.wantEnd("c", "FAILED NODE", "fetch input file /in/a: ")
+	})
 }
 
 // A volume that somebody else made is not given to a job by giving it a name of ours.

@@ -86,6 +86,9 @@ type Config struct {
 	// GatewayClient gives a client that reaches the gateway as an attempt, whatever the
 	// host of the URL; nil: chat jobs fail.
 	GatewayClient func(jobID string, attempt int) *http.Client
+	// Inputs fetches the content of input files that are blobs; nil: jobs with such files
+	// fail.
+	Inputs *session.Blobs
 	// Report and Logs are needed.
 	Report Reporter
 	Logs   LogPusher

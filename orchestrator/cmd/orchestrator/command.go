@@ -99,6 +99,8 @@ func addFlags(cmd *cobra.Command, cfg *orchestrator.Config, f *flags) {
 	set.Var(settings.NewPeriod(&cfg.LogRetention), "log-retention", "how long the logs of jobs are kept after they last grew, such as 14d or 36h; 0 for ever")
 	set.Var(settings.NewBytes(&cfg.LogMaxBytes), "log-max-bytes", "how much of the disk the logs of jobs may take; over it the oldest go; 0 is no limit")
 	set.Var(settings.NewBytes(&cfg.JobLogMaxBytes), "job-log-max-bytes", "how long the log of one attempt may be, before it is compressed; over it lines are dropped from the middle")
+	set.Var(settings.NewBytes(&cfg.BlobMaxBytes), "blob-max-bytes", "how large one uploaded input file of a job may be, 1 MiB to 1 TiB")
+	set.Var(settings.NewBytes(&cfg.BlobStoreMaxBytes), "blob-store-max-bytes", "how much of the disk all uploaded files together may take; over it nothing more is taken")
 	set.Var(f.logLevel, "log-level", "what is logged: "+f.logLevel.list())
 	set.Var(f.logFormat, "log-format", "how it is logged: "+f.logFormat.list())
 	set.StringVar(&f.configFile, "config", "", "YAML file with settings (default: orchestrator.yaml in the data directory, if it is there)")

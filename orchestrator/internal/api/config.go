@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -105,6 +106,7 @@ type Config struct {
 	Schedules   Schedules
 	JobStore    JobReader
 	Logs        store.LogStore
+	Blobs       *blob.Store
 	Deployments Deployments
 	Hub         *dispatch.Hub
 	Tunnels     Tunnels

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"pgregory.net/rapid"
 
+	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
@@ -140,7 +141,12 @@ func drawJobSpec(t *rapid.T) job.Spec {
 		}
 		for i, content := range rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 9), 0, 3).Draw(t, "files") {
 			spec.Container.Files = append(spec.Container.Files, job.File{
-				Path: fmt.Sprintf("/in/%d", i), Content: content, Size: len(content), Mode: rapid.IntRange(1, 0o777).Draw(t, "mode"),
+				Path: fmt.Sprintf("/in/%d", i), Content: content, Size: int64(len(content)), Mode: rapid.IntRange(1, 0o777).Draw(t, "mode"),
+			})
+		}
+		if rapid.Bool().Draw(t, "blob") {
+			spec.Container.Files = append(spec.Container.Files, job.File{
+				Path: "/in/blob", Blob: blob.Digest("sha256:" + strings.Repeat("b", 64)), Mode: 0o644,
 			})
 		}
 		return spec

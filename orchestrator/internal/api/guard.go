@@ -103,7 +103,7 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 // echoed because SDKs send names of their own.
 func preflight(header http.Header, r *http.Request) {
 	header.Add("Vary", "Access-Control-Request-Headers")
-	header.Set("Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE")
+	header.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
 	if names := r.Header.Get("Access-Control-Request-Headers"); names != "" {
 		header.Set("Access-Control-Allow-Headers", names)
 	}

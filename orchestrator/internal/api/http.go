@@ -34,6 +34,9 @@ func (s *Server) newHTTP(connection *inProcess, logs *logReader) (http.Handler, 
 	mux.Handle("/api/", limitBody(rest))
 	mux.Handle("GET /api/events", s.counted("api_events", &eventStream{cfg: s.cfg, until: s.untilClosing}))
 	mux.Handle("GET /api/jobs/{id}/logs", s.counted("api_logs", &logStream{cfg: s.cfg, logs: logs, until: s.untilClosing, report: s.statusOf}))
+	content := &blobContent{cfg: s.cfg, report: s.statusOf}
+	mux.Handle("GET /api/blobs/{digest}", s.counted("api_blobs", http.HandlerFunc(content.get)))
+	mux.Handle("PUT /api/blobs/{digest}", s.counted("api_blobs", http.HandlerFunc(content.put)))
 	mux.HandleFunc("GET /api/openapi.json", serveOpenAPI)
 	mux.Handle("/v1/", s.counted("gateway", s.cfg.Gateway))
 	// Clients of Ollama would otherwise be answered with the dashboard's page.

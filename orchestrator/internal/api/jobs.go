@@ -45,6 +45,9 @@ func (s *jobs) SubmitJob(ctx context.Context, req *orchionv1.SubmitJobRequest) (
 	if err := checkArray(req); err != nil {
 		return nil, err
 	}
+	if err := s.useBlobs(&submission.Spec); err != nil {
+		return nil, err
+	}
 	if req.Count != nil {
 		return answerJob(s.cfg.Jobs.SubmitArray(ctx, submission, int(req.GetCount())))
 	}

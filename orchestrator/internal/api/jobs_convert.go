@@ -110,7 +110,7 @@ func containerToProto(c *job.Container) *orchionv1.ContainerSpec {
 		out.Volumes = append(out.Volumes, &orchionv1.VolumeMount{Name: v.Name, Path: v.Path, ReadOnly: v.ReadOnly})
 	}
 	for _, f := range c.Files {
-		out.Files = append(out.Files, &orchionv1.InputFile{Path: f.Path, Content: f.Content, Mode: uint32(f.Mode), SizeBytes: int64(f.Size)})
+		out.Files = append(out.Files, &orchionv1.InputFile{Path: f.Path, Content: f.Content, Mode: uint32(f.Mode), SizeBytes: f.Size, Blob: string(f.Blob)})
 	}
 	return out
 }

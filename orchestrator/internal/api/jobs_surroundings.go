@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
@@ -114,11 +115,23 @@ func filesFromProto(field string, files []*orchionv1.InputFile, taken *paths) ([
 		if mode == 0 {
 			mode = defaultFileMode
 		}
+		var digest blob.Digest
+		if f.GetBlob() != "" {
+			if len(f.GetContent()) > 0 {
+				return nil, fault.BadField(at+".blob", "is given beside content; a file has one or the other")
+			}
+			var err error
+			if digest, err = digestFromProto(at+".blob", f.GetBlob()); err != nil {
+				return nil, err
+			}
+		}
 		total += len(f.GetContent())
-		list = append(list, job.File{Path: f.GetPath(), Content: f.GetContent(), Size: len(f.GetContent()), Mode: mode})
+		list = append(list, job.File{
+			Path: f.GetPath(), Content: f.GetContent(), Blob: digest, Size: int64(len(f.GetContent())), Mode: mode,
+		})
 	}
 	if total > maxFileBytes {
-		return nil, fault.BadField(field, "have %d bytes together; at most %d are allowed", total, maxFileBytes)
+		return nil, fault.BadField(field, "have %d bytes of content together; at most %d are allowed: upload larger files with PUT /api/blobs/{digest} and give their digest as blob", total, maxFileBytes)
 	}
 	return list, nil
 }

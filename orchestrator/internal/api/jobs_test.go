@@ -127,7 +127,7 @@ func TestSubmitRefusesBadInput(t *testing.T) {
 		"file below a file":   {container(`,"files":[{"path":"/a"},{"path":"/a/b"}]`), `spec.container.files[1].path: is "/a/b", which lies in /a, which is a file`},
 		"file twice":          {container(`,"files":[{"path":"/a"},{"path":"/a"}]`), `spec.container.files[1].path: is "/a", where there is a file already`},
 		"file mode":           {container(`,"files":[{"path":"/a","mode":2048}]`), "spec.container.files[0].mode: is 04000; it must be between 0 and 0777"},
-		"files large":         {container(`,"files":[{"path":"/a","content":"` + strings.Repeat("QUFB", 349_526) + `"}]`), "spec.container.files: have 1048578 bytes together; at most 1048576 are allowed"},
+		"files large":         {container(`,"files":[{"path":"/a","content":"` + strings.Repeat("QUFB", 349_526) + `"}]`), "spec.container.files: have 1048578 bytes of content together; at most 1048576 are allowed"},
 		"timeout":             {spec(`,"timeout":"0.5s"`), "spec.timeout: is 500ms; it must be between 1s and 720h0m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/schedule"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
@@ -119,6 +121,10 @@ func scheduleFromProto(req *orchionv1.PutScheduleRequest) (schedule.Schedule, er
 	spec, err := jobSpecFromProto(template.GetSpec())
 	if err != nil {
 		return none, within("template.", err)
+	}
+	if i := slices.IndexFunc(files(&spec), func(f job.File) bool { return f.Blob != "" }); i >= 0 {
+		return none, fault.BadField(indexed("template.spec.container.files", i)+".blob",
+			"is given; a schedule's files must be small enough to be given as content, since a blob stays only while a job has it")
 	}
 	overlap := schedule.Allow
 	switch req.GetOverlap() {

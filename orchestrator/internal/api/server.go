@@ -48,6 +48,7 @@ func New(cfg Config) (*Server, error) {
 		orchionv1.RegisterDeploymentsServer(registrar, &deployments{cfg: &cfg})
 		orchionv1.RegisterEventsServer(registrar, &watch{cfg: &cfg})
 	}
+	orchionv1.RegisterBlobsServer(s.grpc, &blobs{cfg: &cfg})
 	orchionv1.RegisterNodeSessionServer(s.grpc, &sessions{cfg: &cfg})
 	orchionv1.RegisterTunnelServer(s.grpc, &tunnels{cfg: &cfg})
 	healthv1.RegisterHealthServer(s.grpc, s.health)

@@ -6,6 +6,8 @@ package job
 import (
 	"slices"
 	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/blob"
 )
 
 // State is where a job stands. The zero value is not a state.
@@ -159,9 +161,25 @@ type Volume struct {
 type File struct {
 	Path    string `json:"path"`
 	Content []byte `json:"content,omitempty"`
+	// Blob holds the content instead; empty: Content does.
+	Blob blob.Digest `json:"blob,omitempty"`
 	// Size is the content's, also where that is left out.
-	Size int `json:"size,omitempty"`
-	Mode int `json:"mode"` // permissions
+	Size int64 `json:"size,omitempty"`
+	Mode int   `json:"mode"` // permissions
+}
+
+// Blobs are those that the job is given, each once.
+func (s *Spec) Blobs() []blob.Digest {
+	if s.Container == nil {
+		return nil
+	}
+	var list []blob.Digest
+	for i := range s.Container.Files {
+		if digest := s.Container.Files[i].Blob; digest != "" && !slices.Contains(list, digest) {
+			list = append(list, digest)
+		}
+	}
+	return list
 }
 
 // WithoutContents is the job without what is in its files, which is for its

@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/label"
 	"github.com/orchion/orchion/orchestrator/internal/model"
@@ -99,6 +100,10 @@ type Store interface {
 	// still be there.
 	DeletedJobs(ctx context.Context, limit int) (ids []string, err error)
 	ForgetDeleted(ctx context.Context, ids []string) error
+
+	// BlobsInUse answers which of some blobs a job is given (job.Spec.Blobs): from
+	// when it is submitted until it is deleted.
+	BlobsInUse(ctx context.Context, digests []blob.Digest) (map[blob.Digest]bool, error)
 
 	// PutQueue inserts or replaces the settings of a queue. Invalid.
 	PutQueue(ctx context.Context, q job.Queue) error

@@ -26,8 +26,9 @@ import (
 const maxJobFile = 8 << 20
 
 // loadJob reads a job from a YAML or JSON file: the body of POST /api/jobs, with
-// what makes it easier to write. Its parameters get the values of set.
-func loadJob(name string, set []string) (*orchionv1.SubmitJobRequest, error) {
+// what makes it easier to write. Its parameters get the values of set, and large
+// what is to be uploaded before.
+func loadJob(name string, set []string, large uploads) (*orchionv1.SubmitJobRequest, error) {
 	values, err := keyValues("set", set)
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func loadJob(name string, set []string) (*orchionv1.SubmitJobRequest, error) {
 	if err != nil {
 		return nil, usagef("--file %s: %w", name, err)
 	}
-	request, err := jobOf(document, values, filepath.Dir(name))
+	request, err := jobOf(document, values, filepath.Dir(name), large)
 	if err != nil {
 		return nil, usagef("--file %s: %w", name, err)
 	}
@@ -85,13 +86,13 @@ func oneDocument(data []byte) (map[string]any, error) {
 }
 
 // jobOf makes a job of a document. dir is where its files are looked for.
-func jobOf(document map[string]any, set map[string]string, dir string) (*orchionv1.SubmitJobRequest, error) {
+func jobOf(document map[string]any, set map[string]string, dir string, large uploads) (*orchionv1.SubmitJobRequest, error) {
 	parameters, err := parametersOf(document, set)
 	if err != nil {
 		return nil, err
 	}
 	delete(document, "parameters")
-	f := &filler{parameters: parameters, dir: dir}
+	f := &filler{parameters: parameters, dir: dir, large: large}
 	filled, err := f.fill("", document)
 	if err != nil {
 		return nil, err
@@ -192,6 +193,7 @@ var (
 type filler struct {
 	parameters map[string]any
 	dir        string
+	large      uploads
 }
 
 func (f *filler) fill(at string, value any) (any, error) {
@@ -319,13 +321,13 @@ var fileField = regexp.MustCompile(`^spec\.container\.files\[[0-9]+\]$`)
 // names with from, a path beside it.
 func (f *filler) takeIn(at string, file map[string]any) error {
 	ways := 0
-	for _, way := range []string{"content", "text", "from"} {
+	for _, way := range []string{"content", "text", "from", "blob"} {
 		if _, there := file[way]; there {
 			ways++
 		}
 	}
 	if ways > 1 {
-		return fmt.Errorf("%s: give one of text, from and content", at)
+		return fmt.Errorf("%s: give one of text, from, content and blob", at)
 	}
 	if given, there := file["text"]; there {
 		text, ok := given.(string)
@@ -343,12 +345,16 @@ func (f *filler) takeIn(at string, file map[string]any) error {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(f.dir, name)
 		}
-		data, err := readLimited(name)
+		taken, err := f.large.take(name)
 		if err != nil {
 			return fmt.Errorf("%s.from: %s: %w", at, name, err)
 		}
-		file["content"] = base64.StdEncoding.EncodeToString(data)
 		delete(file, "from")
+		if taken.GetBlob() != "" {
+			file["blob"] = taken.GetBlob()
+		} else {
+			file["content"] = base64.StdEncoding.EncodeToString(taken.GetContent())
+		}
 	}
 	return nil
 }

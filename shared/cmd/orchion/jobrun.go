@@ -37,6 +37,9 @@ func (c *cli) jobRun() *cobra.Command {
 			if request.Count != nil {
 				return errFollowsOne
 			}
+			if err := c.upload(cmd.Context(), s.uploads, cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 			return c.run(cmd, request)
 		},
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +40,12 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// zeros FILE MIB makes a file of so many MiB.
+			"zeros": func(ts *testscript.TestScript, _ bool, args []string) {
+				n, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), make([]byte, n<<20), 0o600))
+			},
 			"requests": func(ts *testscript.TestScript, _ bool, _ []string) {
 				far, _ := ts.Value("far").(*scripted)
 				far.mu.Lock()
@@ -82,7 +89,9 @@ func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if body, err := io.ReadAll(r.Body); err == nil && len(body) > 0 {
 		asked.WriteByte(' ')
 		// protojson varies its white space on purpose.
-		if err := json.Compact(asked, body); err != nil {
+		if r.Header.Get("Content-Type") != "application/json" {
+			_, _ = fmt.Fprintf(asked, "(%d bytes)", len(body))
+		} else if err := json.Compact(asked, body); err != nil {
 			asked.WriteString(err.Error())
 		}
 	}

@@ -109,6 +109,9 @@ func (c *cli) scheduleApply() *cobra.Command {
 				return usagef("--cron is missing; write for example --cron '30 3 * * *'")
 			}
 			job, err := s.request(cmd, args[1:])
+			if err == nil && len(s.uploads) > 0 {
+				err = usagef("the files of a schedule's jobs may have %s together", bytesText(maxInline))
+			}
 			if err != nil {
 				return err
 			}

@@ -56,6 +56,9 @@ type submission struct {
 	tmpfs, volumes    []string
 	files             []string
 	shm, disk         string
+
+	// uploads are what the request needs to be uploaded before.
+	uploads uploads
 }
 
 func (c *cli) jobSubmit() *cobra.Command {
@@ -81,6 +84,9 @@ func (c *cli) jobSubmit() *cobra.Command {
 			}
 			if s.follow && request.Count != nil {
 				return errFollowsOne
+			}
+			if err := c.upload(cmd.Context(), s.uploads, cmd.ErrOrStderr()); err != nil {
+				return err
 			}
 			j := &orchionv1.Job{}
 			if err := c.client().call(cmd.Context(), http.MethodPost, "/api/jobs", nil, request, j); err != nil {
@@ -143,7 +149,7 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.DurationVar(&s.stopGrace, "stop-grace", 0, "how long it may take to end when it is cancelled, before it is killed; 0: 10s")
 	f.StringVarP(&s.workdir, "workdir", "w", "", "where the program begins; default: the image's")
 	f.StringVarP(&s.user, "user", "u", "", "as whom it runs, USER or USER:GROUP; default: the image's")
-	f.StringArrayVar(&s.files, "input", nil, "a file of this machine to put into the container, LOCAL:PATH (repeatable)")
+	f.StringArrayVar(&s.files, "input", nil, "a file of this machine to put into the container, LOCAL:PATH; large ones are uploaded before (repeatable)")
 	f.StringArrayVar(&s.volumes, "volume", nil, "a named volume of the node, NAME:PATH or NAME:PATH:ro (repeatable)")
 	f.StringArrayVar(&s.tmpfs, "tmpfs", nil, "an empty folder in memory, PATH or PATH:SIZE (repeatable)")
 	f.StringVar(&s.shm, "shm", "", "size of /dev/shm, such as 1GiB")
@@ -156,7 +162,18 @@ var pullPolicies = map[string]orchionv1.PullPolicy{
 	"never":   orchionv1.PullPolicy_PULL_POLICY_NEVER,
 }
 
+// request is what the flags ask for. Upload what it needs before.
 func (s *submission) request(cmd *cobra.Command, args []string) (*orchionv1.SubmitJobRequest, error) {
+	s.uploads = uploads{}
+	request, err := s.describe(cmd, args)
+	if err == nil {
+		s.uploads.fit(request.GetSpec().GetContainer())
+	}
+	return request, err
+}
+
+// describe makes the request of the flags.
+func (s *submission) describe(cmd *cobra.Command, args []string) (*orchionv1.SubmitJobRequest, error) {
 	labels, err := keyValues("label", s.labels)
 	if err != nil {
 		return nil, err
@@ -354,7 +371,7 @@ func (s *submission) fromFile(cmd *cobra.Command, args []string, labels map[stri
 	if len(args) > 0 {
 		return nil, usagef("arguments do not go with -f; say them in the file")
 	}
-	request, err := loadJob(s.file, s.set)
+	request, err := loadJob(s.file, s.set, s.uploads)
 	if err != nil {
 		return nil, err
 	}
@@ -394,11 +411,12 @@ func (s *submission) surround(container *orchionv1.ContainerSpec) error {
 		if at <= 0 || at == len(text)-1 {
 			return usagef("--input is %q; write LOCAL:PATH", text)
 		}
-		content, err := readLimited(text[:at])
+		file, err := s.uploads.take(text[:at])
 		if err != nil {
 			return usagef("--input %s: %w", text[:at], err)
 		}
-		container.Files = append(container.Files, &orchionv1.InputFile{Path: text[at+1:], Content: content})
+		file.Path = text[at+1:]
+		container.Files = append(container.Files, file)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@
 //	alloc BYTES        take up memory
 //	stubborn           wait for ever, whatever SIGTERM says
 //	cat FILE           print a file
+//	sum FILE           print a file's size and SHA-256
 //	put FILE TEXT      write a file
 //	where              print the working directory, the user and the group
 //	env NAME           print an environment variable
@@ -19,7 +20,9 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -70,6 +73,9 @@ func main() {
 			data, err := os.ReadFile(args[1])
 			check(err)
 			fmt.Print(string(data))
+		case "sum":
+			used = 2
+			sum(args[1])
 		case "put":
 			used = 3
 			check(os.WriteFile(args[1], []byte(args[2]+"\n"), 0o600))
@@ -148,6 +154,15 @@ func connect(address string) {
 	}
 	_ = conn.Close()
 	fmt.Println("open", address)
+}
+
+func sum(name string) {
+	file, err := os.Open(name)
+	check(err)
+	hash := sha256.New()
+	size, err := io.Copy(hash, file)
+	check(err)
+	fmt.Printf("%d %x\n", size, hash.Sum(nil))
 }
 
 func check(err error) {

@@ -1,6 +1,8 @@
 package drivertest
 
 import (
+	"errors"
+	"io"
 	"io/fs"
 	"strings"
 	"testing"
@@ -11,10 +13,13 @@ import (
 
 func (s *suite) testFiles(t *testing.T) {
 	ctx := testContext(t)
-	id := s.create(t, s.spec("read", "/work/deep/input.txt", "read", "/tmp/empty"))
+	id := s.create(t, s.spec("read", "/work/deep/input.txt", "read", "/tmp/empty", "read", "/work/opened"))
 	files := []driver.File{
 		{Path: "/work/deep/input.txt", Content: []byte("hello\x00world"), Mode: 0o644},
 		{Path: "/tmp/empty", Mode: 0o600},
+		{Path: "/work/opened", Mode: 0o644, Size: 6, Open: func() (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader("opened and more")), nil
+		}},
 	}
 	if err := s.Driver.PutFiles(ctx, id, files); err != nil {
 		t.Fatal(err)
@@ -25,11 +30,18 @@ func (s *suite) testFiles(t *testing.T) {
 	if exit := s.wait(t, id); exit.Code != 0 {
 		t.Errorf("exit = %+v, log %+v", exit, s.log(t, id, driver.LogOptions{}))
 	}
-	if got := s.log(t, id, driver.LogOptions{}); len(got) != 2 || got[0].Text != "hello\x00world" || got[1].Text != "" {
+	if got := s.log(t, id, driver.LogOptions{}); len(got) != 3 || got[0].Text != "hello\x00world" || got[1].Text != "" || got[2].Text != "opened" {
 		t.Errorf("read back %+v", got)
 	}
 
 	wantError(t, s.Driver.PutFiles(ctx, id, []driver.File{{Path: "/a/../b"}}), driver.CodeInvalid, "files:", "/a/../b")
+	broken := errors.New("cannot be read")
+	opened := driver.File{Path: "/work/broken", Size: 1, Open: func() (io.ReadCloser, error) { return nil, broken }}
+	if err := s.Driver.PutFiles(ctx, id, []driver.File{opened}); !errors.Is(err, broken) {
+		t.Errorf("a file that cannot be read: %v", err)
+	}
+	opened.Content = []byte("x")
+	wantError(t, s.Driver.PutFiles(ctx, id, []driver.File{opened}), driver.CodeInvalid, "files:", "/work/broken")
 	wantError(t, s.Driver.PutFiles(ctx, id, []driver.File{{Path: "/a", Mode: fs.ModeSetuid}}), driver.CodeInvalid, "permissions only")
 	wantError(t, s.Driver.PutFiles(ctx, s.name("none"), files), driver.CodeNotFound, "put files into container")
 }

@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
@@ -18,10 +19,21 @@ func (d *Driver) PutFiles(ctx context.Context, id string, files []driver.File) e
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, f := range files {
+	for i := range files {
+		f := files[i]
+		content, size, err := f.Reader()
+		if err != nil {
+			return err
+		}
+		f.Content, err = io.ReadAll(io.LimitReader(content, size))
+		content.Close()
+		if err != nil {
+			return err
+		}
+		f.Open = nil
+		d.mu.Lock()
 		c.files[f.Path] = f
+		d.mu.Unlock()
 	}
 	return nil
 }

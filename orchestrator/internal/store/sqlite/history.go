@@ -98,6 +98,9 @@ func (t *tx) deleteEnded(d *doomed) (deleted bool, err error) {
 			return false, fmt.Errorf("deleting a label of job %s: %w", d.id, err)
 		}
 	}
+	if err := t.exec("DELETE FROM job_blobs WHERE job = ?", d.seq); err != nil {
+		return false, fmt.Errorf("releasing the blobs of job %s: %w", d.id, err)
+	}
 	if err := t.exec("INSERT OR IGNORE INTO deleted_jobs (id) VALUES (?)", d.id); err != nil {
 		return false, fmt.Errorf("noting that job %s is deleted: %w", d.id, err)
 	}

@@ -120,7 +120,7 @@ func (s *Store) SubmitJobs(ctx context.Context, jobs []job.Job) (first job.Job, 
 		if rows[i], err = insertion(jobs[i]); err != nil {
 			return job.Job{}, false, err
 		}
-		if len(jobs) > 1 || len(jobs[i].Labels) > 0 || jobs[i].Waiting {
+		if len(jobs) > 1 || len(jobs[i].Labels) > 0 || jobs[i].Waiting || len(jobs[i].Spec.Blobs()) > 0 {
 			atomic = severalStatements
 		}
 	}
@@ -192,6 +192,9 @@ func (t *tx) insert(j *job.Job, values []any) error {
 		if err := t.await(i, d.ID, seq); err != nil {
 			return err
 		}
+	}
+	if err := t.useBlobs(j, seq); err != nil {
+		return err
 	}
 	t.live.keep(record{seq: seq, job: *j})
 	return nil

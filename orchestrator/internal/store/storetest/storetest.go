@@ -42,6 +42,7 @@ func Run(t *testing.T, im Implementation) {
 		{"outcome", testOutcome},
 		{"waiting", testWaiting},
 		{"history", testHistory},
+		{"blobs", testBlobs},
 		{"schedules", testSchedules},
 		{"racing submits", testRacingSubmits},
 		{"racing claims", testRacingClaims},

@@ -24,6 +24,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/blobs/{digest}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetBlob answers content, or the part of it that a Range header names.
+         *     NOT_FOUND. Over HTTP the answer is the content as it is, and HEAD says
+         *     whether it is there.
+         */
+        get: operations["Blobs_GetBlob"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/cluster": {
         parameters: {
             query?: never;
@@ -689,7 +710,10 @@ export interface components {
             env?: {
                 [key: string]: string;
             };
-            /** @description At most 256, of 1 MiB together. They are in the container when it starts. */
+            /**
+             * @description At most 256, with 1 MiB of content together beside blobs. They are in the
+             *     container when it starts.
+             */
             files?: components["schemas"]["orchion.v1.InputFile"][];
             /** @description With registry, tag or digest as a container engine takes it. */
             image?: string;
@@ -817,6 +841,13 @@ export interface components {
          * @enum {string}
          */
         "orchion.v1.FailureClass": "FAILURE_CLASS_UNSPECIFIED" | "FAILURE_CLASS_EXIT_CODE" | "FAILURE_CLASS_OUT_OF_MEMORY" | "FAILURE_CLASS_IMAGE" | "FAILURE_CLASS_IMAGE_UNAVAILABLE" | "FAILURE_CLASS_START" | "FAILURE_CLASS_TIMEOUT" | "FAILURE_CLASS_INVALID" | "FAILURE_CLASS_ENGINE" | "FAILURE_CLASS_NODE_LOST" | "FAILURE_CLASS_NODE";
+        "orchion.v1.GetBlobResponse": {
+            /**
+             * Format: byte
+             * @description The next part of the content.
+             */
+            data?: string;
+        };
         "orchion.v1.Gpu": {
             driverVersion?: string;
             /**
@@ -842,6 +873,12 @@ export interface components {
         };
         /** @description InputFile is a file that the job finds in its container. */
         "orchion.v1.InputFile": {
+            /**
+             * @description Instead of content: the digest of a blob, sha256: and 64 hexadecimal digits,
+             *     which must be there when the job is submitted and stays while the job is
+             *     kept. A schedule's template takes none.
+             */
+            blob?: string;
             /**
              * Format: byte
              * @description Left out of lists and events.
@@ -1458,6 +1495,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.CancelArrayResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Blobs_GetBlob: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many bytes at its beginning to leave out. Over HTTP a Range header says
+                 *     so.
+                 */
+                offset?: string;
+            };
+            header?: never;
+            path: {
+                /** @description sha256: and 64 hexadecimal digits. */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. (streaming responses) */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: components["schemas"]["google.rpc.Status"];
+                        result?: components["schemas"]["orchion.v1.GetBlobResponse"];
+                    };
                 };
             };
             /** @description An unexpected error response. */

@@ -910,7 +910,8 @@ type ContainerSpec struct {
 	Tmpfs []*TmpfsMount `protobuf:"bytes,10,rep,name=tmpfs,proto3" json:"tmpfs,omitempty"`
 	// At most 16.
 	Volumes []*VolumeMount `protobuf:"bytes,11,rep,name=volumes,proto3" json:"volumes,omitempty"`
-	// At most 256, of 1 MiB together. They are in the container when it starts.
+	// At most 256, with 1 MiB of content together beside blobs. They are in the
+	// container when it starts.
 	Files []*InputFile `protobuf:"bytes,12,rep,name=files,proto3" json:"files,omitempty"`
 	// Size of /dev/shm; 0: the container engine's default, usually 64 MiB.
 	ShmBytes      int64 `protobuf:"varint,13,opt,name=shm_bytes,json=shmBytes,proto3" json:"shm_bytes,omitempty"`
@@ -1173,7 +1174,11 @@ type InputFile struct {
 	// that is a number, and to root otherwise.
 	Mode uint32 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`
 	// How large the content is; set in answers.
-	SizeBytes     int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	SizeBytes int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Instead of content: the digest of a blob, sha256: and 64 hexadecimal digits,
+	// which must be there when the job is submitted and stays while the job is
+	// kept. A schedule's template takes none.
+	Blob          string `protobuf:"bytes,20,opt,name=blob,proto3" json:"blob,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1234,6 +1239,13 @@ func (x *InputFile) GetSizeBytes() int64 {
 		return x.SizeBytes
 	}
 	return 0
+}
+
+func (x *InputFile) GetBlob() string {
+	if x != nil {
+		return x.Blob
+	}
+	return ""
 }
 
 // ChatSpec is one prompt to a model; the answer is the job's output.
@@ -2739,13 +2751,14 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\vVolumeMount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1b\n" +
-	"\tread_only\x18\x03 \x01(\bR\breadOnly\"l\n" +
+	"\tread_only\x18\x03 \x01(\bR\breadOnly\"\x80\x01\n" +
 	"\tInputFile\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\xab\x01\n" +
+	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\x12\x12\n" +
+	"\x04blob\x18\x14 \x01(\tR\x04blob\"\xab\x01\n" +
 	"\bChatSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x123\n" +
 	"\bmessages\x18\x02 \x03(\v2\x17.orchion.v1.ChatMessageR\bmessages\x12\x1d\n" +

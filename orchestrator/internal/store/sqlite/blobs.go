@@ -1,0 +1,41 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/orchion/orchion/orchestrator/internal/blob"
+	"github.com/orchion/orchion/orchestrator/internal/job"
+)
+
+// useBlobs notes which blobs a new job is given.
+func (t *tx) useBlobs(j *job.Job, seq int64) error {
+	for _, digest := range j.Spec.Blobs() {
+		if err := t.exec("INSERT INTO job_blobs (digest, job) VALUES (?, ?)", string(digest), seq); err != nil {
+			return fmt.Errorf("noting a blob of job %s: %w", j.ID, err)
+		}
+	}
+	return nil
+}
+
+// BlobsInUse answers which of some blobs a job is given.
+func (s *Store) BlobsInUse(ctx context.Context, digests []blob.Digest) (map[blob.Digest]bool, error) {
+	used := map[blob.Digest]bool{}
+	err := s.reading(ctx, func() error {
+		for _, digest := range digests {
+			var found bool
+			err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job_blobs WHERE digest = ?)", string(digest)).Scan(&found)
+			if err != nil {
+				return fmt.Errorf("looking for who uses blob %s: %w", digest, err)
+			}
+			if found {
+				used[digest] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return used, nil
+}
