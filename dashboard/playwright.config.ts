@@ -20,7 +20,8 @@ export default defineConfig({
 		browserName: 'chromium',
 		headless: true,
 		viewport: { width: 1280, height: 800 },
-		trace: 'retain-on-failure',
+		// Recording costs about a third of the time, so it waits until something has failed.
+		trace: 'on-first-retry',
 		// The same words on every machine.
 		locale: 'en-US',
 		timezoneId: 'UTC',
