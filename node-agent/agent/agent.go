@@ -326,6 +326,7 @@ func (n *node) usage(ctx context.Context) *orchionv1.NodeUsage {
 		n.cfg.Logger.Debug("cannot measure this machine's utilisation", "error", err)
 		usage = &orchionv1.NodeUsage{}
 	}
+	usage.MemoryUsedByOthersBytes = max(usage.GetMemoryUsedByOthersBytes()-n.worker.MemoryAsDeclared(ctx), 0)
 	usage.RunningJobs = int32(n.worker.Running())
 	return usage
 }

@@ -110,7 +110,8 @@ func (p *Probe) Detect(ctx context.Context) (*orchionv1.Capabilities, error) {
 }
 
 // Usage reads how busy the machine is. The CPU is measured since the last
-// call; the first one answers the average since boot.
+// call; the first one answers the average since boot. All memory that is not to
+// be had is said to be used by others: whoever knows what is ours takes that off.
 func (p *Probe) Usage(ctx context.Context) (*orchionv1.NodeUsage, error) {
 	times, err := cpu.TimesWithContext(ctx, false)
 	if err != nil {
@@ -120,7 +121,10 @@ func (p *Probe) Usage(ctx context.Context) (*orchionv1.NodeUsage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory: %w", err)
 	}
-	usage := &orchionv1.NodeUsage{MemoryUsedBytes: clampBytes(memory.Used)}
+	usage := &orchionv1.NodeUsage{
+		MemoryUsedBytes:         clampBytes(memory.Used),
+		MemoryUsedByOthersBytes: clampBytes(memory.Total - min(memory.Available, memory.Total)),
+	}
 	if d, err := disk.UsageWithContext(ctx, p.dataDir); err == nil {
 		usage.DiskUsedBytes = clampBytes(d.Used)
 	}

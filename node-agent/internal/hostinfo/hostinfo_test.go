@@ -38,6 +38,9 @@ func TestThisMachine(t *testing.T) {
 	if used := u.GetMemoryUsedBytes(); used <= 0 || used > c.GetMemory().GetTotalBytes() {
 		t.Errorf("%d bytes of %d are used", used, c.GetMemory().GetTotalBytes())
 	}
+	if others := u.GetMemoryUsedByOthersBytes(); others <= 0 || others > c.GetMemory().GetTotalBytes() {
+		t.Errorf("%d bytes of %d are not to be had", others, c.GetMemory().GetTotalBytes())
+	}
 	if u.GetCpuPercent() < 0 || u.GetCpuPercent() > 100 {
 		t.Errorf("the CPU is %v %% busy", u.GetCpuPercent())
 	}

@@ -35,6 +35,12 @@ func (a *attempt) labels(spec *orchionv1.JobSpec) map[string]string {
 	}
 }
 
+// attemptOf answers whose container it is; false: no attempt's.
+func attemptOf(c driver.Container) (refKey, bool) {
+	number, err := strconv.ParseInt(c.Labels[labelAttempt], 10, 32)
+	return refKey{jobID: c.Labels[labelJob], attempt: int32(number)}, err == nil
+}
+
 // digest tells specs apart. It need not be the same in every version of this agent: a
 // container that it does not match is run anew.
 func digest(spec *orchionv1.JobSpec) string {
@@ -61,9 +67,8 @@ func (w *Worker) findContainers(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range found {
-		number, err := strconv.ParseInt(c.Labels[labelAttempt], 10, 32)
-		key := refKey{jobID: c.Labels[labelJob], attempt: int32(number)}
-		if err != nil || w.attempts[key] != nil || c.State == driver.StateCreated {
+		key, ok := attemptOf(c)
+		if !ok || w.attempts[key] != nil || c.State == driver.StateCreated {
 			// Not made by this version, made twice, or never started: no work is lost with it.
 			w.wg.Go(func() { w.removeFound(c) })
 			continue

@@ -210,7 +210,7 @@ func TestNodesComeBack(t *testing.T) {
 		},
 		Engines: []node.LocalEngine{{Name: "ollama", Version: "0.6", Endpoint: "http://127.0.0.1:11434", Models: []string{"a", "b"}}},
 	}
-	usage := node.Usage{CPUPercent: 12.5, MemoryUsedBytes: 5, DiskUsedBytes: 6, RunningJobs: 7,
+	usage := node.Usage{CPUPercent: 12.5, MemoryUsedBytes: 5, DiskUsedBytes: 6, RunningJobs: 7, MemoryOthersBytes: 4,
 		GPUs: []node.GPUUsage{{UUID: "GPU-1", UtilizationPercent: 99, MemoryUsedBytes: 8}}}
 	gotCapabilities, err := capabilitiesFromProto("c", capabilitiesToProto(&capabilities))
 	if diff := cmp.Diff(capabilities, gotCapabilities); err != nil || diff != "" {

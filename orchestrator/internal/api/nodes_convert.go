@@ -198,7 +198,7 @@ func usageFromProto(field string, u *orchionv1.NodeUsage) (node.Usage, error) {
 	}
 	for name, n := range map[string]int64{
 		".memoryUsedBytes": u.GetMemoryUsedBytes(), ".diskUsedBytes": u.GetDiskUsedBytes(),
-		".runningJobs": int64(u.GetRunningJobs()),
+		".memoryUsedByOthersBytes": u.GetMemoryUsedByOthersBytes(), ".runningJobs": int64(u.GetRunningJobs()),
 	} {
 		if err := checkRange(field+name, n, 0, maxInt64); err != nil {
 			return none, err
@@ -209,7 +209,7 @@ func usageFromProto(field string, u *orchionv1.NodeUsage) (node.Usage, error) {
 	}
 	usage := node.Usage{
 		CPUPercent: cpu, MemoryUsedBytes: u.GetMemoryUsedBytes(), DiskUsedBytes: u.GetDiskUsedBytes(),
-		RunningJobs: int(u.GetRunningJobs()),
+		RunningJobs: int(u.GetRunningJobs()), MemoryOthersBytes: u.GetMemoryUsedByOthersBytes(),
 	}
 	for i, g := range u.GetGpus() {
 		at := fmt.Sprintf("%s.gpus[%d]", field, i)
@@ -305,7 +305,7 @@ func capabilitiesToProto(c *node.Capabilities) *orchionv1.Capabilities {
 func usageToProto(u *node.Usage) *orchionv1.NodeUsage {
 	out := &orchionv1.NodeUsage{
 		CpuPercent: u.CPUPercent, MemoryUsedBytes: u.MemoryUsedBytes, DiskUsedBytes: u.DiskUsedBytes,
-		RunningJobs: int32(u.RunningJobs),
+		RunningJobs: int32(u.RunningJobs), MemoryUsedByOthersBytes: u.MemoryOthersBytes,
 	}
 	for _, g := range u.GPUs {
 		out.Gpus = append(out.Gpus, &orchionv1.GpuUsage{

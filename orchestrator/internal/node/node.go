@@ -135,9 +135,12 @@ type Usage struct {
 	// CPUPercent is of all logical cores together, 0 to 100.
 	CPUPercent      float64
 	MemoryUsedBytes int64
-	DiskUsedBytes   int64
-	GPUs            []GPUUsage
-	RunningJobs     int
+	// MemoryOthersBytes is used by what no job or model declared. 0 also when
+	// the node does not measure it.
+	MemoryOthersBytes int64
+	DiskUsedBytes     int64
+	GPUs              []GPUUsage
+	RunningJobs       int
 }
 
 // GPUUsage is live utilisation of one GPU.

@@ -76,6 +76,7 @@ func (cl *Cluster) NodeChanged(prev, next *node.Node) {
 		cl.active = slices.Insert(cl.active, at, &p.Candidate)
 	}
 	p.Node = next
+	p.others.measure(next)
 	cl.signalLocked(next.ID)
 }
 
@@ -92,7 +93,7 @@ func (cl *Cluster) UsageChanged(n *node.Node) {
 	measured := *p.Node
 	measured.Usage, measured.LastSeenAt = n.Usage, n.LastSeenAt
 	p.Node = &measured
-	if freed >= diskFreed {
+	if p.others.measure(&measured) || freed >= diskFreed {
 		cl.signalLocked(n.ID)
 	}
 }
@@ -143,7 +144,7 @@ func (cl *Cluster) takeLocked(w *Work, holder string, best *Candidate) (nodeID s
 		cl.awaitClaimsLocked(w)
 		return "", false
 	}
-	gpus, _ := packGPUs(best.Node.Capabilities.GPUs, best.Held.gpus, gpuClaims(w))
+	gpus, _ := packGPUs(best.Node.Capabilities.GPUs, best.others.gpus, best.Held.gpus, gpuClaims(w))
 	cl.holdLocked(best.Node.ID, holder, w, gpus)
 	return best.Node.ID, true
 }

@@ -41,6 +41,7 @@ type Candidate struct {
 	// Connected: it has an assignment stream, so that it can be told.
 	Connected bool
 	Held      Held
+	others    others
 	tenants   tenants
 }
 
@@ -251,7 +252,7 @@ func isLargeEnough(w *Work, c *Candidate) bool {
 
 // fitGPUs says whether GPUs would do for the work if nobody held any of them.
 func fitGPUs(w *Work, gpus []node.GPU) bool {
-	_, fit := packGPUs(gpus, nil, gpuClaims(w))
+	_, fit := packGPUs(gpus, nil, nil, gpuClaims(w))
 	return fit
 }
 
@@ -308,7 +309,7 @@ func hasRoom(w *Work, c *Candidate) bool {
 	if r.CPUMillis > 0 && r.CPUMillis > cpuMillis(c.Node)-c.Held.CPUMillis {
 		return false
 	}
-	if r.MemoryBytes > 0 && r.MemoryBytes > c.Node.Capabilities.MemoryBytes-c.Held.MemoryBytes {
+	if r.MemoryBytes > 0 && r.MemoryBytes > freeMemory(c) {
 		return false
 	}
 	if r.DiskBytes > 0 && r.DiskBytes > freeDisk(c) {
@@ -325,7 +326,7 @@ func freeDisk(c *Candidate) int64 {
 }
 
 func gpusLeft(w *Work, c *Candidate) bool {
-	_, left := packGPUs(c.Node.Capabilities.GPUs, c.Held.gpus, gpuClaims(w))
+	_, left := packGPUs(c.Node.Capabilities.GPUs, c.others.gpus, c.Held.gpus, gpuClaims(w))
 	return left
 }
 
@@ -336,16 +337,15 @@ func whyNoRoom(w *Work, c *Candidate) []string {
 		reasons = append(reasons, fmt.Sprintf("needs %s; %s of %s are taken",
 			formatCores(r.CPUMillis), formatNumber(float64(c.Held.CPUMillis)/1000), formatCores(total)))
 	}
-	if total := c.Node.Capabilities.MemoryBytes; r.MemoryBytes > 0 && r.MemoryBytes > total-c.Held.MemoryBytes {
-		reasons = append(reasons, fmt.Sprintf("needs %s of memory; %s of %s are taken",
-			formatBytes(r.MemoryBytes), formatBytes(c.Held.MemoryBytes), formatBytes(total)))
+	if r.MemoryBytes > 0 && r.MemoryBytes > freeMemory(c) {
+		reasons = append(reasons, whyNoMemory(r.MemoryBytes, c))
 	}
 	if r.DiskBytes > 0 && r.DiskBytes > freeDisk(c) {
 		reasons = append(reasons, fmt.Sprintf("needs %s of disk; %s are free there, less %s for the work it holds",
 			formatBytes(r.DiskBytes), formatBytes(c.Node.Capabilities.Disk.TotalBytes-c.Node.Usage.DiskUsedBytes), formatBytes(c.Held.DiskBytes)))
 	}
 	if (r.GPUs > 0 || r.GPUMemoryBytes > 0) && !gpusLeft(w, c) {
-		reasons = append(reasons, "its GPUs are taken by other work")
+		reasons = append(reasons, whyNoGPU(w, c))
 	}
 	return reasons
 }

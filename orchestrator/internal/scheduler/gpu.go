@@ -33,6 +33,7 @@ type freeGPU struct {
 	memory int64
 	vendor string
 	shared bool // somebody has a share of it
+	busy   bool // other programs use it
 }
 
 // takes says whether the claim fits there.
@@ -68,10 +69,12 @@ func gpuNames(gpus []node.GPU) []string {
 	return names
 }
 
-// freeGPUs is what grants leave of the GPUs, by the memory left. Those of which
+// freeGPUs is what grants leave of the GPUs, by the memory left. used is what
+// was measured of each, nil when nothing was: whose that is cannot be told, so
+// that of what was granted and what is used the larger counts. Those of which
 // nobody knows what GPU they are of are left out, and so are those of a GPU
 // that the node has no more.
-func freeGPUs(gpus []node.GPU, held []gpuGrant) []freeGPU {
+func freeGPUs(gpus []node.GPU, used []int64, held []gpuGrant) []freeGPU {
 	free := make([]freeGPU, 0, len(gpus))
 	for i, name := range gpuNames(gpus) {
 		left := freeGPU{name: name, memory: gpus[i].MemoryBytes, vendor: gpus[i].Vendor}
@@ -84,6 +87,10 @@ func freeGPUs(gpus []node.GPU, held []gpuGrant) []freeGPU {
 			left.shared = true
 			left.memory -= grant.memory
 		}
+		if i < len(used) {
+			left.busy = gpus[i].MemoryBytes-used[i] < left.memory
+			left.memory = min(left.memory, gpus[i].MemoryBytes-used[i])
+		}
 		if !taken {
 			free = append(free, left)
 		}
@@ -92,18 +99,28 @@ func freeGPUs(gpus []node.GPU, held []gpuGrant) []freeGPU {
 	return free
 }
 
-func byMemory(a, b freeGPU) int { return cmp.Compare(a.memory, b.memory) }
+// byMemory orders GPUs by what is left of them, those that other programs use
+// last.
+func byMemory(a, b freeGPU) int {
+	if a.busy != b.busy {
+		if b.busy {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Compare(a.memory, b.memory)
+}
 
 // packGPUs finds GPUs for claims beside what is held already, which stays where
 // it is; false: they do not fit together. Whole GPUs are given out first, to
 // the claims that care for the vendor before the others, the hungriest claim
 // first and to each the smallest GPU that does; shares then go where the least
 // memory is left over.
-func packGPUs(gpus []node.GPU, held []gpuGrant, claims []gpuClaim) ([]gpuGrant, bool) {
+func packGPUs(gpus []node.GPU, used []int64, held []gpuGrant, claims []gpuClaim) ([]gpuGrant, bool) {
 	if len(claims) == 0 {
 		return nil, true
 	}
-	free := freeGPUs(gpus, held)
+	free := freeGPUs(gpus, used, held)
 	// What was given without a name takes its part first of equals.
 	type request struct {
 		gpuClaim

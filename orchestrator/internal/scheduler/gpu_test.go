@@ -36,7 +36,7 @@ func TestPackGPUs(t *testing.T) {
 		{"shares too many", []gpuClaim{share(9), share(12), share(12)}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, got := packGPUs(gpus, nil, tt.claims); got != tt.want {
+			if _, got := packGPUs(gpus, nil, nil, tt.claims); got != tt.want {
 				t.Errorf("packGPUs = %v, want %v", got, tt.want)
 			}
 			// What was given out before names were kept counts as well.
@@ -44,7 +44,7 @@ func TestPackGPUs(t *testing.T) {
 			for _, claim := range tt.claims {
 				held = append(held, gpuGrant{gpuClaim: claim})
 			}
-			if _, got := packGPUs(gpus, held, []gpuClaim{{}}); got && !tt.want {
+			if _, got := packGPUs(gpus, nil, held, []gpuClaim{{}}); got && !tt.want {
 				t.Errorf("packGPUs finds room for a share beside claims that do not fit")
 			}
 		})
@@ -239,7 +239,7 @@ func sorted[V any](m map[string]V) []string {
 // gpusFit says whether GPUs can be held so.
 func gpusFit(gpus []node.GPU, held []gpuGrant) bool {
 	for i, grant := range held {
-		if _, fit := packGPUs(gpus, slices.Delete(slices.Clone(held), i, i+1), []gpuClaim{grant.gpuClaim}); !fit {
+		if _, fit := packGPUs(gpus, nil, slices.Delete(slices.Clone(held), i, i+1), []gpuClaim{grant.gpuClaim}); !fit {
 			return false
 		}
 	}

@@ -111,7 +111,7 @@ func fullness(w *Work, c *Candidate, more *job.Resources) float64 {
 		parts++
 	}
 	if total := c.Node.Capabilities.MemoryBytes; total > 0 {
-		load += float64(c.Held.MemoryBytes+more.MemoryBytes) / float64(total)
+		load += float64(c.Held.MemoryBytes+c.others.memory+more.MemoryBytes) / float64(total)
 		parts++
 	}
 	if gpus := len(c.Node.Capabilities.GPUs); gpus > 0 && w.needsGPU() {

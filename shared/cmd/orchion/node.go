@@ -129,7 +129,7 @@ func nodeFacts(n *orchionv1.Node) [][]string {
 		{"agent", orDash(n.GetAgentVersion())},
 		{"system", strings.Join([]string{capabilities.GetOs() + "/" + capabilities.GetArch(), capabilities.GetPlatform(), capabilities.GetKernel()}, ", ")},
 		{"cpu", fmt.Sprintf("%s, %d cores, %d threads, %.0f %% busy", capabilities.GetCpu().GetModel(), capabilities.GetCpu().GetPhysicalCores(), capabilities.GetCpu().GetLogicalCores(), usage.GetCpuPercent())},
-		{"memory", fmt.Sprintf("%s, %s used", bytesText(capabilities.GetMemory().GetTotalBytes()), bytesText(usage.GetMemoryUsedBytes()))},
+		{"memory", memoryText(capabilities.GetMemory().GetTotalBytes(), usage)},
 		{"disk", fmt.Sprintf("%s, %s used, at %s", bytesText(capabilities.GetDisk().GetTotalBytes()), bytesText(usage.GetDiskUsedBytes()), capabilities.GetDisk().GetPath())},
 	}
 	facts = append(facts, drainFacts(n.GetDrain())...)
@@ -155,6 +155,14 @@ func nodeFacts(n *orchionv1.Node) [][]string {
 		[]string{"jobs", strconv.Itoa(int(usage.GetRunningJobs()))},
 		[]string{"registered", age(n.GetRegisteredAt()) + " ago"},
 		[]string{"seen", age(n.GetLastHeartbeatAt()) + " ago"})
+}
+
+func memoryText(total int64, usage *orchionv1.NodeUsage) string {
+	text := fmt.Sprintf("%s, %s used", bytesText(total), bytesText(usage.GetMemoryUsedBytes()))
+	if others := usage.GetMemoryUsedByOthersBytes(); others > 0 {
+		text += fmt.Sprintf(", %s by what no job or model declared", bytesText(others))
+	}
+	return text
 }
 
 func (c *cli) nodeLabel() *cobra.Command {

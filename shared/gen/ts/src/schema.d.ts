@@ -1234,6 +1234,13 @@ export interface components {
              */
             diskUsedBytes?: string;
             gpus?: components["schemas"]["orchion.v1.GpuUsage"][];
+            /**
+             * Format: int64
+             * @description Memory that is not to be had and that no job or model declared: of other
+             *     programs, and of ours beyond what they declared. It counts as taken besides
+             *     what was declared. 0 also when the node does not measure it.
+             */
+            memoryUsedByOthersBytes?: string;
             /** Format: int64 */
             memoryUsedBytes?: string;
             /** Format: int32 */

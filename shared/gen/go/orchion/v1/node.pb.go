@@ -957,8 +957,12 @@ type NodeUsage struct {
 	RunningJobs     int32       `protobuf:"varint,4,opt,name=running_jobs,json=runningJobs,proto3" json:"running_jobs,omitempty"`
 	// Of the filesystem of the data directory.
 	DiskUsedBytes int64 `protobuf:"varint,5,opt,name=disk_used_bytes,json=diskUsedBytes,proto3" json:"disk_used_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Memory that is not to be had and that no job or model declared: of other
+	// programs, and of ours beyond what they declared. It counts as taken besides
+	// what was declared. 0 also when the node does not measure it.
+	MemoryUsedByOthersBytes int64 `protobuf:"varint,60,opt,name=memory_used_by_others_bytes,json=memoryUsedByOthersBytes,proto3" json:"memory_used_by_others_bytes,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *NodeUsage) Reset() {
@@ -1022,6 +1026,13 @@ func (x *NodeUsage) GetRunningJobs() int32 {
 func (x *NodeUsage) GetDiskUsedBytes() int64 {
 	if x != nil {
 		return x.DiskUsedBytes
+	}
+	return 0
+}
+
+func (x *NodeUsage) GetMemoryUsedByOthersBytes() int64 {
+	if x != nil {
+		return x.MemoryUsedByOthersBytes
 	}
 	return 0
 }
@@ -2510,14 +2521,15 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
 	"\bendpoint\x18\x03 \x01(\tR\bendpoint\x12\x16\n" +
-	"\x06models\x18\x04 \x03(\tR\x06models\"\xcd\x01\n" +
+	"\x06models\x18\x04 \x03(\tR\x06models\"\x8b\x02\n" +
 	"\tNodeUsage\x12\x1f\n" +
 	"\vcpu_percent\x18\x01 \x01(\x01R\n" +
 	"cpuPercent\x12*\n" +
 	"\x11memory_used_bytes\x18\x02 \x01(\x03R\x0fmemoryUsedBytes\x12(\n" +
 	"\x04gpus\x18\x03 \x03(\v2\x14.orchion.v1.GpuUsageR\x04gpus\x12!\n" +
 	"\frunning_jobs\x18\x04 \x01(\x05R\vrunningJobs\x12&\n" +
-	"\x0fdisk_used_bytes\x18\x05 \x01(\x03R\rdiskUsedBytes\"{\n" +
+	"\x0fdisk_used_bytes\x18\x05 \x01(\x03R\rdiskUsedBytes\x12<\n" +
+	"\x1bmemory_used_by_others_bytes\x18< \x01(\x03R\x17memoryUsedByOthersBytes\"{\n" +
 	"\bGpuUsage\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12/\n" +
 	"\x13utilization_percent\x18\x02 \x01(\x01R\x12utilizationPercent\x12*\n" +
