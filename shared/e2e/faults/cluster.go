@@ -71,7 +71,7 @@ type machine struct {
 	c      *cluster
 	id     string
 	engine *enginestub.Engine
-	proxy  *proxy
+	way    way
 	// turn is held by the fault that works on the machine.
 	turn  sync.Mutex
 	agent *process
@@ -99,7 +99,7 @@ func startCluster(ctx context.Context, bin, dir, bug string, machines int) (*clu
 		if m.engine, err = enginestub.Start(filepath.Join(dir, m.id+".sock")); err != nil {
 			return c, err
 		}
-		if m.proxy, err = newProxy(c.grpc); err != nil {
+		if m.way, err = newWay(i+1, c.grpc); err != nil {
 			return c, err
 		}
 		if err := m.startAgent(); err != nil {
@@ -170,8 +170,8 @@ func (c *cluster) stop() {
 		if m.agent != nil {
 			m.agent.kill()
 		}
-		if m.proxy != nil {
-			m.proxy.close()
+		if m.way != nil {
+			m.way.close()
 		}
 		if m.engine != nil {
 			m.engine.Close()
@@ -186,7 +186,7 @@ func (c *cluster) stop() {
 func (m *machine) startAgent() error {
 	agent, err := launch(filepath.Join(m.c.bin, "node-agent"), filepath.Join(m.c.dir, m.id+".log"),
 		append([]string{"DOCKER_HOST=" + m.engine.Host()}, m.c.env...),
-		"--orchestrator", m.proxy.address(), "--node-id", m.id, "--data-dir", filepath.Join(m.c.dir, m.id),
+		"--orchestrator", m.way.address(), "--node-id", m.id, "--data-dir", filepath.Join(m.c.dir, m.id),
 		"--heartbeat-interval", "1s", "--adopt", "none", "--shutdown-timeout", "5s", "--log-level", "debug", "--max-jobs", "32")
 	if err != nil {
 		return err

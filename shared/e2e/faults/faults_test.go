@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +13,14 @@ import (
 
 	"github.com/orchion/orchion/shared/plantedbug"
 )
+
+// TestMain runs the tests in a network of their own where there can be one.
+func TestMain(m *testing.M) {
+	if err := enterNetwork(); err != nil {
+		fmt.Fprintf(os.Stderr, "proxies stand for the network: %v\n", err)
+	}
+	os.Exit(m.Run())
+}
 
 // programs builds the programs under test.
 func programs(t *testing.T, bugs bool) string {

@@ -35,6 +35,7 @@ func faults() map[string]fault {
 		"engine-restart":      onMachine(engineRestart),
 		"engine-hang":         onMachine(engineHang),
 		"partition":           onMachine(partition),
+		"connection-reset":    onMachine(connectionReset),
 	}
 }
 
@@ -212,8 +213,16 @@ func engineHang(_ context.Context, m *machine, _ *history, rng *rand.Rand) error
 
 func partition(_ context.Context, m *machine, _ *history, rng *rand.Rand) error {
 	ways := [][]direction{{up}, {down}, {up, down}}[rng.IntN(3)]
-	release := m.proxy.hold(ways...)
+	release, err := m.way.hold(ways...)
+	if err != nil {
+		return err
+	}
 	defer release()
 	time.Sleep(between(rng, time.Second, 3*leaseTTL))
 	return nil
+}
+
+// connectionReset breaks the connections of a machine, which dials again.
+func connectionReset(_ context.Context, m *machine, _ *history, _ *rand.Rand) error {
+	return m.way.reset()
 }

@@ -7,8 +7,9 @@
 //
 // The orchestrator and the node agents are the real programs. Each agent has a
 // container engine that is a stub (shared/testbed/enginestub), so that thousands
-// of containers run and all their starts and ends are known, and a proxy between
-// it and the orchestrator, which stands for the network. Clients submit jobs
+// of containers run and all their starts and ends are known, and a network of its
+// own between it and the orchestrator: the kernel's packet filter in a network
+// namespace (Linux, as root, with iptables) or a proxy. Clients submit jobs
 // that print lines, fail, are tried again and cancelled, while these are killed,
 // stopped, frozen, cut off, wiped and filled up. Then all is mended, and checked:
 //
@@ -61,9 +62,19 @@ func command(ctx context.Context, args []string) error {
 	rounds := flags.Int("rounds", 1, "rounds, each with an empty data directory and a seed of its own")
 	flags.BoolVar(&s.long, "long", false, "every job takes some seconds, and more when it is tried again, so that more of them are hit while they run")
 	flags.StringVar(&only, "only", "", "inject only these faults, separated by commas: "+strings.Join(faultNames(), ", "))
+	network := flags.String("network", networkAuto, networkFilter+": the kernel's packet filter in a network namespace of its own (Linux, root, iptables); "+networkProxies+"; or "+networkAuto+": the one there can be")
 	flags.StringVar(&s.bug, "bug", "", "plant this bug (see shared/plantedbug) in the programs")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	switch *network {
+	case networkAuto, networkFilter:
+		if err := enterNetwork(); err != nil && *network == networkFilter {
+			return err
+		}
+	case networkProxies:
+	default:
+		return fmt.Errorf("--network: %q is not one of %s, %s, %s", *network, networkAuto, networkFilter, networkProxies)
 	}
 	s.faults = faultNames()
 	if only != "" {

@@ -8,9 +8,8 @@ import (
 	"sync"
 )
 
-// proxy stands between a node agent and the orchestrator, where the network
-// would: it can hold up either direction, as a partition does. What is held up
-// arrives when the partition ends, as TCP has it.
+// proxy is a way that can be closed without any rights: what is held up arrives
+// when the partition ends.
 type proxy struct {
 	listener net.Listener
 	upstream string
@@ -21,14 +20,6 @@ type proxy struct {
 	over  bool
 	wg    sync.WaitGroup
 }
-
-// direction is a way through a proxy.
-type direction int
-
-const (
-	up   direction = iota // from the node agent
-	down                  // to it
-)
 
 func newProxy(upstream string) (*proxy, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -109,7 +100,7 @@ func (p *proxy) pass(way direction) bool {
 }
 
 // hold holds directions up until the answer is called.
-func (p *proxy) hold(ways ...direction) (release func()) {
+func (p *proxy) hold(ways ...direction) (release func(), err error) {
 	gates := map[direction]chan struct{}{}
 	p.mu.Lock()
 	for _, way := range ways {
@@ -128,7 +119,16 @@ func (p *proxy) hold(ways ...direction) (release func()) {
 				close(gate)
 			}
 		}
+	}, nil
+}
+
+func (p *proxy) reset() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.open {
+		_ = c.Close() // ends its copying
 	}
+	return nil
 }
 
 func (p *proxy) add(conns ...net.Conn) bool {
