@@ -39,7 +39,7 @@ type Jobs interface {
 
 	// Connected takes what a node holds when it connects and answers what it
 	// should run.
-	Connected(ctx context.Context, nodeID string, hello []dispatch.AttemptStatus) ([]dispatch.JobAssignment, error)
+	Connected(ctx context.Context, s *dispatch.Session, hello []dispatch.AttemptStatus) ([]dispatch.JobAssignment, error)
 	AttemptStatus(ctx context.Context, nodeID string, s dispatch.AttemptStatus) error
 	RenewLeases(ctx context.Context, nodeID string, sequence uint64, refs []job.Ref) error
 	// HoldsAttempt says whether an attempt is a node's and has not ended.

@@ -52,7 +52,7 @@ func (s *sessions) Connect(stream connectStream) error {
 	if _, err := s.cfg.sendingNode(ctx); err != nil {
 		return err
 	}
-	set, err := s.adopt(ctx, nodeID, held)
+	set, err := s.adopt(ctx, session, held)
 	if err != nil {
 		return err
 	}
@@ -86,14 +86,14 @@ func (s *sessions) Connect(stream connectStream) error {
 }
 
 // adopt reconciles what a node holds with what it should run.
-func (s *sessions) adopt(ctx context.Context, nodeID string, held hello) (dispatch.AssignmentSet, error) {
+func (s *sessions) adopt(ctx context.Context, session *dispatch.Session, held hello) (dispatch.AssignmentSet, error) {
 	var set dispatch.AssignmentSet
-	jobs, err := s.cfg.Jobs.Connected(ctx, nodeID, held.attempts)
+	jobs, err := s.cfg.Jobs.Connected(ctx, session, held.attempts)
 	if err != nil {
 		return set, err
 	}
 	set.Jobs = jobs
-	replicas, err := s.cfg.Deployments.Connected(ctx, nodeID, held.replicas)
+	replicas, err := s.cfg.Deployments.Connected(ctx, session.NodeID(), held.replicas)
 	if err != nil {
 		return set, err
 	}

@@ -334,14 +334,17 @@ func TestLargeAssignmentSet(t *testing.T) {
 	for range jobs {
 		h.submit(t, `{"spec":{"container":{"image":"alpine","command":["`+large+`"],"args":["`+large+`"]}}}`)
 	}
+	held := &orchionv1.Hello{}
 	for range jobs {
-		first.receive()
+		held.Attempts = append(held.Attempts, &orchionv1.AttemptStatus{
+			Ref: first.receive().GetAssignJob().GetRef(), State: orchionv1.AttemptState_ATTEMPT_STATE_ASSIGNED,
+		})
 	}
 	stream, err := first.sessions.Connect(first.ctx, grpc.MaxCallRecvMsgSize(16<<20)) // as node agents do
 	if err != nil {
 		t.Fatal(err)
 	}
-	hello := &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_Hello{Hello: &orchionv1.Hello{}}}
+	hello := &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_Hello{Hello: held}}
 	if err := stream.Send(hello); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,11 @@ type attempt struct {
 	job    job.Job // as the store last answered, with the newest reason
 	busy   bool
 	gone   bool // no longer held
+	// told is the newest stream on which the node was told of it; nil: none, in this
+	// run of the orchestrator.
+	told *Session
+	// recovered: an earlier run of the orchestrator may have told the node.
+	recovered bool
 	// status is the newest that the node said and the store does not know.
 	status *AttemptStatus
 	// lost says why the attempt is to be lost; empty: it is not.

@@ -290,7 +290,9 @@ func (d *Dispatcher) admit(j *job.Job, now time.Time) {
 	case j.State == job.Queued:
 		d.enter(j, now)
 	case j.State.Active():
-		d.hold(j, now)
+		if a := d.hold(j, now); a != nil {
+			a.recovered = true
+		}
 	}
 }
 

@@ -532,7 +532,7 @@ func TestStop(t *testing.T) {
 		if err := r.d.RenewLeases(t.Context(), "a", 1, nil); fault.CodeOf(err) != fault.Unavailable {
 			t.Errorf("RenewLeases after Stop = %v, want Unavailable", err)
 		}
-		if _, err := r.d.Connected(t.Context(), "a", nil); fault.CodeOf(err) != fault.Unavailable || err.Error() != "the orchestrator is shutting down" {
+		if _, err := r.d.Connected(t.Context(), r.hub.Attach("a"), nil); fault.CodeOf(err) != fault.Unavailable || err.Error() != "the orchestrator is shutting down" {
 			t.Errorf("Connected after Stop = %v, want Unavailable", err)
 		}
 		if r.d.HoldsAttempt("a", job.Ref{}) {

@@ -43,9 +43,11 @@ func TestWhichGPU(t *testing.T) {
 		}
 		given := map[string][]string{}
 		var one job.Ref
+		var held []AttemptStatus
 		for _, m := range a.received() {
 			got := m.(JobAssignment) //nolint:forcetypeassert // nothing else was sent
 			given[got.Name] = got.GPUs
+			held = append(held, AttemptStatus{Ref: got.Ref, State: job.AttemptAssigned})
 			if got.Name == "one" {
 				one = got.Ref
 			}
@@ -67,7 +69,7 @@ func TestWhichGPU(t *testing.T) {
 		r.start()
 		r.d.NodeChanged(nil, a.n)
 		r.d.Cluster().Hold("a", "replica/r", replica, "g0")
-		for _, got := range a.connect() {
+		for _, got := range a.connect(held...) {
 			if diff := cmp.Diff(given[got.Name], got.GPUs); diff != "" {
 				t.Errorf("%s is told otherwise after a restart:\n%s", got.Name, diff)
 			}

@@ -55,10 +55,15 @@ func (h *Hub) Attach(nodeID string) *Session {
 // Send puts a message into a node's stream. False: the node has no stream, or
 // was too slow and has none any more.
 func (h *Hub) Send(nodeID string, m Message) bool {
-	h.mu.Lock()
-	s := h.sessions[nodeID]
-	h.mu.Unlock()
+	s := h.session(nodeID)
 	return s != nil && s.put(m)
+}
+
+// session answers a node's stream; nil: it has none.
+func (h *Hub) session(nodeID string) *Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sessions[nodeID]
 }
 
 // Connected says whether a node has a stream.
@@ -77,10 +82,7 @@ func (h *Hub) Len() int {
 
 // Disconnect ends a node's stream for a reason, if it has one.
 func (h *Hub) Disconnect(nodeID string, reason error) {
-	h.mu.Lock()
-	s := h.sessions[nodeID]
-	h.mu.Unlock()
-	if s != nil {
+	if s := h.session(nodeID); s != nil {
 		s.Close(reason)
 	}
 }

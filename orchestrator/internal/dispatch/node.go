@@ -32,14 +32,15 @@ func (d *Dispatcher) NodeLeft(nodeID string) {
 }
 
 // Connected takes over what a node says as it connects and answers all that it
-// is to run. Attach the node's stream before and open it with the answer:
-// what changes in between is then sent after it.
-func (d *Dispatcher) Connected(ctx context.Context, nodeID string, hello []AttemptStatus) ([]JobAssignment, error) {
-	set, err := mailbox.Ask(ctx, d.box, func() []JobAssignment { return d.connected(nodeID, hello) })
+// is to run. Open the node's stream with the answer: what changes in between is
+// then sent after it.
+func (d *Dispatcher) Connected(ctx context.Context, s *Session, hello []AttemptStatus) ([]JobAssignment, error) {
+	set, err := mailbox.Ask(ctx, d.box, func() []JobAssignment { return d.connected(s, hello) })
 	return set, stopping(err)
 }
 
-func (d *Dispatcher) connected(nodeID string, hello []AttemptStatus) []JobAssignment {
+func (d *Dispatcher) connected(s *Session, hello []AttemptStatus) []JobAssignment {
+	nodeID := s.NodeID()
 	said := make(map[job.Ref]bool, len(hello))
 	for _, status := range hello {
 		said[status.Ref] = true
@@ -53,12 +54,12 @@ func (d *Dispatcher) connected(nodeID string, hello []AttemptStatus) []JobAssign
 			continue
 		case !said[a.ref] && a.status != nil && a.status.State.Ended():
 			continue // it ended, and the node has forgotten it
-		case !said[a.ref] && (a.job.State == job.Running || a.status != nil) && !plantedbug.On(plantedbug.RunsAgain):
-			// It ran there once. Giving it to the node again would run it twice
-			// under one number.
+		case !said[a.ref] && a.mayHaveRun(s) && !plantedbug.On(plantedbug.RunsAgain):
+			// Giving it to the node again could run it twice under one number.
 			d.lose(a, "the node came back without it")
 			continue
 		}
+		a.told = s
 		d.renew(a, now)
 		set = append(set, d.assignment(a))
 		if a.stopping() {
@@ -66,6 +67,14 @@ func (d *Dispatcher) connected(nodeID string, hello []AttemptStatus) []JobAssign
 		}
 	}
 	return set
+}
+
+// mayHaveRun says whether an attempt may have run on its node, which does not speak
+// of it as it opens a stream. It may have as soon as it was told on an earlier
+// stream: the node may have started it, and crashed or let go of it when its lease
+// ran out, before it could say so.
+func (a *attempt) mayHaveRun(s *Session) bool {
+	return a.job.State == job.Running || a.status != nil || a.recovered || a.told != nil && a.told != s
 }
 
 // AttemptStatus takes over what a node observes of an attempt; the answer, if

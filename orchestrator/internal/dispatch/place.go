@@ -144,7 +144,9 @@ func (d *Dispatcher) assign(j *job.Job, nodeID string) {
 		d.lose(a, "the node went away before it was told")
 		return
 	}
-	d.cfg.Hub.Send(nodeID, d.assignment(a))
+	if a.told = d.cfg.Hub.session(nodeID); a.told != nil {
+		a.told.put(d.assignment(a))
+	}
 	if j.CancelRequested {
 		d.sendCancel(a)
 	}

@@ -18,7 +18,7 @@ import (
 
 // TestDispatcherKeepsItsPromises drives a dispatcher with nodes that come, go,
 // forget, repeat themselves and speak too late, and with restarts of its own.
-// Whatever happens: an attempt is given to one node only; its end is accepted
+// Whatever happens: an attempt is given to one node only, and once; its end is accepted
 // at most once, and only from that node while its lease lives; and once the
 // nodes behave, every job ends.
 func TestDispatcherKeepsItsPromises(t *testing.T) {
@@ -68,6 +68,7 @@ type world struct {
 	jobs  []string
 
 	givenTo  map[job.Ref]string // the node that was given an attempt
+	started  map[job.Ref]bool   // it may have been, and must not be again
 	accepted map[job.Ref]int    // how often its end was accepted
 }
 
@@ -86,7 +87,7 @@ type run struct {
 }
 
 func newWorld(t *rapid.T) *world {
-	w := &world{t: t, store: memory.New(), givenTo: make(map[job.Ref]string), accepted: make(map[job.Ref]int)}
+	w := &world{t: t, store: memory.New(), givenTo: make(map[job.Ref]string), started: make(map[job.Ref]bool), accepted: make(map[job.Ref]int)}
 	for i := range 3 {
 		w.nodes = append(w.nodes, &worldNode{runs: make(map[job.Ref]*run), n: &node.Node{
 			ID: fmt.Sprint("n", i), State: node.Online,
@@ -188,7 +189,7 @@ func (w *world) connectNode(n *worldNode) {
 		hello = append(hello, AttemptStatus{Ref: ref, State: n.runs[ref].state})
 	}
 	n.session = w.hub.Attach(n.n.ID)
-	set, err := w.d.Connected(context.Background(), n.n.ID, hello)
+	set, err := w.d.Connected(context.Background(), n.session, hello)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -356,6 +357,10 @@ func (w *world) give(n *worldNode, a JobAssignment) {
 		own.until = time.Now().Add(a.LeaseTTL)
 		return
 	}
+	if w.started[a.Ref] {
+		w.t.Fatalf("%v was given to %s again, which may have run it", a.Ref, n.n.ID)
+	}
+	w.started[a.Ref] = true
 	n.runs[a.Ref] = &run{state: job.AttemptAssigned, until: time.Now().Add(a.LeaseTTL)}
 }
 

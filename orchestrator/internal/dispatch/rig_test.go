@@ -185,7 +185,7 @@ func (r *rig) node(id string, cores int) *testNode {
 func (n *testNode) connect(hello ...AttemptStatus) []JobAssignment {
 	n.r.t.Helper()
 	n.session = n.r.hub.Attach(n.n.ID)
-	set, err := n.r.d.Connected(context.Background(), n.n.ID, hello)
+	set, err := n.r.d.Connected(context.Background(), n.session, hello)
 	if err != nil {
 		n.r.t.Fatal(err)
 	}
