@@ -20,6 +20,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
+	"github.com/orchion/orchion/node-agent/internal/driver/process"
+	"github.com/orchion/orchion/node-agent/internal/policy"
 	"github.com/orchion/orchion/node-agent/internal/session"
 	"github.com/orchion/orchion/node-agent/internal/tunnel"
 	"github.com/orchion/orchion/node-agent/internal/worker"
@@ -44,6 +46,7 @@ type Agent struct {
 	cfg     Config
 	address string // of the orchestrator, to dial
 	machine machine
+	policy  *policy.File
 	dial    []grpc.DialOption
 }
 
@@ -59,12 +62,18 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Agent{cfg: cfg, address: address, machine: newMachine(cfg)}, nil
+	allowed, err := openPolicy(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Agent{cfg: cfg, address: address, machine: newMachine(cfg), policy: allowed}, nil
 }
 
 // Capabilities describes this machine: all that an orchestrator could use here.
 func (a *Agent) Capabilities(ctx context.Context) *orchionv1.Capabilities {
-	return a.machine.describeAll(ctx)
+	capabilities := a.machine.describeAll(ctx)
+	capabilities.Processes = processesOf(a.policy.Policy())
+	return capabilities
 }
 
 // Run is the agent's life. When ctx ends it stops the node's jobs and models, tells the
@@ -112,7 +121,11 @@ func (a *Agent) runOnce(ctx context.Context, nodeID, instanceID string) (again b
 	}
 	defer conn.Close()
 
-	n := a.compose(ctx, nodeID, instanceID, engine, conn)
+	processes, err := process.Open(filepath.Join(a.cfg.DataDir, processFolder), supervisor())
+	if err != nil {
+		return false, err
+	}
+	n := a.compose(ctx, nodeID, instanceID, engine, processes, conn)
 	defer n.stop()
 	if err := n.worker.Start(ctx); err != nil {
 		var t interface{ Temporary() bool }
@@ -153,6 +166,7 @@ type node struct {
 	id         string
 	machine    machine
 	engine     driver.Driver // nil: none
+	policy     *policy.File
 	membership *session.Membership
 	stream     *session.Stream
 	worker     *worker.Worker
@@ -165,9 +179,10 @@ type node struct {
 	capabilities *orchionv1.Capabilities
 }
 
-func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine driver.Driver, conn *grpc.ClientConn) *node {
-	n := &node{cfg: a.cfg, id: nodeID, machine: a.machine, engine: engine}
+func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine driver.Driver, processes *process.Driver, conn *grpc.ClientConn) *node {
+	n := &node{cfg: a.cfg, id: nodeID, machine: a.machine, engine: engine, policy: a.policy}
 	n.capabilities = a.machine.capabilities(ctx, engine)
+	n.capabilities.Processes = processesOf(a.policy.Policy())
 	reach := session.NewReach(a.address, a.cfg.Logger)
 	sessions := orchionv1.NewNodeSessionClient(conn)
 	tunnels := orchionv1.NewTunnelClient(conn)
@@ -196,8 +211,11 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 	n.worker = worker.New(worker.Config{
 		NodeID:        nodeID,
 		Driver:        engine,
+		Processes:     processes,
+		Policy:        a.policy,
 		Replicas:      services.replicas,
 		Links:         services.links,
+		ProcessLinks:  n.processLinks(dialer),
 		GatewayClient: dialer.HTTPClient,
 		Inputs:        n.inputs,
 		Report:        n.stream,
@@ -229,6 +247,7 @@ func (n *node) run(ctx context.Context) (again bool, err error) {
 	group.Go(func() error { return n.membership.Run(alive) })
 	group.Go(func() error { return n.stream.Run(alive, n.worker) })
 	group.Go(func() error { n.watchEngines(alive); return nil })
+	group.Go(func() error { n.policy.Follow(alive, n.offerProcesses); return nil })
 	if n.engine == nil {
 		group.Go(func() error { return n.awaitRuntime(alive) })
 	} else {

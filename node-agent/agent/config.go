@@ -22,6 +22,9 @@ import (
 // SettingsFile is the name of the settings file that is looked for in the data directory.
 const SettingsFile = "node-agent.yaml"
 
+// PolicyFile is the name of the policy file that is looked for in the data directory.
+const PolicyFile = "policy.yaml"
+
 // DefaultPort is the orchestrator's gRPC port, taken when an address names none.
 const DefaultPort = "50051"
 
@@ -63,6 +66,9 @@ type Config struct {
 	// Runtime is which container engine to use: one of Runtimes. Default RuntimeAuto:
 	// Podman before Docker, or the one at DOCKER_HOST.
 	Runtime string
+	// Policy is the file that says what jobs may do here beyond running in containers; it
+	// must be there. Default: PolicyFile in the data directory, if it is there.
+	Policy string
 	// MaxJobs is how many containers of jobs run at once. 0 to 10,000. Default 0: twice the
 	// number of logical cores.
 	MaxJobs int

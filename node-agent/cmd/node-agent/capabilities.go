@@ -82,6 +82,9 @@ func printTable(w io.Writer, c *orchionv1.Capabilities) error {
 	if len(c.GetRuntimes()) == 0 {
 		row("CONTAINERS", "no engine answers: install Podman or Docker, or name its socket in DOCKER_HOST")
 	}
+	for _, p := range c.GetProcesses() {
+		row("PROCESS", "%s: %s", p.GetName(), p.GetPath())
+	}
 	for _, e := range c.GetEngines() {
 		models := strings.Join(e.GetModels(), ", ")
 		if models == "" {

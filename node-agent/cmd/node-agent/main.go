@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/orchion/orchion/node-agent/agent"
+	"github.com/orchion/orchion/node-agent/internal/driver/process"
 	"github.com/orchion/orchion/node-agent/internal/joblink"
 )
 
@@ -27,6 +29,14 @@ const forwarderCommand = "job-forwarder"
 func main() { os.Exit(run()) }
 
 func run() int {
+	if len(os.Args) == 3 && os.Args[1] == agent.SuperviseCommand {
+		// Before signals are taken: a supervisor has its own use for them.
+		if err := process.Supervise(os.Args[2], os.Stdout); err != nil {
+			fmt.Fprintf(os.Stderr, "node-agent %s: %v\n", agent.SuperviseCommand, err)
+			return exitFailed
+		}
+		return 0
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The second signal ends the process at once.

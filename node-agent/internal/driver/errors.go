@@ -84,3 +84,7 @@ func CodeOf(err error) Code {
 	}
 	return CodeInternal
 }
+
+// ErrOvertaken ends the reading of a log of which a part was removed before it was read: what
+// is left of it begins later by now.
+var ErrOvertaken = errors.New("a part of the log was removed before it was read")

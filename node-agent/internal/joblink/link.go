@@ -63,6 +63,10 @@ func (l *Link) Network() driver.NetworkMode { return driver.NetworkOf(l.forwarde
 // BaseURL is where the gateway answers in the job's container.
 func (l *Link) BaseURL() string { return BaseURL }
 
+// Key is what the job is to show there: the way in is its own and carries who calls, but
+// client libraries insist on one.
+func (l *Link) Key() string { return "orchion-job" }
+
 // Detach lets go of the link and leaves the forwarder running, for the next run
 // of the agent to take over with Links.Open. It breaks off what is in flight,
 // waits for its end, and may be called twice.

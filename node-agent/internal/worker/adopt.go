@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -52,15 +51,15 @@ func digest(spec *orchionv1.JobSpec) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// findContainers takes over what an earlier run of the agent left on the engine.
-func (w *Worker) findContainers(ctx context.Context) error {
-	found, err := w.cfg.Driver.List(ctx, map[string]string{labelNode: w.cfg.NodeID, labelRole: roleJob})
+// find takes over what an earlier run of the agent left on an engine.
+func (w *Worker) find(ctx context.Context, engine driver.Containers) error {
+	found, err := engine.List(ctx, map[string]string{labelNode: w.cfg.NodeID, labelRole: roleJob})
 	if err != nil {
-		return fmt.Errorf("find the containers of this node: %w", err)
+		return err
 	}
 	for i, c := range found {
 		// List leaves out when the container began; what is gone by now needs no more.
-		if full, err := w.cfg.Driver.Inspect(ctx, c.ID); err == nil {
+		if full, err := engine.Inspect(ctx, c.ID); err == nil {
 			found[i] = full
 		}
 	}
@@ -70,17 +69,17 @@ func (w *Worker) findContainers(ctx context.Context) error {
 		key, ok := attemptOf(c)
 		if !ok || w.attempts[key] != nil || c.State == driver.StateCreated {
 			// Not made by this version, made twice, or never started: no work is lost with it.
-			w.wg.Go(func() { w.removeFound(c) })
+			w.wg.Go(func() { w.removeFound(engine, c) })
 			continue
 		}
-		w.cfg.Logger.Info("found a container of an earlier run of this agent", "job", key.jobID, "attempt", key.attempt, "state", string(c.State))
-		w.addAttemptLocked(key, &c)
+		w.cfg.Logger.Info("found what an earlier run of this agent left", "job", key.jobID, "attempt", key.attempt, "state", string(c.State))
+		w.addAttemptLocked(key, &c, engine)
 	}
 	return nil
 }
 
-func (w *Worker) removeFound(c driver.Container) {
-	if err := w.cfg.Driver.Remove(w.root, c.ID); err != nil && w.root.Err() == nil {
+func (w *Worker) removeFound(engine driver.Containers, c driver.Container) {
+	if err := engine.Remove(w.root, c.ID); err != nil && w.root.Err() == nil {
 		w.cfg.Logger.Warn("cannot remove a container left by an earlier run of this agent", "container", c.Name, "error", err)
 	}
 }

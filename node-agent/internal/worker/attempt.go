@@ -59,6 +59,8 @@ type attempt struct {
 	done     chan struct{} // closed when run has returned
 
 	// Owned by run.
+	// engine is what runs the container, or the process; nil: there is none on this machine.
+	engine      driver.Containers
 	containerID string
 	// maybeMade: the container was to be made, and whether it was is not known.
 	maybeMade bool
@@ -250,8 +252,13 @@ func (a *attempt) running(startedAt time.Time) {
 
 // stopGrace lies between asking the container to stop and killing it.
 func (a *attempt) stopGrace() time.Duration {
-	if wish := a.assignment.GetSpec().GetContainer().GetStopGrace().AsDuration(); wish > 0 {
-		return wish
+	spec := a.assignment.GetSpec()
+	wish := spec.GetContainer().GetStopGrace()
+	if spec.GetProcess() != nil {
+		wish = spec.GetProcess().GetStopGrace()
+	}
+	if wish.AsDuration() > 0 {
+		return wish.AsDuration()
 	}
 	return a.w.cfg.StopGrace
 }
@@ -318,7 +325,7 @@ func (a *attempt) run() {
 
 	var end outcome
 	switch spec := a.assignment.GetSpec(); {
-	case spec.GetContainer() != nil:
+	case spec.GetContainer() != nil, spec.GetProcess() != nil:
 		end = a.runContainer(spec)
 	case spec.GetChat() != nil:
 		end = a.runChat(spec.GetChat())

@@ -45,6 +45,9 @@ func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
 		a.removeContainer(a.w.root, 0)
 		a.startOver()
 	}
+	if !a.adopted {
+		a.engine = a.w.engineFor(spec)
+	}
 	release, err := a.takeSlot()
 	if err != nil {
 		return a.notStarted(err)
@@ -52,7 +55,7 @@ func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
 	defer release()
 	startedAt := a.startedAt().AsTime()
 	if a.adopted {
-		a.relink(spec.GetContainer())
+		a.relink(spec)
 	} else if startedAt, err = a.startInTime(spec); err != nil {
 		if a.hold.Err() == nil {
 			// The engine may have made and started it all the same, and the lease of an
@@ -116,25 +119,19 @@ func (a *attempt) takeSlot() (release func(), err error) {
 
 // startContainer brings the container about and starts it.
 func (a *attempt) startContainer(spec *orchionv1.JobSpec) (time.Time, error) {
-	container := spec.GetContainer()
-	if a.w.cfg.Driver == nil {
-		return time.Time{}, classed(orchionv1.FailureClass_FAILURE_CLASS_ENGINE,
-			"this node has no container engine: install Docker or Podman there, or constrain the job to nodes that have one")
+	prepare := a.prepareContainer
+	if spec.GetProcess() != nil {
+		prepare = a.prepareProcess
 	}
-	if err := a.ensureImage(container); err != nil {
+	wanted, err := prepare(spec)
+	if err != nil {
 		return time.Time{}, err
 	}
-	in, err := a.fetchInputs(container)
+	in, err := a.fetchInputs(spec.GetContainer())
 	if err != nil {
 		return time.Time{}, err
 	}
 	defer in.release()
-	if err := a.openLink(container); err != nil {
-		return time.Time{}, err
-	}
-	if err := a.retry(func() error { return a.ensureVolumes(container) }); err != nil {
-		return time.Time{}, err
-	}
 	a.preparing("starting")
 	// From here on the job may take effect, so that the lease must be beyond doubt.
 	select {
@@ -142,18 +139,37 @@ func (a *attempt) startContainer(spec *orchionv1.JobSpec) (time.Time, error) {
 	case <-a.work.Done():
 		return time.Time{}, a.work.Err()
 	}
-	if err := a.retry(func() error { return a.create(spec) }); err != nil {
+	if err := a.retry(func() error { return a.create(wanted) }); err != nil {
 		return time.Time{}, err
 	}
-	if err := a.retry(func() error { return a.putFiles(container, in) }); err != nil {
+	if err := a.retry(func() error { return a.putFiles(spec.GetContainer(), in) }); err != nil {
 		return time.Time{}, err
 	}
 	// None of this is broken off when the job is to be stopped: what an engine does with such a
 	// request is not known, and might be left behind.
-	if err := a.retry(func() error { return a.w.cfg.Driver.Start(a.w.root, a.containerID) }); err != nil {
+	if err := a.retry(func() error { return a.engine.Start(a.w.root, a.containerID) }); err != nil {
 		return time.Time{}, err
 	}
 	return time.Now(), nil
+}
+
+// prepareContainer brings about what a container needs, and says what it is to be.
+func (a *attempt) prepareContainer(spec *orchionv1.JobSpec) (driver.ContainerSpec, error) {
+	container := spec.GetContainer()
+	if a.w.cfg.Driver == nil {
+		return driver.ContainerSpec{}, classed(orchionv1.FailureClass_FAILURE_CLASS_ENGINE,
+			"this node has no container engine: install Docker or Podman there, or constrain the job to nodes that have one")
+	}
+	if err := a.ensureImage(container); err != nil {
+		return driver.ContainerSpec{}, err
+	}
+	if err := a.openLink(a.w.cfg.Links, container.GetModels()); err != nil {
+		return driver.ContainerSpec{}, err
+	}
+	if err := a.retry(func() error { return a.ensureVolumes(container) }); err != nil {
+		return driver.ContainerSpec{}, err
+	}
+	return a.containerSpec(spec), nil
 }
 
 func (a *attempt) ensureImage(container *orchionv1.ContainerSpec) error {
@@ -213,10 +229,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // create makes the container. One of the same name that is in the way can only be left
 // over from this very attempt, created but never started.
-func (a *attempt) create(spec *orchionv1.JobSpec) error {
-	engine, ctx := a.w.cfg.Driver, a.w.root
+func (a *attempt) create(wanted driver.ContainerSpec) error {
+	engine, ctx := a.engine, a.w.root
 	a.maybeMade = true
-	id, err := engine.Create(ctx, a.containerSpec(spec))
+	id, err := engine.Create(ctx, wanted)
 	if driver.CodeOf(err) == driver.CodeConflict {
 		old, inspectErr := engine.Inspect(ctx, a.containerName())
 		if inspectErr != nil || !a.made(old) || old.State != driver.StateCreated {
@@ -225,7 +241,7 @@ func (a *attempt) create(spec *orchionv1.JobSpec) error {
 		if err := engine.Remove(ctx, old.ID); err != nil {
 			return err
 		}
-		id, err = engine.Create(ctx, a.containerSpec(spec))
+		id, err = engine.Create(ctx, wanted)
 	}
 	if err != nil {
 		return err
@@ -247,7 +263,7 @@ func (a *attempt) findMade(ctx context.Context) error {
 	if a.containerID != "" || !a.maybeMade {
 		return nil
 	}
-	c, err := a.w.cfg.Driver.Inspect(ctx, a.containerName())
+	c, err := a.engine.Inspect(ctx, a.containerName())
 	switch {
 	case driver.CodeOf(err) == driver.CodeNotFound:
 	case err != nil:
@@ -274,37 +290,43 @@ func (a *attempt) containerSpec(spec *orchionv1.JobSpec) driver.ContainerSpec {
 	s.GPUs = driver.RequestGPUs(a.assignment.GetGpus(), int(resources.GetGpus()))
 	s.LogBytes = a.w.cfg.LogBytes
 	surround(&s, spec)
-	s.Env = map[string]string{}
 	if a.link != nil {
 		s.Network = a.link.Network()
-		s.Env["OPENAI_BASE_URL"] = a.link.BaseURL()
-		// The way in is the container's own, and carries who calls; client libraries
-		// insist on a key nevertheless.
-		s.Env["OPENAI_API_KEY"] = "orchion-job"
 	}
-	maps.Copy(s.Env, container.GetEnv())
-	s.Env["ORCHION_JOB_ID"] = a.key.jobID
-	s.Env["ORCHION_JOB_NAME"] = a.assignment.GetName()
-	s.Env["ORCHION_ATTEMPT"] = strconv.Itoa(int(a.key.attempt))
-	s.Env["ORCHION_NODE_ID"] = a.w.cfg.NodeID
-	if id := a.assignment.GetArrayId(); id != "" {
-		s.Env["ORCHION_ARRAY_ID"] = id
-		s.Env["ORCHION_ARRAY_INDEX"] = strconv.Itoa(int(a.assignment.GetArrayIndex()))
-		s.Env["ORCHION_ARRAY_COUNT"] = strconv.Itoa(int(a.assignment.GetArrayCount()))
-	}
+	s.Env = a.environment(container.GetEnv())
 	return s
 }
 
-func (a *attempt) openLink(container *orchionv1.ContainerSpec) error {
-	if len(container.GetModels()) == 0 {
+// environment is what a job finds: what it asked for, and what Orchion tells it.
+func (a *attempt) environment(own map[string]string) map[string]string {
+	env := map[string]string{}
+	if a.link != nil {
+		env["OPENAI_BASE_URL"], env["OPENAI_API_KEY"] = a.link.BaseURL(), a.link.Key()
+	}
+	maps.Copy(env, own)
+	env["ORCHION_JOB_ID"] = a.key.jobID
+	env["ORCHION_JOB_NAME"] = a.assignment.GetName()
+	env["ORCHION_ATTEMPT"] = strconv.Itoa(int(a.key.attempt))
+	env["ORCHION_NODE_ID"] = a.w.cfg.NodeID
+	if id := a.assignment.GetArrayId(); id != "" {
+		env["ORCHION_ARRAY_ID"] = id
+		env["ORCHION_ARRAY_INDEX"] = strconv.Itoa(int(a.assignment.GetArrayIndex()))
+		env["ORCHION_ARRAY_COUNT"] = strconv.Itoa(int(a.assignment.GetArrayCount()))
+	}
+	return env
+}
+
+// openLink makes the way to the gateway for a job that may call models.
+func (a *attempt) openLink(links Linker, models []string) error {
+	if len(models) == 0 {
 		return nil
 	}
-	if a.w.cfg.Links == nil {
+	if links == nil {
 		return classed(orchionv1.FailureClass_FAILURE_CLASS_NODE, "this node cannot connect jobs with models")
 	}
 	a.preparing("connecting the job with the gateway")
 	return a.retry(func() error {
-		link, err := a.w.cfg.Links.Open(a.work, a.key.jobID, int(a.key.attempt))
+		link, err := links.Open(a.work, a.key.jobID, int(a.key.attempt))
 		if err != nil {
 			// The link is the node's, whatever is wrong with it.
 			return classed(classify(err, orchionv1.FailureClass_FAILURE_CLASS_NODE), "connect the job with the gateway: %w", err)
@@ -316,14 +338,18 @@ func (a *attempt) openLink(container *orchionv1.ContainerSpec) error {
 
 // relink takes over the link of a container that runs already. Without one the job goes
 // on: its calls fail, and it may have made all of them.
-func (a *attempt) relink(container *orchionv1.ContainerSpec) {
+func (a *attempt) relink(spec *orchionv1.JobSpec) {
 	a.mu.Lock()
 	ended := a.ended
 	a.mu.Unlock()
 	if ended {
 		return
 	}
-	if err := a.openLink(container); err != nil && a.work.Err() == nil {
+	links, models := a.w.cfg.Links, spec.GetContainer().GetModels()
+	if spec.GetProcess() != nil {
+		links, models = a.w.cfg.ProcessLinks, spec.GetProcess().GetModels()
+	}
+	if err := a.openLink(links, models); err != nil && a.work.Err() == nil {
 		a.w.cfg.Logger.Warn("a job that goes on after a restart of the agent has lost its way to the gateway",
 			"job", a.key.jobID, "attempt", a.key.attempt, "error", err)
 	}
@@ -353,7 +379,7 @@ func (a *attempt) awaitExit() (driver.Exit, error) {
 	stopping, cancel := context.WithTimeout(a.hold, request.grace+stopPatience)
 	defer cancel()
 	a.cleanUpWithin(stopping, "stop the container of an attempt", func(ctx context.Context) error {
-		return a.w.cfg.Driver.Stop(ctx, a.containerID, request.grace)
+		return a.engine.Stop(ctx, a.containerID, request.grace)
 	})
 	exit, err = a.waitExit(stopping)
 	if err != nil && stopping.Err() != nil && a.hold.Err() == nil {
@@ -366,7 +392,7 @@ func (a *attempt) awaitExit() (driver.Exit, error) {
 func (a *attempt) waitExit(ctx context.Context) (driver.Exit, error) {
 	wait := time.Second
 	for {
-		exit, err := a.w.cfg.Driver.Wait(ctx, a.containerID)
+		exit, err := a.engine.Wait(ctx, a.containerID)
 		if err == nil || ctx.Err() != nil || !temporary(err) {
 			return exit, err
 		}
@@ -386,11 +412,11 @@ func (a *attempt) removeContainer(ctx context.Context, grace time.Duration) {
 				return err
 			}
 			if grace > 0 {
-				if err := a.w.cfg.Driver.Stop(ctx, a.containerID, grace); err != nil {
+				if err := a.engine.Stop(ctx, a.containerID, grace); err != nil {
 					return err
 				}
 			}
-			return a.w.cfg.Driver.Remove(ctx, a.containerID)
+			return a.engine.Remove(ctx, a.containerID)
 		})
 		if ctx.Err() != nil {
 			return

@@ -76,6 +76,7 @@ func (l *links) Reap(_ context.Context, keep func(string, int) bool) error {
 
 func (l *link) Network() driver.NetworkMode { return driver.NetworkOf(l.forwarder) }
 func (l *link) BaseURL() string             { return "http://127.0.0.1:11435/v1" }
+func (l *link) Key() string                 { return "orchion-job" }
 func (l *link) Detach()                     { l.links.note("detach") }
 
 func (l *link) Close(ctx context.Context) error {

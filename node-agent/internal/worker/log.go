@@ -100,7 +100,7 @@ func (l *logPush) unreadable(ctx context.Context, err error) bool {
 	if temporary(err) {
 		return false
 	}
-	c, inspectErr := l.a.w.cfg.Driver.Inspect(ctx, l.containerID)
+	c, inspectErr := l.a.engine.Inspect(ctx, l.containerID)
 	if inspectErr != nil || c.State == driver.StateRunning {
 		return false
 	}
@@ -121,7 +121,7 @@ func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) err
 	}
 	for {
 		err := pass(true)
-		if errors.Is(err, errOvertaken) {
+		if errors.Is(err, errOvertaken) || errors.Is(err, driver.ErrOvertaken) {
 			// What the engine still has is read again, and shows whether something is
 			// missing.
 			continue
@@ -134,7 +134,7 @@ func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) err
 		}
 		// Engines end a log that is followed when they shut down, too. It is whole only
 		// when it was read after the container had ended.
-		c, err := l.a.w.cfg.Driver.Inspect(ctx, l.containerID)
+		c, err := l.a.engine.Inspect(ctx, l.containerID)
 		if err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (l *logPush) readOnce(ctx context.Context, follow bool, emit func(session.L
 	l.tail = tail{} // of an earlier reading
 	kept := l.a.w.cfg.LogBytes
 	reading, looked, line := l.pace.begin(time.Now(), follow, kept), int64(0), int64(0)
-	return l.a.w.cfg.Driver.Logs(ctx, l.containerID, driver.LogOptions{Follow: follow}, func(e driver.LogEntry) error {
+	return l.a.engine.Logs(ctx, l.containerID, driver.LogOptions{Follow: follow}, func(e driver.LogEntry) error {
 		if reading.overtaken(e.Time, time.Now(), len(e.Text)) {
 			return errOvertaken
 		}
@@ -196,6 +196,9 @@ func sameEntry(a, b *driver.LogEntry) bool {
 // at once then and begins the log anew, and who follows it sees neither that nor what was
 // thrown away unread.
 func (l *logPush) oneFile(ctx context.Context) bool {
+	if !l.asked && l.a.engine == l.a.w.cfg.Processes {
+		l.asked = true
+	}
 	if !l.asked {
 		// An engine that does not answer does not give its log either.
 		info, err := l.a.w.cfg.Driver.Info(ctx)
@@ -207,7 +210,7 @@ func (l *logPush) oneFile(ctx context.Context) bool {
 // lookAtBeginning is errOvertaken when the log was begun anew since this reading began.
 func (l *logPush) lookAtBeginning(ctx context.Context) error {
 	seen := errors.New("the beginning was seen")
-	err := l.a.w.cfg.Driver.Logs(ctx, l.containerID, driver.LogOptions{}, func(e driver.LogEntry) error {
+	err := l.a.engine.Logs(ctx, l.containerID, driver.LogOptions{}, func(e driver.LogEntry) error {
 		if l.begun != nil && !sameEntry(l.begun, &e) {
 			return errOvertaken
 		}

@@ -36,7 +36,7 @@ func (a *attempt) notStarted(err error) outcome {
 func (a *attempt) judge(spec *orchionv1.JobSpec, exit driver.Exit, err error) outcome {
 	if err != nil {
 		if driver.CodeOf(err) == driver.CodeNotFound {
-			err = errors.New("the container was removed by someone else while it ran")
+			err = fmt.Errorf("the %s was removed by someone else while it ran", noun(spec))
 		}
 		// It ran; what became of it only the engine could have said.
 		return failed(err, orchionv1.FailureClass_FAILURE_CLASS_ENGINE)
@@ -50,7 +50,7 @@ func (a *attempt) judge(spec *orchionv1.JobSpec, exit driver.Exit, err error) ou
 	if stopped, ok := a.asStopped(); ok {
 		end.state, end.class, end.reason = stopped.state, stopped.class, stopped.reason
 		if end.reason == "" {
-			end.reason = fmt.Sprintf("its container ended with exit code %d", exit.Code)
+			end.reason = fmt.Sprintf("its %s ended with exit code %d", noun(spec), exit.Code)
 		}
 		return end
 	}
@@ -64,10 +64,10 @@ func (a *attempt) judge(spec *orchionv1.JobSpec, exit driver.Exit, err error) ou
 		}
 	case exit.Error != "":
 		end.class = orchionv1.FailureClass_FAILURE_CLASS_START
-		end.reason = "the container could not be run: " + exit.Error
+		end.reason = fmt.Sprintf("the %s could not be run: %s", noun(spec), exit.Error)
 	case exit.Code != 0:
 		end.class = orchionv1.FailureClass_FAILURE_CLASS_EXIT_CODE
-		end.reason = fmt.Sprintf("the container ended with exit code %d", exit.Code)
+		end.reason = fmt.Sprintf("the %s ended with exit code %d", noun(spec), exit.Code)
 	default:
 		end.state = orchionv1.AttemptState_ATTEMPT_STATE_SUCCEEDED
 	}

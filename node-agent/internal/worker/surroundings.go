@@ -116,7 +116,7 @@ func (a *attempt) putFiles(container *orchionv1.ContainerSpec, in inputs) error 
 		}
 		files = append(files, file)
 	}
-	return a.w.cfg.Driver.PutFiles(a.w.root, a.containerID, files)
+	return a.engine.PutFiles(a.w.root, a.containerID, files)
 }
 
 // ownerOf gives whose the files of a job are that runs as user: root's when that is not a

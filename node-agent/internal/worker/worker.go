@@ -16,6 +16,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -67,6 +68,8 @@ type Link interface {
 	Network() driver.NetworkMode
 	// BaseURL is where the gateway answers there, such as "http://127.0.0.1:11435/v1".
 	BaseURL() string
+	// Key is what the job is to show there.
+	Key() string
 	// Close removes the link and whatever serves it. The job's container must be gone.
 	Close(ctx context.Context) error
 	// Detach lets go of the link and leaves what serves it for the next run of the agent.
@@ -79,10 +82,15 @@ type Config struct {
 	NodeID string
 	// Driver runs the containers; nil: this machine has no container engine.
 	Driver driver.Driver
+	// Processes runs programs on the machine itself, as far as Policy allows; nil: none.
+	Processes driver.Containers
+	Policy    Policy
 	// Replicas serves models; nil: this machine cannot.
 	Replicas ReplicaRunner
 	// Links connects jobs that declare models with the gateway; nil: such jobs fail.
 	Links Linker
+	// ProcessLinks does so for processes that declare models; nil: such jobs fail.
+	ProcessLinks Linker
 	// GatewayClient gives a client that reaches the gateway as an attempt, whatever the
 	// host of the URL; nil: chat jobs fail.
 	GatewayClient func(jobID string, attempt int) *http.Client
@@ -175,13 +183,21 @@ func New(cfg Config) *Worker {
 	return w
 }
 
-// Start finds the containers that an earlier run of the agent left. They go on running
+// Start finds the containers and processes that an earlier run of the agent left. They go on running
 // until their lease runs out, and are taken over when the orchestrator assigns them.
 func (w *Worker) Start(ctx context.Context) error {
+	if w.cfg.Processes != nil {
+		if err := w.find(ctx, w.cfg.Processes); err != nil {
+			return fmt.Errorf("find the processes of this node: %w", err)
+		}
+	}
 	if w.cfg.Driver == nil {
 		return nil
 	}
-	return w.findContainers(ctx)
+	if err := w.find(ctx, w.cfg.Driver); err != nil {
+		return fmt.Errorf("find the containers of this node: %w", err)
+	}
+	return nil
 }
 
 // Stop ends all that the worker does and leaves the containers as they are: another run of
@@ -318,19 +334,21 @@ func (w *Worker) Assign(set *orchionv1.AssignmentSet) {
 // reapLinksLocked begins to remove links whose attempts are not there any more. An attempt
 // is known before its link is made, so that none is taken from a living one.
 func (w *Worker) reapLinksLocked() {
-	if w.cfg.Links == nil {
-		return
-	}
-	w.wg.Go(func() {
-		err := w.cfg.Links.Reap(w.root, func(jobID string, attempt int) bool {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return w.attempts[refKey{jobID: jobID, attempt: int32(attempt)}] != nil
-		})
-		if err != nil && w.root.Err() == nil {
-			w.cfg.Logger.Warn("cannot remove what an earlier run of this agent left of its jobs' links", "error", err)
+	for _, links := range []Linker{w.cfg.Links, w.cfg.ProcessLinks} {
+		if links == nil {
+			continue
 		}
-	})
+		w.wg.Go(func() {
+			err := links.Reap(w.root, func(jobID string, attempt int) bool {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.attempts[refKey{jobID: jobID, attempt: int32(attempt)}] != nil
+			})
+			if err != nil && w.root.Err() == nil {
+				w.cfg.Logger.Warn("cannot remove what an earlier run of this agent left of its jobs' links", "error", err)
+			}
+		})
+	}
 }
 
 // AssignJob implements [session.Worker]. Assigning an attempt again changes nothing.
@@ -347,14 +365,16 @@ func (w *Worker) AssignJob(assignment *orchionv1.JobAssignment) {
 	}
 	a := w.attempts[key]
 	if a == nil {
-		a = w.addAttemptLocked(key, nil)
+		a = w.addAttemptLocked(key, nil, nil)
 	}
 	a.assign(assignment)
 }
 
-// addAttemptLocked begins an attempt, around a container when there is one already.
-func (w *Worker) addAttemptLocked(key refKey, found *driver.Container) *attempt {
+// addAttemptLocked begins an attempt, around a container or process on an engine when there
+// is one already.
+func (w *Worker) addAttemptLocked(key refKey, found *driver.Container, on driver.Containers) *attempt {
 	a := newAttempt(w, key, found)
+	a.engine = on
 	w.attempts[key] = a
 	w.wg.Go(a.run)
 	return a

@@ -151,6 +151,17 @@ func drawJobSpec(t *rapid.T) job.Spec {
 		}
 		return spec
 	}
+	if rapid.Bool().Draw(t, "process") {
+		spec.Process = &job.Process{
+			Command:    rapid.SampledFrom([]string{"ffmpeg", "/usr/bin/ffmpeg", `C:\tools\x.exe`}).Draw(t, "command"),
+			Args:       rapid.SliceOfN(text, 0, 3).Draw(t, "args"),
+			Env:        rapid.MapOfN(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,5}`), text, 0, 3).Draw(t, "env"),
+			WorkingDir: rapid.SampledFrom([]string{"", "/srv/in"}).Draw(t, "workingDir"),
+			StopGrace:  seconds("grace", 1, 300),
+			Models:     rapid.SliceOfN(rapid.Just("m:1"), 0, 1).Draw(t, "models"),
+		}
+		return spec
+	}
 	spec.Chat = &job.Chat{Model: "m", MaxTokens: rapid.IntRange(0, 4096).Draw(t, "tokens")}
 	if rapid.Bool().Draw(t, "hot") {
 		heat := rapid.Float64Range(0, 2).Draw(t, "temperature")
@@ -208,7 +219,8 @@ func TestNodesComeBack(t *testing.T) {
 		Runtimes: []node.Runtime{
 			{Name: "podman", Version: "5", Endpoint: "unix:///run/podman.sock", Rootless: true}, {Name: "docker", Version: "28"},
 		},
-		Engines: []node.LocalEngine{{Name: "ollama", Version: "0.6", Endpoint: "http://127.0.0.1:11434", Models: []string{"a", "b"}}},
+		Processes: []node.AllowedProcess{{Name: "ffmpeg", Path: "/usr/bin/ffmpeg"}},
+		Engines:   []node.LocalEngine{{Name: "ollama", Version: "0.6", Endpoint: "http://127.0.0.1:11434", Models: []string{"a", "b"}}},
 	}
 	usage := node.Usage{CPUPercent: 12.5, MemoryUsedBytes: 5, DiskUsedBytes: 6, RunningJobs: 7, MemoryOthersBytes: 4,
 		GPUs: []node.GPUUsage{{UUID: "GPU-1", UtilizationPercent: 99, MemoryUsedBytes: 8}}}
@@ -222,7 +234,7 @@ func TestNodesComeBack(t *testing.T) {
 	}
 	// A field that somebody adds to the domain has to be added to the
 	// conversion too: none of those above is zero.
-	for _, v := range []any{capabilities, usage, capabilities.GPUs[0], capabilities.Runtimes[0], capabilities.Engines[0], usage.GPUs[0]} {
+	for _, v := range []any{capabilities, usage, capabilities.GPUs[0], capabilities.Runtimes[0], capabilities.Engines[0], capabilities.Processes[0], usage.GPUs[0]} {
 		value := reflect.ValueOf(v)
 		for i := range value.NumField() {
 			if value.Field(i).IsZero() {

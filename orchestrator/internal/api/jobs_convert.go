@@ -84,6 +84,9 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 	if s.Container != nil {
 		out.Kind = &orchionv1.JobSpec_Container{Container: containerToProto(s.Container)}
 	}
+	if s.Process != nil {
+		out.Kind = &orchionv1.JobSpec_Process{Process: processToProto(s.Process)}
+	}
 	if c := s.Chat; c != nil {
 		chat := &orchionv1.ChatSpec{Model: c.Model, MaxTokens: int32(c.MaxTokens), Temperature: c.Temperature}
 		for _, m := range c.Messages {

@@ -82,10 +82,12 @@ func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
 	switch kind := s.GetKind().(type) {
 	case *orchionv1.JobSpec_Container:
 		spec.Container, err = containerFromProto("spec.container", kind.Container)
+	case *orchionv1.JobSpec_Process:
+		spec.Process, err = processFromProto("spec.process", kind.Process)
 	case *orchionv1.JobSpec_Chat:
 		spec.Chat, err = chatFromProto("spec.chat", kind.Chat)
 	default:
-		err = fault.BadField("spec", "must hold either container or chat")
+		err = fault.BadField("spec", "must hold one of container, chat and process")
 	}
 	if err != nil {
 		return none, err
@@ -221,13 +223,8 @@ func containerFromProto(field string, c *orchionv1.ContainerSpec) (*job.Containe
 	default:
 		return nil, fault.BadField(field+".pullPolicy", "is %d; allowed are %s", c.GetPullPolicy(), allowed(orchionv1.PullPolicy_value))
 	}
-	if err := checkCount(field+".models", len(c.GetModels()), maxModels); err != nil {
+	if err := checkModels(field+".models", c.GetModels()); err != nil {
 		return nil, err
-	}
-	for i, m := range c.GetModels() {
-		if err := checkModel(fmt.Sprintf("%s.models[%d]", field, i), m); err != nil {
-			return nil, err
-		}
 	}
 	grace, err := duration(field+".stopGrace", c.GetStopGrace(), minTimeout, maxStopGrace)
 	if err != nil {
@@ -250,6 +247,19 @@ func checkImage(field, image string) error {
 	}
 	if _, err := reference.ParseNormalizedNamed(image); err != nil {
 		return fault.BadField(field, "is %q, which is not the name of an image such as docker.io/library/alpine:3.22", clip(image))
+	}
+	return nil
+}
+
+// checkModels checks the models that a job may call.
+func checkModels(field string, models []string) error {
+	if err := checkCount(field, len(models), maxModels); err != nil {
+		return err
+	}
+	for i, m := range models {
+		if err := checkModel(indexed(field, i), m); err != nil {
+			return err
+		}
 	}
 	return nil
 }

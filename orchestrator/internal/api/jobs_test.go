@@ -42,7 +42,7 @@ func TestSubmitRefusesBadInput(t *testing.T) {
 		return mustJSON(m)
 	}
 	for name, tc := range map[string]struct{ body, want string }{
-		"no spec":             {`{}`, "spec: must hold either container or chat"},
+		"no spec":             {`{}`, "spec: must hold one of container, chat and process"},
 		"two kinds":           {`{"spec":{"container":{"image":"a"},"chat":{"model":"m"}}}`, "body: "},
 		"name long":           {`{"name":"` + strings.Repeat("n", 129) + `","spec":{"container":{"image":"a"}}}`, "name: has 129 bytes; at most 128 are allowed"},
 		"name control":        {`{"name":"a\u0007","spec":{"container":{"image":"a"}}}`, "name: holds characters that cannot be printed"},
@@ -107,6 +107,13 @@ func TestSubmitRefusesBadInput(t *testing.T) {
 		"grace":               {container(`,"stopGrace":"301s"`), "spec.container.stopGrace: is 5m1s; it must be between 1s and 5m0s"},
 		"disk":                {spec(`,"resources":{"diskBytes":"-1"}`), "spec.resources.diskBytes: is -1; it must not be negative"},
 		"vendor":              {spec(`,"resources":{"gpus":1,"gpuVendor":"amd"}`), `spec.resources.gpuVendor: is "amd"; allowed is nvidia`},
+		"process":             {`{"spec":{"process":{}}}`, "spec.process.command: must not be empty"},
+		"process by sentence": {`{"spec":{"process":{"command":"rm -rf"}}}`, `spec.process.command: is "rm -rf"; it must be a name in the policy of a node`},
+		"process by dots":     {`{"spec":{"process":{"command":"../sh"}}}`, "or an absolute path"},
+		"process directory":   {`{"spec":{"process":{"command":"sh","workingDir":"tmp"}}}`, `spec.process.workingDir: is "tmp"; it must be an absolute path`},
+		"process environment": {`{"spec":{"process":{"command":"sh","env":{"ORCHION_X":"1"}}}}`, "spec.process.env: has the name"},
+		"process grace":       {`{"spec":{"process":{"command":"sh","stopGrace":"600s"}}}`, "spec.process.stopGrace:"},
+		"process model":       {`{"spec":{"process":{"command":"sh","models":["a b"]}}}`, "spec.process.models[0]:"},
 		"vendor without GPU":  {spec(`,"resources":{"gpuVendor":"nvidia"}`), `spec.resources.gpuVendor: is "nvidia", but no GPU is asked for`},
 		"working dir":         {container(`,"workingDir":"relative"`), `spec.container.workingDir: is "relative"; it must be an absolute path`},
 		"user":                {container(`,"user":"a b"`), `spec.container.user: is "a b"; it must be USER or USER:GROUP`},

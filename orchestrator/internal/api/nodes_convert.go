@@ -96,6 +96,10 @@ func capabilitiesFromProto(field string, c *orchionv1.Capabilities) (node.Capabi
 	if err != nil {
 		return none, err
 	}
+	processes, err := processesFromProto(field+".processes", c.GetProcesses())
+	if err != nil {
+		return none, err
+	}
 	return node.Capabilities{
 		OS: c.GetOs(), Arch: c.GetArch(), Platform: c.GetPlatform(), Kernel: c.GetKernel(),
 		CPU: node.CPU{
@@ -108,6 +112,7 @@ func capabilitiesFromProto(field string, c *orchionv1.Capabilities) (node.Capabi
 		GPUs:        gpus,
 		Runtimes:    runtimes,
 		Engines:     engines,
+		Processes:   processes,
 	}, nil
 }
 
@@ -298,6 +303,9 @@ func capabilitiesToProto(c *node.Capabilities) *orchionv1.Capabilities {
 		out.Engines = append(out.Engines, &orchionv1.LocalEngine{
 			Name: e.Name, Version: e.Version, Endpoint: e.Endpoint, Models: e.Models,
 		})
+	}
+	for _, p := range c.Processes {
+		out.Processes = append(out.Processes, &orchionv1.AllowedProcess{Name: p.Name, Path: p.Path})
 	}
 	return out
 }

@@ -30,7 +30,7 @@ func TestRESTRefusesWhatItDoesNotKnow(t *testing.T) {
 		"bad enum":             {"POST", "/api/deployments", `{"spec":{"model":"m","engine":"ENGINE_MAGIC"}}`, invalid, codes.InvalidArgument, "engine"},
 		"duration as a number": {"POST", "/api/jobs", `{"spec":{"timeout":30}}`, invalid, codes.InvalidArgument, `unexpected token 30 (line 1, column 20); durations and texts stand in quotes, such as "5s"`},
 		"bad duration":         {"POST", "/api/jobs", `{"spec":{"timeout":"soon"}}`, invalid, codes.InvalidArgument, "body: "},
-		"empty body":           {"POST", "/api/jobs", ``, invalid, codes.InvalidArgument, "spec: must hold either container or chat"},
+		"empty body":           {"POST", "/api/jobs", ``, invalid, codes.InvalidArgument, "spec: must hold one of container, chat and process"},
 		"body too large":       {"POST", "/api/jobs", `{"name":"` + strings.Repeat("x", maxMessage) + `"}`, http.StatusRequestEntityTooLarge, codes.ResourceExhausted, "at most 4194304 are allowed"},
 		"unknown path":         {"GET", "/api/machines", "", http.StatusNotFound, codes.NotFound, "there is no /api/machines; /api/openapi.json lists what there is"},
 		"path of odd bytes":    {"GET", "/api/%ff", "", http.StatusNotFound, codes.NotFound, "there is no /api/\ufffd; "},

@@ -91,7 +91,7 @@ func TestSchedules(t *testing.T) {
 		"cron":      {"PUT", "/api/schedules/x", `{"cron":"often",` + template + `}`, invalid, codes.InvalidArgument, `cron: is "often"`},
 		"time zone": {"PUT", "/api/schedules/x", `{"cron":"@daily","timeZone":"Mars",` + template + `}`, invalid, codes.InvalidArgument, `timeZone: is "Mars"`},
 		"policy":    {"PUT", "/api/schedules/x", `{"cron":"@daily","overlap":9,` + template + `}`, invalid, codes.InvalidArgument, "overlap: is 9; allowed are SCHEDULE_OVERLAP_ALLOW, SCHEDULE_OVERLAP_SKIP, SCHEDULE_OVERLAP_REPLACE"},
-		"no job":    {"PUT", "/api/schedules/x", `{"cron":"@daily"}`, invalid, codes.InvalidArgument, "template.spec: must hold either container or chat"},
+		"no job":    {"PUT", "/api/schedules/x", `{"cron":"@daily"}`, invalid, codes.InvalidArgument, "template.spec: must hold one of container, chat and process"},
 		"bad job":   {"PUT", "/api/schedules/x", `{"cron":"@daily","template":{"spec":{"container":{"image":"a"},"priority":2000}}}`, invalid, codes.InvalidArgument, "template.spec.priority: is 2000"},
 		"start":     {"PUT", "/api/schedules/x", `{"cron":"@daily","template":{"spec":{"container":{"image":"a"},"startAfter":"2020-01-01T00:00:00Z"}}}`, invalid, codes.InvalidArgument, "template.spec.startAfter: is set"},
 		"count":     {"GET", "/api/schedules:preview?cron=@daily&count=101", "", invalid, codes.InvalidArgument, "count: is 101; it must be between 1 and 100"},

@@ -329,10 +329,10 @@ func (d *Dispatcher) sendCancel(a *attempt) {
 	d.cfg.Hub.Send(a.nodeID, CancelAttempt{Ref: a.ref, Grace: d.stopGrace(a), Reason: reason})
 }
 
-// stopGrace lies between asking an attempt's container to stop and killing it.
+// stopGrace lies between asking an attempt's program to stop and killing it.
 func (d *Dispatcher) stopGrace(a *attempt) time.Duration {
-	if c := a.job.Spec.Container; c != nil && c.StopGrace > 0 {
-		return c.StopGrace
+	if grace := a.job.Spec.StopGrace(); grace > 0 {
+		return grace
 	}
 	return d.cfg.CancelGrace
 }

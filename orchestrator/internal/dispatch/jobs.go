@@ -63,11 +63,7 @@ func (d *Dispatcher) checkSubmission(ctx context.Context, j *job.Job, count int)
 
 // defaultName makes a name from the job's kind and id.
 func defaultName(j *job.Job) string {
-	kind := "container"
-	if j.Spec.Chat != nil {
-		kind = "chat"
-	}
-	return kind + "-" + j.ID[max(0, len(j.ID)-8):]
+	return j.Spec.Kind() + "-" + j.ID[max(0, len(j.ID)-8):]
 }
 
 // Cancel ends a queued job at once. A job that a node holds stays as it is,

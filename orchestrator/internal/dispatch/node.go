@@ -130,16 +130,10 @@ func (d *Dispatcher) AttemptModels(nodeID string, ref job.Ref) (models []string,
 	// Asking the owner takes microseconds, and it answers until it stops.
 	got, err := mailbox.Ask(context.Background(), d.box, func() answer {
 		a := d.held(nodeID, ref)
-		switch {
-		case a == nil:
+		if a == nil {
 			return answer{}
-		case a.job.Spec.Container != nil:
-			return answer{a.job.Spec.Container.Models, true}
-		case a.job.Spec.Chat != nil:
-			return answer{[]string{a.job.Spec.Chat.Model}, true}
-		default:
-			return answer{nil, true}
 		}
+		return answer{a.job.Spec.Models(), true}
 	})
 	if err != nil {
 		return nil, false

@@ -43,6 +43,7 @@ type classKey struct {
 	tolerations  string
 	avoidJobs    string
 	needsRuntime bool
+	process      string
 }
 
 // hope is what is known of the room for a class.
@@ -365,6 +366,9 @@ func (q *queue) classOf(spec *job.Spec) *class {
 		avoidJobs:    spec.AvoidJobs,
 		needsRuntime: spec.Container != nil,
 	}
+	if spec.Process != nil {
+		key.process = spec.Process.Command
+	}
 	c := q.classes[key]
 	if c == nil {
 		work, err := workOf(spec)
@@ -384,12 +388,17 @@ func workOf(spec *job.Spec) (*scheduler.Work, error) {
 	if err == nil && unread != nil {
 		err = fmt.Errorf("avoidJobs: %w", unread)
 	}
+	process := ""
+	if spec.Process != nil {
+		process = spec.Process.Command
+	}
 	return &scheduler.Work{
 		Resources:    spec.Resources,
 		Constraints:  constraints,
 		Tolerations:  spec.Tolerations,
 		AvoidJobs:    avoid,
 		NeedsRuntime: spec.Container != nil,
+		Process:      process,
 		TakesSlot:    true,
 		Prefers:      preferencesOf(spec),
 	}, err

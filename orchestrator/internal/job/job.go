@@ -83,10 +83,11 @@ type Job struct {
 	Attempts []Attempt
 }
 
-// Spec says what to run: exactly one of Container and Chat is set.
+// Spec says what to run: exactly one of Container, Chat and Process is set.
 type Spec struct {
 	Container   *Container `json:"container,omitempty"`
 	Chat        *Chat      `json:"chat,omitempty"`
+	Process     *Process   `json:"process,omitempty"`
 	Resources   Resources  `json:"resources,omitzero"`
 	Constraints []string   `json:"constraints,omitempty"`
 	// Tolerations are taints of nodes that do not keep the job away; "*" is all.
@@ -195,6 +196,59 @@ func (j *Job) WithoutContents() *Job {
 	}
 	light.Spec.Container = &container
 	return &light
+}
+
+// Process is a program that runs on the node itself, in no container, where the
+// node's own policy allows it.
+type Process struct {
+	// Command is what the policy allows, by its name there or by its path.
+	Command    string            `json:"command"`
+	Args       []string          `json:"args,omitempty"`
+	Env        map[string]string `json:"env,omitempty"`
+	WorkingDir string            `json:"workingDir,omitempty"`
+	// StopGrace lies between asking it to stop and killing it; 0: the default.
+	StopGrace time.Duration `json:"stopGrace,omitempty"`
+	// Models are those the job may call through the gateway.
+	Models []string `json:"models,omitempty"`
+}
+
+// Kind names what the spec runs, in one word.
+func (s *Spec) Kind() string {
+	switch {
+	case s.Chat != nil:
+		return "chat"
+	case s.Process != nil:
+		return "process"
+	default:
+		return "container"
+	}
+}
+
+// StopGrace is what the spec says of the time between asking the job to stop and
+// killing it; 0: nothing.
+func (s *Spec) StopGrace() time.Duration {
+	switch {
+	case s.Container != nil:
+		return s.Container.StopGrace
+	case s.Process != nil:
+		return s.Process.StopGrace
+	default:
+		return 0
+	}
+}
+
+// Models are those that the job may call.
+func (s *Spec) Models() []string {
+	switch {
+	case s.Container != nil:
+		return s.Container.Models
+	case s.Process != nil:
+		return s.Process.Models
+	case s.Chat != nil:
+		return []string{s.Chat.Model}
+	default:
+		return nil
+	}
 }
 
 // Chat is one prompt to a model.

@@ -90,6 +90,14 @@ type Capabilities struct {
 	GPUs                       []GPU
 	Runtimes                   []Runtime
 	Engines                    []LocalEngine
+	// Processes are the programs that the node's own policy allows.
+	Processes []AllowedProcess
+}
+
+// AllowedProcess is a program that jobs may run on the node, in no container.
+type AllowedProcess struct {
+	Name string
+	Path string
 }
 
 // CPU counts cores.

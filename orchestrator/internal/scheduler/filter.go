@@ -19,6 +19,9 @@ type Work struct {
 	Tolerations []string
 	// NeedsRuntime: it runs in a container.
 	NeedsRuntime bool
+	// Process is a program that the node's policy must allow, by name or path;
+	// empty: none.
+	Process string
 	// TakesSlot: it counts against the number of jobs that a node runs at once.
 	TakesSlot bool
 	// AdoptedModel: an engine that the node adopted must serve this model.
@@ -103,8 +106,8 @@ type filter struct {
 
 // passes says whether a candidate can take the work: every filter holds.
 func passes(w *Work, c *Candidate) bool {
-	return isConnected(w, c) && isTaking(w, c) && isTolerated(w, c) && hasRuntime(w, c) && hasSlot(w, c) &&
-		isLargeEnough(w, c) && hasRoom(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c) &&
+	return isConnected(w, c) && isTaking(w, c) && isTolerated(w, c) && hasRuntime(w, c) && allowsProcess(w, c) &&
+		hasSlot(w, c) && isLargeEnough(w, c) && hasRoom(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c) &&
 		holdsNoneAvoided(w, c)
 }
 
@@ -118,6 +121,7 @@ func filters() []filter {
 		{passes: isNotAvoided, why: func(w *Work, c *Candidate) []string { return []string{w.Avoid[c.Node.ID]} }},
 		{passes: meetsConstraints, why: whyConstraints},
 		{passes: hasRuntime, why: says("no container engine answers on it: install Podman or Docker there, or restart the one that hangs")},
+		{passes: allowsProcess, why: whyProcess},
 		{passes: servesModel, why: whyModel},
 		{passes: isLargeEnough, why: whyTooSmall},
 		{passes: holdsNoneAvoided, why: whyHoldsAvoided},
@@ -194,6 +198,24 @@ func isNotAvoided(w *Work, c *Candidate) bool {
 
 func hasRuntime(w *Work, c *Candidate) bool {
 	return !w.NeedsRuntime || len(c.Node.Capabilities.Runtimes) > 0
+}
+
+func allowsProcess(w *Work, c *Candidate) bool {
+	if w.Process == "" {
+		return true
+	}
+	return slices.ContainsFunc(c.Node.Capabilities.Processes, func(p node.AllowedProcess) bool {
+		return p.Name == w.Process || p.Path == w.Process
+	})
+}
+
+func whyProcess(w *Work, c *Candidate) []string {
+	allowed := c.Node.Capabilities.Processes
+	if len(allowed) == 0 {
+		return []string{"allows no process jobs: its owner can allow programs in its policy file"}
+	}
+	names := collect(allowed, func(p node.AllowedProcess) string { return p.Name })
+	return []string{fmt.Sprintf("does not allow %s; its policy allows %s", w.Process, list(names))}
 }
 
 func servesModel(w *Work, c *Candidate) bool {

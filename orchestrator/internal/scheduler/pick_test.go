@@ -26,6 +26,15 @@ func plain(id string, cores int, memory int64) *node.Node {
 
 func connected(n *node.Node) Candidate { return Candidate{Node: n, Connected: true} }
 
+// allowing gives a node a policy that allows programs.
+func allowing(names ...string) func(*Candidate) {
+	return func(c *Candidate) {
+		for _, name := range names {
+			c.Node.Capabilities.Processes = append(c.Node.Capabilities.Processes, node.AllowedProcess{Name: name, Path: "/usr/bin/" + name})
+		}
+	}
+}
+
 func TestExplainReasons(t *testing.T) {
 	with := func(change func(*Candidate)) Candidate {
 		c := connected(workstation())
@@ -69,6 +78,12 @@ func TestExplainReasons(t *testing.T) {
 		}), want: []string{"is draining: it takes no new work", "is cordoned: it takes no new work until it is uncordoned"}},
 		{name: "no runtime", work: Work{NeedsRuntime: true}, candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil }),
 			want: []string{"no container engine answers on it: install Podman or Docker there, or restart the one that hangs"}},
+		{name: "process allowed by name", work: Work{Process: "ffmpeg"}, candidate: with(allowing("ffmpeg"))},
+		{name: "process allowed by path", work: Work{Process: "/usr/bin/ffmpeg"}, candidate: with(allowing("sox", "ffmpeg"))},
+		{name: "process not allowed", work: Work{Process: "bash"}, candidate: with(allowing("sox", "ffmpeg")),
+			want: []string{"does not allow bash; its policy allows sox and ffmpeg"}},
+		{name: "no processes", work: Work{Process: "bash"}, candidate: connected(workstation()),
+			want: []string{"allows no process jobs: its owner can allow programs in its policy file"}},
 		{name: "no runtime needed", candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil })},
 		{name: "avoided", work: Work{Avoid: map[string]string{"ws-1": "already runs a replica"}}, candidate: connected(workstation()),
 			want: []string{"already runs a replica"}},

@@ -160,6 +160,9 @@ func jobFacts(w io.Writer, j *orchionv1.Job) error {
 	if container := j.GetSpec().GetContainer(); container != nil {
 		facts = append(facts, containerFacts(container)...)
 	}
+	if process := j.GetSpec().GetProcess(); process != nil {
+		facts = append(facts, processFacts(process)...)
+	}
 	if chat := j.GetSpec().GetChat(); chat != nil {
 		facts = append(facts, []string{"model", chat.GetModel()})
 	}

@@ -41,6 +41,18 @@ func containerFacts(c *orchionv1.ContainerSpec) [][]string {
 	return facts
 }
 
+// processFacts are what a program of the node is started with.
+func processFacts(p *orchionv1.ProcessSpec) [][]string {
+	facts := [][]string{{"process", strings.Join(append([]string{p.GetCommand()}, p.GetArgs()...), " ")}}
+	if len(p.GetModels()) > 0 {
+		facts = append(facts, []string{"models", strings.Join(p.GetModels(), ", ")})
+	}
+	if p.GetWorkingDir() != "" {
+		facts = append(facts, []string{"directory", p.GetWorkingDir()})
+	}
+	return facts
+}
+
 // limitFacts are how long a job may take, when it says so, and how often it is
 // tried.
 func limitFacts(spec *orchionv1.JobSpec) [][]string {

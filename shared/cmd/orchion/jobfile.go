@@ -223,7 +223,7 @@ func (f *filler) fill(at string, value any) (any, error) {
 
 // textField are the fields in which people write what looks like a number and is
 // none: 1.10 would arrive as 1.1.
-var textField = regexp.MustCompile(`^(labels\..*|spec\.container\.(env\..*|(args|command)\[[0-9]+\]))$`)
+var textField = regexp.MustCompile(`^(labels\..*|spec\.(container|process)\.(env\..*|(args|command)\[[0-9]+\]))$`)
 
 func (f *filler) fillMap(at string, fields map[string]any) (any, error) {
 	filled := make(map[string]any, len(fields))

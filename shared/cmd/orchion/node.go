@@ -142,6 +142,9 @@ func nodeFacts(n *orchionv1.Node) [][]string {
 	for _, r := range capabilities.GetRuntimes() {
 		facts = append(facts, []string{"runtime", fmt.Sprintf("%s %s at %s", r.GetName(), r.GetVersion(), r.GetEndpoint())})
 	}
+	for _, p := range capabilities.GetProcesses() {
+		facts = append(facts, []string{"process", p.GetName() + ": " + p.GetPath()})
+	}
 	for _, e := range capabilities.GetEngines() {
 		facts = append(facts, []string{"engine", fmt.Sprintf("%s %s at %s: %s", e.GetName(), e.GetVersion(), e.GetEndpoint(), orDash(strings.Join(e.GetModels(), ", ")))})
 	}

@@ -27,6 +27,7 @@ type submission struct {
 	labels            []string
 	image, pull       string
 	command           string
+	process           string
 	env, models       []string
 	chat, system      string
 	maxTokens         int32
@@ -64,10 +65,10 @@ type submission struct {
 func (c *cli) jobSubmit() *cobra.Command {
 	var s submission
 	cmd := &cobra.Command{
-		Use:   "submit {-f FILE [--set NAME=VALUE...] | --image IMAGE [-- ARG...] | --chat MODEL PROMPT...}",
-		Short: "Submit a job: a container, or one prompt to a model",
+		Use:   "submit {-f FILE [--set NAME=VALUE...] | --image IMAGE [-- ARG...] | --chat MODEL PROMPT... | --process PROGRAM [-- ARG...]}",
+		Short: "Submit a job: a container, one prompt to a model, or a program of the node",
 		Long: "Submits a job and prints its id, or with --count that of the array; with --follow also its log, and ends with its exit code.\n" +
-			"What follows -- are the container's arguments. With --model the job may call that model:\n" +
+			"What follows -- are the arguments of the container or program. With --model the job may call that model:\n" +
 			"OPENAI_BASE_URL and OPENAI_API_KEY are then in its environment.\n" +
 			"A file holds a whole job as YAML or JSON; docs/jobs.md describes it.",
 		Example: "  orchion job submit --image docker.io/library/busybox -- echo hello\n" +
@@ -76,6 +77,7 @@ func (c *cli) jobSubmit() *cobra.Command {
 			"  orchion job submit --image renderer --count 100 --queue night --after 0199d1f2-...\n" +
 			"  orchion job submit --image trainer --gpus 1 --constraint 'gpu.memory>=16GiB' --retry 3\n" +
 			"  orchion job submit --image my-tool --input data.csv:/in/data.csv --volume cache:/cache -- /in/data.csv\n" +
+			"  orchion job submit --process ffmpeg -- -i in.mp4 out.webm\n" +
 			"  orchion job submit -f job.yaml --set city=Oslo",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request, err := s.request(cmd, args)
@@ -121,6 +123,7 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.StringArrayVarP(&s.models, "model", "m", nil, "a model that the job may call (repeatable)")
 	f.StringVar(&s.pull, "pull", "missing", "when to pull the image: missing, always, never")
 	f.StringVar(&s.chat, "chat", "", "ask this model instead of running a container; the arguments are the prompt")
+	f.StringVar(&s.process, "process", "", "run this program on the node itself, in no container, where the node's policy allows it: its name there or its path")
 	f.StringVar(&s.system, "system", "", "with --chat: what the model is told first")
 	f.Int32Var(&s.maxTokens, "max-tokens", 0, "with --chat: the longest answer; 0: the model's own limit")
 	f.StringVar(&s.name, "name", "", "a name for people")
@@ -186,8 +189,12 @@ func (s *submission) describe(cmd *cobra.Command, args []string) (*orchionv1.Sub
 	}
 	spec := &orchionv1.JobSpec{Constraints: s.constraints, Tolerations: s.tolerations, Queue: s.queue, Priority: s.priority, AvoidJobs: s.avoidJobs}
 	switch {
-	case (s.image == "") == (s.chat == ""):
-		return nil, usagef("name either a container's image with --image or a model with --chat, or a file with -f")
+	case one(s.image, s.chat, s.process) != nil:
+		return nil, one(s.image, s.chat, s.process)
+	case s.process != "":
+		if spec.Kind, err = s.processKind(cmd, args); err != nil {
+			return nil, err
+		}
 	case s.chat != "":
 		if len(args) == 0 {
 			return nil, usagef("--chat needs a prompt: orchion job submit --chat %s \"...\"", s.chat)

@@ -2,9 +2,10 @@ import type { Job, JobState } from '@orchion/api';
 import { parseTime } from '../format/time';
 import { matchesSelector, type Selector } from './selector';
 
-/** What a job runs, in a few words: its image, or the model it asks. */
+/** What a job runs, in a few words: its image, the model it asks, or the node's program. */
 export function jobSubject(job: Job): string {
-	return job.spec?.container?.image || job.spec?.chat?.model || '';
+	const { container, chat, process } = job.spec ?? {};
+	return container?.image || chat?.model || process?.command || '';
 }
 
 /** The node of the newest attempt. */
@@ -41,7 +42,7 @@ export function matchesText(job: Job, text: string, nodeNames: (id: string) => s
 		node,
 		node && nodeNames(node),
 		job.spec?.queue,
-		...(job.spec?.container?.models ?? []),
+		...(job.spec?.container?.models ?? job.spec?.process?.models ?? []),
 		...Object.entries(job.labels ?? {}).map(([key, value]) => `${key}=${value}`)
 	]
 		.join('\n')

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -48,7 +49,7 @@ type Target struct {
 // Run runs the suite. It leaves nothing on the engine.
 func Run(t *testing.T, target Target) {
 	t.Helper()
-	s := &suite{Target: target, run: fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())}
+	s := newSuite(target)
 	ctx := testContext(t)
 	if err := ImportProgram(ctx, target.Driver, target.Real); err != nil {
 		t.Fatalf("import the test image: %v", err)
@@ -94,11 +95,54 @@ func Run(t *testing.T, target Target) {
 	}
 }
 
+// RunProcesses runs what of the suite is about programs rather than containers against what
+// runs them on the machine itself.
+func RunProcesses(t *testing.T, processes driver.Containers) {
+	t.Helper()
+	s := newSuite(Target{Driver: processesOnly{Containers: processes}, Real: true})
+	s.program, s.noun = BuildProgram(t), "process"
+	t.Cleanup(func() {
+		list, err := processes.List(context.Background(), map[string]string{testLabel: s.run})
+		if err != nil || len(list) > 0 {
+			t.Errorf("left behind: %v, %v", list, err)
+		}
+	})
+	t.Run("Lifecycle", s.testLifecycle)
+	t.Run("ExitCodes", s.testExitCodes)
+	t.Run("StartFailure", s.testStartFailure)
+	t.Run("Stop", s.testStop)
+	t.Run("Wait", s.testWait)
+	t.Run("Remove", s.testRemove)
+	t.Run("List", s.testList)
+	t.Run("Canceled", s.testCanceled)
+	t.Run("Logs", s.testLogs)
+	t.Run("LogsFollow", s.testLogsFollow)
+	t.Run("LogsLongLine", s.testLogsLongLine)
+}
+
+// processesOnly is a driver.Driver without anything to do with images and volumes.
+type processesOnly struct {
+	driver.Containers
+	driver.Images
+	driver.Volumes
+}
+
+func (processesOnly) Info(context.Context) (driver.Info, error) { return driver.Info{}, nil }
+func (processesOnly) Ping(context.Context) error                { return nil }
+func (processesOnly) Close() error                              { return nil }
+
+func newSuite(target Target) *suite {
+	return &suite{Target: target, run: fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano()), noun: "container"}
+}
+
 type suite struct {
 	Target
 	run string // value of testLabel
-	mu  sync.Mutex
-	n   int
+	// program is the test program's path on this machine, where it runs in no container.
+	program string
+	noun    string // what the errors call a container
+	mu      sync.Mutex
+	n       int
 }
 
 // testContext ends with the test, or when something hangs.
@@ -136,6 +180,9 @@ func Sweep(ctx context.Context, d driver.Driver, labels map[string]string) error
 func (s *suite) spec(steps ...string) driver.ContainerSpec {
 	spec := driver.JobSpec(ProgramImage)
 	spec.Args = steps
+	if s.program != "" {
+		spec.Image, spec.Command = "", []string{s.program}
+	}
 	spec.Labels = map[string]string{testLabel: s.run}
 	return spec
 }
@@ -261,7 +308,7 @@ func ImportProgram(ctx context.Context, d driver.Driver, built bool) error {
 	})
 }
 
-// buildProgram compiles the program into a static binary.
+// buildProgram compiles the program into a static binary for containers.
 func buildProgram(ctx context.Context) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "orchion-program-")
 	if err != nil {
@@ -269,13 +316,30 @@ func buildProgram(ctx context.Context) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path,
-		"github.com/orchion/orchion/node-agent/internal/driver/drivertest/program/cmd")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w: %s", err, out)
+	if err := compileProgram(ctx, path, "linux"); err != nil {
+		return nil, err
 	}
 	return os.ReadFile(path)
+}
+
+// BuildProgram compiles the test program for this machine and gives its path.
+func BuildProgram(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	if err := compileProgram(testContext(t), path, runtime.GOOS); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func compileProgram(ctx context.Context, path, goos string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path,
+		"github.com/orchion/orchion/node-agent/internal/driver/drivertest/program/cmd")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w: %s", err, out)
+	}
+	return nil
 }
 
 // RootFS makes a tar stream of executable files, beside an empty /tmp.

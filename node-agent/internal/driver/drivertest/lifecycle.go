@@ -131,7 +131,7 @@ func (s *suite) testStartFailure(t *testing.T) {
 	spec.Command = []string{"/no/such/program"}
 	id := s.create(t, spec)
 	if err := s.Driver.Start(testContext(t), id); err != nil {
-		wantError(t, err, driver.CodeInvalid, "start container")
+		wantError(t, err, driver.CodeInvalid, "start "+s.noun)
 		return
 	}
 	if exit := s.wait(t, id); exit.Code != 127 {
@@ -215,7 +215,7 @@ func (s *suite) testRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.Driver.Inspect(ctx, id)
-	wantError(t, err, driver.CodeNotFound, "inspect container")
+	wantError(t, err, driver.CodeNotFound, "inspect "+s.noun)
 	if err := s.Driver.Remove(ctx, id); err != nil {
 		t.Errorf("second Remove: %v", err)
 	}

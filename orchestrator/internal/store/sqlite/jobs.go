@@ -69,6 +69,14 @@ func isLarge(s *job.Spec) bool {
 			size += len(f.Content)
 		}
 	}
+	if p := s.Process; p != nil {
+		for _, text := range p.Args {
+			size += len(text)
+		}
+		for name, value := range p.Env {
+			size += len(name) + len(value)
+		}
+	}
 	if c := s.Chat; c != nil {
 		for _, m := range c.Messages {
 			size += len(m.Content)

@@ -615,6 +615,12 @@ export interface components {
              */
             weight?: number;
         };
+        "orchion.v1.AllowedProcess": {
+            /** @description 1 to 63 characters of A-Z a-z 0-9 . _ -, starting with a letter or digit. */
+            name?: string;
+            /** @description Absolute. */
+            path?: string;
+        };
         "orchion.v1.Attempt": {
             /** Format: date-time */
             assignedAt?: string;
@@ -668,6 +674,8 @@ export interface components {
             os?: string;
             /** @description Distribution and its version, for example "debian 12.11". */
             platform?: string;
+            /** @description Programs that the node's own policy allows jobs to run as processes. */
+            processes?: components["schemas"]["orchion.v1.AllowedProcess"][];
             /** @description Container runtimes that answered, the preferred one first. */
             runtimes?: components["schemas"]["orchion.v1.ContainerRuntime"][];
         };
@@ -997,6 +1005,7 @@ export interface components {
              * @description Higher first among the jobs of its queue; -1000 to 1000.
              */
             priority?: number;
+            process?: components["schemas"]["orchion.v1.ProcessSpec"];
             /**
              * @description The queue that it waits in: 1 to 63 characters of A-Z a-z 0-9 . _ -,
              *     starting with a letter or digit. Empty means default.
@@ -1029,6 +1038,8 @@ export interface components {
             container: components["schemas"]["orchion.v1.ContainerSpec"];
         } | {
             chat: components["schemas"]["orchion.v1.ChatSpec"];
+        } | {
+            process: components["schemas"]["orchion.v1.ProcessSpec"];
         });
         /** @enum {string} */
         "orchion.v1.JobState": "JOB_STATE_UNSPECIFIED" | "JOB_STATE_QUEUED" | "JOB_STATE_ASSIGNED" | "JOB_STATE_RUNNING" | "JOB_STATE_SUCCEEDED" | "JOB_STATE_FAILED" | "JOB_STATE_CANCELLED";
@@ -1254,6 +1265,31 @@ export interface components {
         "orchion.v1.PreviewScheduleResponse": {
             /** @description The earliest first; fewer than asked for when no more come. */
             runs?: string[];
+        };
+        /**
+         * @description ProcessSpec is a program that runs on the machine itself, in no container, as
+         *     the user of the node agent. Only nodes whose own policy file allows the
+         *     program run it. Resources are counted when it is placed; nothing enforces
+         *     them.
+         */
+        "orchion.v1.ProcessSpec": {
+            /** @description Each must be allowed by the policy. */
+            args?: string[];
+            /** @description What a node's policy allows, by its name there or by its absolute path. */
+            command?: string;
+            /** @description Only variables that the policy allows. */
+            env?: {
+                [key: string]: string;
+            };
+            /** @description As ContainerSpec.models. */
+            models?: string[];
+            /** @description As ContainerSpec.stop_grace. */
+            stopGrace?: string;
+            /**
+             * @description An absolute path that the policy allows. Empty: an empty folder that is
+             *     removed with the attempt.
+             */
+            workingDir?: string;
         };
         /** @enum {string} */
         "orchion.v1.PullPolicy": "PULL_POLICY_UNSPECIFIED" | "PULL_POLICY_IF_NOT_PRESENT" | "PULL_POLICY_ALWAYS" | "PULL_POLICY_NEVER";

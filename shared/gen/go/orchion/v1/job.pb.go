@@ -567,6 +567,7 @@ type JobSpec struct {
 	//
 	//	*JobSpec_Container
 	//	*JobSpec_Chat
+	//	*JobSpec_Process
 	Kind      isJobSpec_Kind `protobuf_oneof:"kind"`
 	Resources *Resources     `protobuf:"bytes,3,opt,name=resources,proto3" json:"resources,omitempty"`
 	// For example "os=linux", "gpu.memory>=16GiB", "label.room in (office,lab)".
@@ -658,6 +659,15 @@ func (x *JobSpec) GetChat() *ChatSpec {
 	if x != nil {
 		if x, ok := x.Kind.(*JobSpec_Chat); ok {
 			return x.Chat
+		}
+	}
+	return nil
+}
+
+func (x *JobSpec) GetProcess() *ProcessSpec {
+	if x != nil {
+		if x, ok := x.Kind.(*JobSpec_Process); ok {
+			return x.Process
 		}
 	}
 	return nil
@@ -773,9 +783,15 @@ type JobSpec_Chat struct {
 	Chat *ChatSpec `protobuf:"bytes,2,opt,name=chat,proto3,oneof"`
 }
 
+type JobSpec_Process struct {
+	Process *ProcessSpec `protobuf:"bytes,60,opt,name=process,proto3,oneof"`
+}
+
 func (*JobSpec_Container) isJobSpec_Kind() {}
 
 func (*JobSpec_Chat) isJobSpec_Kind() {}
+
+func (*JobSpec_Process) isJobSpec_Kind() {}
 
 // Affinity gives points to nodes that meet a constraint; a node's fullness
 // gives 0 to 100 besides.
@@ -1248,6 +1264,101 @@ func (x *InputFile) GetBlob() string {
 	return ""
 }
 
+// ProcessSpec is a program that runs on the machine itself, in no container, as
+// the user of the node agent. Only nodes whose own policy file allows the
+// program run it. Resources are counted when it is placed; nothing enforces
+// them.
+type ProcessSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What a node's policy allows, by its name there or by its absolute path.
+	Command string `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	// Each must be allowed by the policy.
+	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
+	// Only variables that the policy allows.
+	Env map[string]string `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// An absolute path that the policy allows. Empty: an empty folder that is
+	// removed with the attempt.
+	WorkingDir string `protobuf:"bytes,4,opt,name=working_dir,json=workingDir,proto3" json:"working_dir,omitempty"`
+	// As ContainerSpec.stop_grace.
+	StopGrace *durationpb.Duration `protobuf:"bytes,5,opt,name=stop_grace,json=stopGrace,proto3" json:"stop_grace,omitempty"`
+	// As ContainerSpec.models.
+	Models        []string `protobuf:"bytes,6,rep,name=models,proto3" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessSpec) Reset() {
+	*x = ProcessSpec{}
+	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessSpec) ProtoMessage() {}
+
+func (x *ProcessSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessSpec.ProtoReflect.Descriptor instead.
+func (*ProcessSpec) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ProcessSpec) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+func (x *ProcessSpec) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *ProcessSpec) GetEnv() map[string]string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+func (x *ProcessSpec) GetWorkingDir() string {
+	if x != nil {
+		return x.WorkingDir
+	}
+	return ""
+}
+
+func (x *ProcessSpec) GetStopGrace() *durationpb.Duration {
+	if x != nil {
+		return x.StopGrace
+	}
+	return nil
+}
+
+func (x *ProcessSpec) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
 // ChatSpec is one prompt to a model; the answer is the job's output.
 type ChatSpec struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -1262,7 +1373,7 @@ type ChatSpec struct {
 
 func (x *ChatSpec) Reset() {
 	*x = ChatSpec{}
-	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1385,7 @@ func (x *ChatSpec) String() string {
 func (*ChatSpec) ProtoMessage() {}
 
 func (x *ChatSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[8]
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1398,7 @@ func (x *ChatSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatSpec.ProtoReflect.Descriptor instead.
 func (*ChatSpec) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ChatSpec) GetModel() string {
@@ -1329,7 +1440,7 @@ type ChatMessage struct {
 
 func (x *ChatMessage) Reset() {
 	*x = ChatMessage{}
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1452,7 @@ func (x *ChatMessage) String() string {
 func (*ChatMessage) ProtoMessage() {}
 
 func (x *ChatMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1465,7 @@ func (x *ChatMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatMessage.ProtoReflect.Descriptor instead.
 func (*ChatMessage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ChatMessage) GetRole() string {
@@ -1394,7 +1505,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1517,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1530,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Resources) GetCpuMillis() int64 {
@@ -1486,7 +1597,7 @@ type RetryPolicy struct {
 
 func (x *RetryPolicy) Reset() {
 	*x = RetryPolicy{}
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1609,7 @@ func (x *RetryPolicy) String() string {
 func (*RetryPolicy) ProtoMessage() {}
 
 func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1622,7 @@ func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPolicy.ProtoReflect.Descriptor instead.
 func (*RetryPolicy) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RetryPolicy) GetMaxAttempts() int32 {
@@ -1562,7 +1673,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1685,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1698,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *JobResult) GetExitCode() int32 {
@@ -1632,7 +1743,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1755,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1768,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Attempt) GetNumber() int32 {
@@ -1749,7 +1860,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1872,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1885,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SubmitJobRequest) GetName() string {
@@ -1835,7 +1946,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +1958,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +1971,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListJobsRequest) GetPageSize() int32 {
@@ -1929,7 +2040,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2052,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2065,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -1980,7 +2091,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2103,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2116,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -2026,7 +2137,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2149,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2162,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CancelJobRequest) GetId() string {
@@ -2080,7 +2191,7 @@ type CancelArrayRequest struct {
 
 func (x *CancelArrayRequest) Reset() {
 	*x = CancelArrayRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2092,7 +2203,7 @@ func (x *CancelArrayRequest) String() string {
 func (*CancelArrayRequest) ProtoMessage() {}
 
 func (x *CancelArrayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2105,7 +2216,7 @@ func (x *CancelArrayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelArrayRequest.ProtoReflect.Descriptor instead.
 func (*CancelArrayRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CancelArrayRequest) GetId() string {
@@ -2135,7 +2246,7 @@ type CancelArrayResponse struct {
 
 func (x *CancelArrayResponse) Reset() {
 	*x = CancelArrayResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[20]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2258,7 @@ func (x *CancelArrayResponse) String() string {
 func (*CancelArrayResponse) ProtoMessage() {}
 
 func (x *CancelArrayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[20]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2271,7 @@ func (x *CancelArrayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelArrayResponse.ProtoReflect.Descriptor instead.
 func (*CancelArrayResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CancelArrayResponse) GetArrayId() string {
@@ -2193,7 +2304,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[21]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2316,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[21]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2329,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RetryJobRequest) GetId() string {
@@ -2249,7 +2360,7 @@ type ReadJobLogsRequest struct {
 
 func (x *ReadJobLogsRequest) Reset() {
 	*x = ReadJobLogsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[22]
+	mi := &file_orchion_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2372,7 @@ func (x *ReadJobLogsRequest) String() string {
 func (*ReadJobLogsRequest) ProtoMessage() {}
 
 func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[22]
+	mi := &file_orchion_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2385,7 @@ func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadJobLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadJobLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReadJobLogsRequest) GetId() string {
@@ -2328,7 +2439,7 @@ type ExplainJobRequest struct {
 
 func (x *ExplainJobRequest) Reset() {
 	*x = ExplainJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[23]
+	mi := &file_orchion_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2451,7 @@ func (x *ExplainJobRequest) String() string {
 func (*ExplainJobRequest) ProtoMessage() {}
 
 func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[23]
+	mi := &file_orchion_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2464,7 @@ func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
 func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExplainJobRequest) GetId() string {
@@ -2375,7 +2486,7 @@ type ExplainJobResponse struct {
 
 func (x *ExplainJobResponse) Reset() {
 	*x = ExplainJobResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[24]
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2498,7 @@ func (x *ExplainJobResponse) String() string {
 func (*ExplainJobResponse) ProtoMessage() {}
 
 func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[24]
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2511,7 @@ func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
 func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainJobResponse) GetJobId() string {
@@ -2442,7 +2553,7 @@ type NodeFit struct {
 
 func (x *NodeFit) Reset() {
 	*x = NodeFit{}
-	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	mi := &file_orchion_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2565,7 @@ func (x *NodeFit) String() string {
 func (*NodeFit) ProtoMessage() {}
 
 func (x *NodeFit) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	mi := &file_orchion_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2578,7 @@ func (x *NodeFit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeFit.ProtoReflect.Descriptor instead.
 func (*NodeFit) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NodeFit) GetNodeId() string {
@@ -2525,7 +2636,7 @@ type ScorePart struct {
 
 func (x *ScorePart) Reset() {
 	*x = ScorePart{}
-	mi := &file_orchion_v1_job_proto_msgTypes[26]
+	mi := &file_orchion_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2537,7 +2648,7 @@ func (x *ScorePart) String() string {
 func (*ScorePart) ProtoMessage() {}
 
 func (x *ScorePart) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[26]
+	mi := &file_orchion_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2550,7 +2661,7 @@ func (x *ScorePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScorePart.ProtoReflect.Descriptor instead.
 func (*ScorePart) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ScorePart) GetName() string {
@@ -2591,7 +2702,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_orchion_v1_job_proto_msgTypes[27]
+	mi := &file_orchion_v1_job_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2603,7 +2714,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[27]
+	mi := &file_orchion_v1_job_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2616,7 +2727,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{27}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LogEntry) GetStream() string {
@@ -2691,10 +2802,11 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"arrayCount\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xff\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4\x06\n" +
 	"\aJobSpec\x129\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x19.orchion.v1.ContainerSpecH\x00R\tcontainer\x12*\n" +
 	"\x04chat\x18\x02 \x01(\v2\x14.orchion.v1.ChatSpecH\x00R\x04chat\x123\n" +
+	"\aprocess\x18< \x01(\v2\x17.orchion.v1.ProcessSpecH\x00R\aprocess\x123\n" +
 	"\tresources\x18\x03 \x01(\v2\x15.orchion.v1.ResourcesR\tresources\x12 \n" +
 	"\vconstraints\x18\x04 \x03(\tR\vconstraints\x12\x1a\n" +
 	"\bpriority\x18\x05 \x01(\x05R\bpriority\x12-\n" +
@@ -2758,7 +2870,19 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\x12\x12\n" +
-	"\x04blob\x18\x14 \x01(\tR\x04blob\"\xab\x01\n" +
+	"\x04blob\x18\x14 \x01(\tR\x04blob\"\x9a\x02\n" +
+	"\vProcessSpec\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
+	"\x04args\x18\x02 \x03(\tR\x04args\x122\n" +
+	"\x03env\x18\x03 \x03(\v2 .orchion.v1.ProcessSpec.EnvEntryR\x03env\x12\x1f\n" +
+	"\vworking_dir\x18\x04 \x01(\tR\n" +
+	"workingDir\x128\n" +
+	"\n" +
+	"stop_grace\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\tstopGrace\x12\x16\n" +
+	"\x06models\x18\x06 \x03(\tR\x06models\x1a6\n" +
+	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xab\x01\n" +
 	"\bChatSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x123\n" +
 	"\bmessages\x18\x02 \x03(\v2\x17.orchion.v1.ChatMessageR\bmessages\x12\x1d\n" +
@@ -2944,7 +3068,7 @@ func file_orchion_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_orchion_v1_job_proto_goTypes = []any{
 	(JobState)(0),                 // 0: orchion.v1.JobState
 	(AttemptState)(0),             // 1: orchion.v1.AttemptState
@@ -2960,96 +3084,101 @@ var file_orchion_v1_job_proto_goTypes = []any{
 	(*TmpfsMount)(nil),            // 11: orchion.v1.TmpfsMount
 	(*VolumeMount)(nil),           // 12: orchion.v1.VolumeMount
 	(*InputFile)(nil),             // 13: orchion.v1.InputFile
-	(*ChatSpec)(nil),              // 14: orchion.v1.ChatSpec
-	(*ChatMessage)(nil),           // 15: orchion.v1.ChatMessage
-	(*Resources)(nil),             // 16: orchion.v1.Resources
-	(*RetryPolicy)(nil),           // 17: orchion.v1.RetryPolicy
-	(*JobResult)(nil),             // 18: orchion.v1.JobResult
-	(*Attempt)(nil),               // 19: orchion.v1.Attempt
-	(*SubmitJobRequest)(nil),      // 20: orchion.v1.SubmitJobRequest
-	(*ListJobsRequest)(nil),       // 21: orchion.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 22: orchion.v1.ListJobsResponse
-	(*GetJobRequest)(nil),         // 23: orchion.v1.GetJobRequest
-	(*CancelJobRequest)(nil),      // 24: orchion.v1.CancelJobRequest
-	(*CancelArrayRequest)(nil),    // 25: orchion.v1.CancelArrayRequest
-	(*CancelArrayResponse)(nil),   // 26: orchion.v1.CancelArrayResponse
-	(*RetryJobRequest)(nil),       // 27: orchion.v1.RetryJobRequest
-	(*ReadJobLogsRequest)(nil),    // 28: orchion.v1.ReadJobLogsRequest
-	(*ExplainJobRequest)(nil),     // 29: orchion.v1.ExplainJobRequest
-	(*ExplainJobResponse)(nil),    // 30: orchion.v1.ExplainJobResponse
-	(*NodeFit)(nil),               // 31: orchion.v1.NodeFit
-	(*ScorePart)(nil),             // 32: orchion.v1.ScorePart
-	(*LogEntry)(nil),              // 33: orchion.v1.LogEntry
-	nil,                           // 34: orchion.v1.Job.LabelsEntry
-	nil,                           // 35: orchion.v1.ContainerSpec.EnvEntry
-	nil,                           // 36: orchion.v1.SubmitJobRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
+	(*ProcessSpec)(nil),           // 14: orchion.v1.ProcessSpec
+	(*ChatSpec)(nil),              // 15: orchion.v1.ChatSpec
+	(*ChatMessage)(nil),           // 16: orchion.v1.ChatMessage
+	(*Resources)(nil),             // 17: orchion.v1.Resources
+	(*RetryPolicy)(nil),           // 18: orchion.v1.RetryPolicy
+	(*JobResult)(nil),             // 19: orchion.v1.JobResult
+	(*Attempt)(nil),               // 20: orchion.v1.Attempt
+	(*SubmitJobRequest)(nil),      // 21: orchion.v1.SubmitJobRequest
+	(*ListJobsRequest)(nil),       // 22: orchion.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 23: orchion.v1.ListJobsResponse
+	(*GetJobRequest)(nil),         // 24: orchion.v1.GetJobRequest
+	(*CancelJobRequest)(nil),      // 25: orchion.v1.CancelJobRequest
+	(*CancelArrayRequest)(nil),    // 26: orchion.v1.CancelArrayRequest
+	(*CancelArrayResponse)(nil),   // 27: orchion.v1.CancelArrayResponse
+	(*RetryJobRequest)(nil),       // 28: orchion.v1.RetryJobRequest
+	(*ReadJobLogsRequest)(nil),    // 29: orchion.v1.ReadJobLogsRequest
+	(*ExplainJobRequest)(nil),     // 30: orchion.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),    // 31: orchion.v1.ExplainJobResponse
+	(*NodeFit)(nil),               // 32: orchion.v1.NodeFit
+	(*ScorePart)(nil),             // 33: orchion.v1.ScorePart
+	(*LogEntry)(nil),              // 34: orchion.v1.LogEntry
+	nil,                           // 35: orchion.v1.Job.LabelsEntry
+	nil,                           // 36: orchion.v1.ContainerSpec.EnvEntry
+	nil,                           // 37: orchion.v1.ProcessSpec.EnvEntry
+	nil,                           // 38: orchion.v1.SubmitJobRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
 }
 var file_orchion_v1_job_proto_depIdxs = []int32{
-	34, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
+	35, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
 	7,  // 1: orchion.v1.Job.spec:type_name -> orchion.v1.JobSpec
 	0,  // 2: orchion.v1.Job.state:type_name -> orchion.v1.JobState
-	37, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	37, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	37, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	18, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
-	19, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
+	39, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	39, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	39, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	19, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
+	20, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
 	10, // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
-	14, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
-	16, // 10: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
-	17, // 11: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
-	38, // 12: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	38, // 13: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
-	37, // 14: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
-	38, // 15: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
-	9,  // 16: orchion.v1.JobSpec.after:type_name -> orchion.v1.JobDependency
-	4,  // 17: orchion.v1.JobSpec.placement:type_name -> orchion.v1.Placement
-	8,  // 18: orchion.v1.JobSpec.affinities:type_name -> orchion.v1.Affinity
-	5,  // 19: orchion.v1.JobDependency.on:type_name -> orchion.v1.JobCondition
-	35, // 20: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
-	3,  // 21: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
-	38, // 22: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
-	11, // 23: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
-	12, // 24: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
-	13, // 25: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
-	15, // 26: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
-	38, // 27: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	38, // 28: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	2,  // 29: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
-	1,  // 30: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
-	37, // 31: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
-	37, // 32: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	37, // 33: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
-	2,  // 34: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
-	36, // 35: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
-	7,  // 36: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
-	6,  // 37: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
-	37, // 38: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
-	31, // 39: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
-	32, // 40: orchion.v1.NodeFit.score_parts:type_name -> orchion.v1.ScorePart
-	37, // 41: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	20, // 42: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
-	21, // 43: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
-	23, // 44: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
-	24, // 45: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
-	27, // 46: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
-	25, // 47: orchion.v1.Jobs.CancelArray:input_type -> orchion.v1.CancelArrayRequest
-	28, // 48: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
-	29, // 49: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
-	6,  // 50: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
-	22, // 51: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
-	6,  // 52: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
-	6,  // 53: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
-	6,  // 54: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
-	26, // 55: orchion.v1.Jobs.CancelArray:output_type -> orchion.v1.CancelArrayResponse
-	33, // 56: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
-	30, // 57: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
-	50, // [50:58] is the sub-list for method output_type
-	42, // [42:50] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	15, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
+	14, // 10: orchion.v1.JobSpec.process:type_name -> orchion.v1.ProcessSpec
+	17, // 11: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
+	18, // 12: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
+	40, // 13: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	40, // 14: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
+	39, // 15: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
+	40, // 16: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
+	9,  // 17: orchion.v1.JobSpec.after:type_name -> orchion.v1.JobDependency
+	4,  // 18: orchion.v1.JobSpec.placement:type_name -> orchion.v1.Placement
+	8,  // 19: orchion.v1.JobSpec.affinities:type_name -> orchion.v1.Affinity
+	5,  // 20: orchion.v1.JobDependency.on:type_name -> orchion.v1.JobCondition
+	36, // 21: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
+	3,  // 22: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
+	40, // 23: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
+	11, // 24: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
+	12, // 25: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
+	13, // 26: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
+	37, // 27: orchion.v1.ProcessSpec.env:type_name -> orchion.v1.ProcessSpec.EnvEntry
+	40, // 28: orchion.v1.ProcessSpec.stop_grace:type_name -> google.protobuf.Duration
+	16, // 29: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
+	40, // 30: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	40, // 31: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	2,  // 32: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
+	1,  // 33: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
+	39, // 34: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
+	39, // 35: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	39, // 36: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
+	2,  // 37: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
+	38, // 38: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
+	7,  // 39: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
+	6,  // 40: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
+	39, // 41: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
+	32, // 42: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
+	33, // 43: orchion.v1.NodeFit.score_parts:type_name -> orchion.v1.ScorePart
+	39, // 44: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	21, // 45: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
+	22, // 46: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
+	24, // 47: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
+	25, // 48: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
+	28, // 49: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
+	26, // 50: orchion.v1.Jobs.CancelArray:input_type -> orchion.v1.CancelArrayRequest
+	29, // 51: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
+	30, // 52: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
+	6,  // 53: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
+	23, // 54: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
+	6,  // 55: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
+	6,  // 56: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
+	6,  // 57: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
+	27, // 58: orchion.v1.Jobs.CancelArray:output_type -> orchion.v1.CancelArrayResponse
+	34, // 59: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
+	31, // 60: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
+	53, // [53:61] is the sub-list for method output_type
+	45, // [45:53] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_job_proto_init() }
@@ -3060,18 +3189,19 @@ func file_orchion_v1_job_proto_init() {
 	file_orchion_v1_job_proto_msgTypes[1].OneofWrappers = []any{
 		(*JobSpec_Container)(nil),
 		(*JobSpec_Chat)(nil),
+		(*JobSpec_Process)(nil),
 	}
-	file_orchion_v1_job_proto_msgTypes[8].OneofWrappers = []any{}
-	file_orchion_v1_job_proto_msgTypes[12].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[9].OneofWrappers = []any{}
 	file_orchion_v1_job_proto_msgTypes[13].OneofWrappers = []any{}
 	file_orchion_v1_job_proto_msgTypes[14].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_job_proto_rawDesc), len(file_orchion_v1_job_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -467,7 +467,9 @@ type Capabilities struct {
 	// Container runtimes that answered, the preferred one first.
 	Runtimes []*ContainerRuntime `protobuf:"bytes,9,rep,name=runtimes,proto3" json:"runtimes,omitempty"`
 	// Model engines that already serve on the machine.
-	Engines       []*LocalEngine `protobuf:"bytes,10,rep,name=engines,proto3" json:"engines,omitempty"`
+	Engines []*LocalEngine `protobuf:"bytes,10,rep,name=engines,proto3" json:"engines,omitempty"`
+	// Programs that the node's own policy allows jobs to run as processes.
+	Processes     []*AllowedProcess `protobuf:"bytes,70,rep,name=processes,proto3" json:"processes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -572,6 +574,67 @@ func (x *Capabilities) GetEngines() []*LocalEngine {
 	return nil
 }
 
+func (x *Capabilities) GetProcesses() []*AllowedProcess {
+	if x != nil {
+		return x.Processes
+	}
+	return nil
+}
+
+type AllowedProcess struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 63 characters of A-Z a-z 0-9 . _ -, starting with a letter or digit.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Absolute.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AllowedProcess) Reset() {
+	*x = AllowedProcess{}
+	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AllowedProcess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AllowedProcess) ProtoMessage() {}
+
+func (x *AllowedProcess) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AllowedProcess.ProtoReflect.Descriptor instead.
+func (*AllowedProcess) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AllowedProcess) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AllowedProcess) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
 type Cpu struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
@@ -583,7 +646,7 @@ type Cpu struct {
 
 func (x *Cpu) Reset() {
 	*x = Cpu{}
-	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	mi := &file_orchion_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +658,7 @@ func (x *Cpu) String() string {
 func (*Cpu) ProtoMessage() {}
 
 func (x *Cpu) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	mi := &file_orchion_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +671,7 @@ func (x *Cpu) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cpu.ProtoReflect.Descriptor instead.
 func (*Cpu) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Cpu) GetModel() string {
@@ -641,7 +704,7 @@ type Memory struct {
 
 func (x *Memory) Reset() {
 	*x = Memory{}
-	mi := &file_orchion_v1_node_proto_msgTypes[5]
+	mi := &file_orchion_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +716,7 @@ func (x *Memory) String() string {
 func (*Memory) ProtoMessage() {}
 
 func (x *Memory) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[5]
+	mi := &file_orchion_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,7 +729,7 @@ func (x *Memory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Memory.ProtoReflect.Descriptor instead.
 func (*Memory) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Memory) GetTotalBytes() int64 {
@@ -687,7 +750,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_orchion_v1_node_proto_msgTypes[6]
+	mi := &file_orchion_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +762,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[6]
+	mi := &file_orchion_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +775,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Disk) GetTotalBytes() int64 {
@@ -745,7 +808,7 @@ type Gpu struct {
 
 func (x *Gpu) Reset() {
 	*x = Gpu{}
-	mi := &file_orchion_v1_node_proto_msgTypes[7]
+	mi := &file_orchion_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +820,7 @@ func (x *Gpu) String() string {
 func (*Gpu) ProtoMessage() {}
 
 func (x *Gpu) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[7]
+	mi := &file_orchion_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +833,7 @@ func (x *Gpu) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gpu.ProtoReflect.Descriptor instead.
 func (*Gpu) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Gpu) GetVendor() string {
@@ -822,7 +885,7 @@ type ContainerRuntime struct {
 
 func (x *ContainerRuntime) Reset() {
 	*x = ContainerRuntime{}
-	mi := &file_orchion_v1_node_proto_msgTypes[8]
+	mi := &file_orchion_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +897,7 @@ func (x *ContainerRuntime) String() string {
 func (*ContainerRuntime) ProtoMessage() {}
 
 func (x *ContainerRuntime) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[8]
+	mi := &file_orchion_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +910,7 @@ func (x *ContainerRuntime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerRuntime.ProtoReflect.Descriptor instead.
 func (*ContainerRuntime) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ContainerRuntime) GetName() string {
@@ -892,7 +955,7 @@ type LocalEngine struct {
 
 func (x *LocalEngine) Reset() {
 	*x = LocalEngine{}
-	mi := &file_orchion_v1_node_proto_msgTypes[9]
+	mi := &file_orchion_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +967,7 @@ func (x *LocalEngine) String() string {
 func (*LocalEngine) ProtoMessage() {}
 
 func (x *LocalEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[9]
+	mi := &file_orchion_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +980,7 @@ func (x *LocalEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalEngine.ProtoReflect.Descriptor instead.
 func (*LocalEngine) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LocalEngine) GetName() string {
@@ -967,7 +1030,7 @@ type NodeUsage struct {
 
 func (x *NodeUsage) Reset() {
 	*x = NodeUsage{}
-	mi := &file_orchion_v1_node_proto_msgTypes[10]
+	mi := &file_orchion_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1042,7 @@ func (x *NodeUsage) String() string {
 func (*NodeUsage) ProtoMessage() {}
 
 func (x *NodeUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[10]
+	mi := &file_orchion_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1055,7 @@ func (x *NodeUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUsage.ProtoReflect.Descriptor instead.
 func (*NodeUsage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NodeUsage) GetCpuPercent() float64 {
@@ -1049,7 +1112,7 @@ type GpuUsage struct {
 
 func (x *GpuUsage) Reset() {
 	*x = GpuUsage{}
-	mi := &file_orchion_v1_node_proto_msgTypes[11]
+	mi := &file_orchion_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1124,7 @@ func (x *GpuUsage) String() string {
 func (*GpuUsage) ProtoMessage() {}
 
 func (x *GpuUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[11]
+	mi := &file_orchion_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1137,7 @@ func (x *GpuUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GpuUsage.ProtoReflect.Descriptor instead.
 func (*GpuUsage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GpuUsage) GetUuid() string {
@@ -1112,7 +1175,7 @@ type RegisterNodeRequest struct {
 
 func (x *RegisterNodeRequest) Reset() {
 	*x = RegisterNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[12]
+	mi := &file_orchion_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1187,7 @@ func (x *RegisterNodeRequest) String() string {
 func (*RegisterNodeRequest) ProtoMessage() {}
 
 func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[12]
+	mi := &file_orchion_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1200,7 @@ func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeRequest.ProtoReflect.Descriptor instead.
 func (*RegisterNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RegisterNodeRequest) GetNode() *Node {
@@ -1175,7 +1238,7 @@ type RegisterNodeResponse struct {
 
 func (x *RegisterNodeResponse) Reset() {
 	*x = RegisterNodeResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[13]
+	mi := &file_orchion_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1250,7 @@ func (x *RegisterNodeResponse) String() string {
 func (*RegisterNodeResponse) ProtoMessage() {}
 
 func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[13]
+	mi := &file_orchion_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1263,7 @@ func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeResponse.ProtoReflect.Descriptor instead.
 func (*RegisterNodeResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RegisterNodeResponse) GetNodeId() string {
@@ -1243,7 +1306,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[14]
+	mi := &file_orchion_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1318,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[14]
+	mi := &file_orchion_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1331,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HeartbeatRequest) GetNodeId() string {
@@ -1302,7 +1365,7 @@ type HeartbeatResponse struct {
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[15]
+	mi := &file_orchion_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1377,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[15]
+	mi := &file_orchion_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1390,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HeartbeatResponse) GetHeartbeatInterval() *durationpb.Duration {
@@ -1349,7 +1412,7 @@ type DeregisterNodeRequest struct {
 
 func (x *DeregisterNodeRequest) Reset() {
 	*x = DeregisterNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[16]
+	mi := &file_orchion_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1424,7 @@ func (x *DeregisterNodeRequest) String() string {
 func (*DeregisterNodeRequest) ProtoMessage() {}
 
 func (x *DeregisterNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[16]
+	mi := &file_orchion_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1437,7 @@ func (x *DeregisterNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterNodeRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeregisterNodeRequest) GetNodeId() string {
@@ -1414,7 +1477,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[17]
+	mi := &file_orchion_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1489,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[17]
+	mi := &file_orchion_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1502,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListNodesRequest) GetPageSize() int32 {
@@ -1482,7 +1545,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[18]
+	mi := &file_orchion_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1557,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[18]
+	mi := &file_orchion_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1570,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1540,7 +1603,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[19]
+	mi := &file_orchion_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1615,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[19]
+	mi := &file_orchion_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1628,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -1587,7 +1650,7 @@ type UpdateNodeRequest struct {
 
 func (x *UpdateNodeRequest) Reset() {
 	*x = UpdateNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	mi := &file_orchion_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1662,7 @@ func (x *UpdateNodeRequest) String() string {
 func (*UpdateNodeRequest) ProtoMessage() {}
 
 func (x *UpdateNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	mi := &file_orchion_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1675,7 @@ func (x *UpdateNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateNodeRequest.ProtoReflect.Descriptor instead.
 func (*UpdateNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UpdateNodeRequest) GetId() string {
@@ -1638,7 +1701,7 @@ type CordonNodeRequest struct {
 
 func (x *CordonNodeRequest) Reset() {
 	*x = CordonNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	mi := &file_orchion_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1713,7 @@ func (x *CordonNodeRequest) String() string {
 func (*CordonNodeRequest) ProtoMessage() {}
 
 func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	mi := &file_orchion_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1726,7 @@ func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*CordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CordonNodeRequest) GetId() string {
@@ -1682,7 +1745,7 @@ type UncordonNodeRequest struct {
 
 func (x *UncordonNodeRequest) Reset() {
 	*x = UncordonNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[22]
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1757,7 @@ func (x *UncordonNodeRequest) String() string {
 func (*UncordonNodeRequest) ProtoMessage() {}
 
 func (x *UncordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[22]
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1770,7 @@ func (x *UncordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UncordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*UncordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UncordonNodeRequest) GetId() string {
@@ -1727,7 +1790,7 @@ type TaintNodeRequest struct {
 
 func (x *TaintNodeRequest) Reset() {
 	*x = TaintNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1802,7 @@ func (x *TaintNodeRequest) String() string {
 func (*TaintNodeRequest) ProtoMessage() {}
 
 func (x *TaintNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1815,7 @@ func (x *TaintNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaintNodeRequest.ProtoReflect.Descriptor instead.
 func (*TaintNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TaintNodeRequest) GetId() string {
@@ -1779,7 +1842,7 @@ type UntaintNodeRequest struct {
 
 func (x *UntaintNodeRequest) Reset() {
 	*x = UntaintNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +1854,7 @@ func (x *UntaintNodeRequest) String() string {
 func (*UntaintNodeRequest) ProtoMessage() {}
 
 func (x *UntaintNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +1867,7 @@ func (x *UntaintNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UntaintNodeRequest.ProtoReflect.Descriptor instead.
 func (*UntaintNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UntaintNodeRequest) GetId() string {
@@ -1838,7 +1901,7 @@ type DrainNodeRequest struct {
 
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[25]
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1913,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[25]
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1926,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DrainNodeRequest) GetId() string {
@@ -1910,7 +1973,7 @@ type UndrainNodeRequest struct {
 
 func (x *UndrainNodeRequest) Reset() {
 	*x = UndrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	mi := &file_orchion_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +1985,7 @@ func (x *UndrainNodeRequest) String() string {
 func (*UndrainNodeRequest) ProtoMessage() {}
 
 func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	mi := &file_orchion_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +1998,7 @@ func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UndrainNodeRequest) GetId() string {
@@ -1954,7 +2017,7 @@ type DeleteNodeRequest struct {
 
 func (x *DeleteNodeRequest) Reset() {
 	*x = DeleteNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[27]
+	mi := &file_orchion_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2029,7 @@ func (x *DeleteNodeRequest) String() string {
 func (*DeleteNodeRequest) ProtoMessage() {}
 
 func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[27]
+	mi := &file_orchion_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2042,7 @@ func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNodeRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteNodeRequest) GetId() string {
@@ -1997,7 +2060,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[28]
+	mi := &file_orchion_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2072,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[28]
+	mi := &file_orchion_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2085,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 type ResumeClusterRequest struct {
@@ -2033,7 +2096,7 @@ type ResumeClusterRequest struct {
 
 func (x *ResumeClusterRequest) Reset() {
 	*x = ResumeClusterRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[29]
+	mi := &file_orchion_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2108,7 @@ func (x *ResumeClusterRequest) String() string {
 func (*ResumeClusterRequest) ProtoMessage() {}
 
 func (x *ResumeClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[29]
+	mi := &file_orchion_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2121,7 @@ func (x *ResumeClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeClusterRequest.ProtoReflect.Descriptor instead.
 func (*ResumeClusterRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 // Cluster is how the whole is.
@@ -2074,7 +2137,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_orchion_v1_node_proto_msgTypes[30]
+	mi := &file_orchion_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2149,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[30]
+	mi := &file_orchion_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2162,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Cluster) GetNodes() *NodeCounts {
@@ -2135,7 +2198,7 @@ type NodeCounts struct {
 
 func (x *NodeCounts) Reset() {
 	*x = NodeCounts{}
-	mi := &file_orchion_v1_node_proto_msgTypes[31]
+	mi := &file_orchion_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2210,7 @@ func (x *NodeCounts) String() string {
 func (*NodeCounts) ProtoMessage() {}
 
 func (x *NodeCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[31]
+	mi := &file_orchion_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2223,7 @@ func (x *NodeCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeCounts.ProtoReflect.Descriptor instead.
 func (*NodeCounts) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *NodeCounts) GetOnline() int32 {
@@ -2196,7 +2259,7 @@ type JobCounts struct {
 
 func (x *JobCounts) Reset() {
 	*x = JobCounts{}
-	mi := &file_orchion_v1_node_proto_msgTypes[32]
+	mi := &file_orchion_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2271,7 @@ func (x *JobCounts) String() string {
 func (*JobCounts) ProtoMessage() {}
 
 func (x *JobCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[32]
+	mi := &file_orchion_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2284,7 @@ func (x *JobCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCounts.ProtoReflect.Descriptor instead.
 func (*JobCounts) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *JobCounts) GetQueued() int32 {
@@ -2258,7 +2321,7 @@ type ReschedulingPause struct {
 
 func (x *ReschedulingPause) Reset() {
 	*x = ReschedulingPause{}
-	mi := &file_orchion_v1_node_proto_msgTypes[33]
+	mi := &file_orchion_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2333,7 @@ func (x *ReschedulingPause) String() string {
 func (*ReschedulingPause) ProtoMessage() {}
 
 func (x *ReschedulingPause) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[33]
+	mi := &file_orchion_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2346,7 @@ func (x *ReschedulingPause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReschedulingPause.ProtoReflect.Descriptor instead.
 func (*ReschedulingPause) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReschedulingPause) GetSince() *timestamppb.Timestamp {
@@ -2329,7 +2392,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[34]
+	mi := &file_orchion_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2404,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[34]
+	mi := &file_orchion_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2417,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 type Version struct {
@@ -2373,7 +2436,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_orchion_v1_node_proto_msgTypes[35]
+	mi := &file_orchion_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2448,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[35]
+	mi := &file_orchion_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2461,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Version) GetName() string {
@@ -2482,7 +2545,7 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\bdeadline\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12 \n" +
 	"\vmaintenance\x18\x05 \x01(\bR\vmaintenance\x12%\n" +
-	"\x0eremaining_jobs\x18\x06 \x01(\x05R\rremainingJobs\"\xed\x02\n" +
+	"\x0eremaining_jobs\x18\x06 \x01(\x05R\rremainingJobs\"\xa7\x03\n" +
 	"\fCapabilities\x12\x0e\n" +
 	"\x02os\x18\x01 \x01(\tR\x02os\x12\x12\n" +
 	"\x04arch\x18\x02 \x01(\tR\x04arch\x12\x1a\n" +
@@ -2494,7 +2557,11 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\x04gpus\x18\b \x03(\v2\x0f.orchion.v1.GpuR\x04gpus\x128\n" +
 	"\bruntimes\x18\t \x03(\v2\x1c.orchion.v1.ContainerRuntimeR\bruntimes\x121\n" +
 	"\aengines\x18\n" +
-	" \x03(\v2\x17.orchion.v1.LocalEngineR\aengines\"g\n" +
+	" \x03(\v2\x17.orchion.v1.LocalEngineR\aengines\x128\n" +
+	"\tprocesses\x18F \x03(\v2\x1a.orchion.v1.AllowedProcessR\tprocesses\"8\n" +
+	"\x0eAllowedProcess\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"g\n" +
 	"\x03Cpu\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12%\n" +
 	"\x0ephysical_cores\x18\x02 \x01(\x05R\rphysicalCores\x12#\n" +
@@ -2671,7 +2738,7 @@ func file_orchion_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_orchion_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: orchion.v1.NodeState
 	(DrainMode)(0),                // 1: orchion.v1.DrainMode
@@ -2679,120 +2746,122 @@ var file_orchion_v1_node_proto_goTypes = []any{
 	(*NodeCoolDown)(nil),          // 3: orchion.v1.NodeCoolDown
 	(*NodeDrain)(nil),             // 4: orchion.v1.NodeDrain
 	(*Capabilities)(nil),          // 5: orchion.v1.Capabilities
-	(*Cpu)(nil),                   // 6: orchion.v1.Cpu
-	(*Memory)(nil),                // 7: orchion.v1.Memory
-	(*Disk)(nil),                  // 8: orchion.v1.Disk
-	(*Gpu)(nil),                   // 9: orchion.v1.Gpu
-	(*ContainerRuntime)(nil),      // 10: orchion.v1.ContainerRuntime
-	(*LocalEngine)(nil),           // 11: orchion.v1.LocalEngine
-	(*NodeUsage)(nil),             // 12: orchion.v1.NodeUsage
-	(*GpuUsage)(nil),              // 13: orchion.v1.GpuUsage
-	(*RegisterNodeRequest)(nil),   // 14: orchion.v1.RegisterNodeRequest
-	(*RegisterNodeResponse)(nil),  // 15: orchion.v1.RegisterNodeResponse
-	(*HeartbeatRequest)(nil),      // 16: orchion.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),     // 17: orchion.v1.HeartbeatResponse
-	(*DeregisterNodeRequest)(nil), // 18: orchion.v1.DeregisterNodeRequest
-	(*ListNodesRequest)(nil),      // 19: orchion.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 20: orchion.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 21: orchion.v1.GetNodeRequest
-	(*UpdateNodeRequest)(nil),     // 22: orchion.v1.UpdateNodeRequest
-	(*CordonNodeRequest)(nil),     // 23: orchion.v1.CordonNodeRequest
-	(*UncordonNodeRequest)(nil),   // 24: orchion.v1.UncordonNodeRequest
-	(*TaintNodeRequest)(nil),      // 25: orchion.v1.TaintNodeRequest
-	(*UntaintNodeRequest)(nil),    // 26: orchion.v1.UntaintNodeRequest
-	(*DrainNodeRequest)(nil),      // 27: orchion.v1.DrainNodeRequest
-	(*UndrainNodeRequest)(nil),    // 28: orchion.v1.UndrainNodeRequest
-	(*DeleteNodeRequest)(nil),     // 29: orchion.v1.DeleteNodeRequest
-	(*GetClusterRequest)(nil),     // 30: orchion.v1.GetClusterRequest
-	(*ResumeClusterRequest)(nil),  // 31: orchion.v1.ResumeClusterRequest
-	(*Cluster)(nil),               // 32: orchion.v1.Cluster
-	(*NodeCounts)(nil),            // 33: orchion.v1.NodeCounts
-	(*JobCounts)(nil),             // 34: orchion.v1.JobCounts
-	(*ReschedulingPause)(nil),     // 35: orchion.v1.ReschedulingPause
-	(*GetVersionRequest)(nil),     // 36: orchion.v1.GetVersionRequest
-	(*Version)(nil),               // 37: orchion.v1.Version
-	nil,                           // 38: orchion.v1.Node.LabelsEntry
-	nil,                           // 39: orchion.v1.Node.UserLabelsEntry
-	nil,                           // 40: orchion.v1.UpdateNodeRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
-	(*emptypb.Empty)(nil),         // 43: google.protobuf.Empty
+	(*AllowedProcess)(nil),        // 6: orchion.v1.AllowedProcess
+	(*Cpu)(nil),                   // 7: orchion.v1.Cpu
+	(*Memory)(nil),                // 8: orchion.v1.Memory
+	(*Disk)(nil),                  // 9: orchion.v1.Disk
+	(*Gpu)(nil),                   // 10: orchion.v1.Gpu
+	(*ContainerRuntime)(nil),      // 11: orchion.v1.ContainerRuntime
+	(*LocalEngine)(nil),           // 12: orchion.v1.LocalEngine
+	(*NodeUsage)(nil),             // 13: orchion.v1.NodeUsage
+	(*GpuUsage)(nil),              // 14: orchion.v1.GpuUsage
+	(*RegisterNodeRequest)(nil),   // 15: orchion.v1.RegisterNodeRequest
+	(*RegisterNodeResponse)(nil),  // 16: orchion.v1.RegisterNodeResponse
+	(*HeartbeatRequest)(nil),      // 17: orchion.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),     // 18: orchion.v1.HeartbeatResponse
+	(*DeregisterNodeRequest)(nil), // 19: orchion.v1.DeregisterNodeRequest
+	(*ListNodesRequest)(nil),      // 20: orchion.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 21: orchion.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 22: orchion.v1.GetNodeRequest
+	(*UpdateNodeRequest)(nil),     // 23: orchion.v1.UpdateNodeRequest
+	(*CordonNodeRequest)(nil),     // 24: orchion.v1.CordonNodeRequest
+	(*UncordonNodeRequest)(nil),   // 25: orchion.v1.UncordonNodeRequest
+	(*TaintNodeRequest)(nil),      // 26: orchion.v1.TaintNodeRequest
+	(*UntaintNodeRequest)(nil),    // 27: orchion.v1.UntaintNodeRequest
+	(*DrainNodeRequest)(nil),      // 28: orchion.v1.DrainNodeRequest
+	(*UndrainNodeRequest)(nil),    // 29: orchion.v1.UndrainNodeRequest
+	(*DeleteNodeRequest)(nil),     // 30: orchion.v1.DeleteNodeRequest
+	(*GetClusterRequest)(nil),     // 31: orchion.v1.GetClusterRequest
+	(*ResumeClusterRequest)(nil),  // 32: orchion.v1.ResumeClusterRequest
+	(*Cluster)(nil),               // 33: orchion.v1.Cluster
+	(*NodeCounts)(nil),            // 34: orchion.v1.NodeCounts
+	(*JobCounts)(nil),             // 35: orchion.v1.JobCounts
+	(*ReschedulingPause)(nil),     // 36: orchion.v1.ReschedulingPause
+	(*GetVersionRequest)(nil),     // 37: orchion.v1.GetVersionRequest
+	(*Version)(nil),               // 38: orchion.v1.Version
+	nil,                           // 39: orchion.v1.Node.LabelsEntry
+	nil,                           // 40: orchion.v1.Node.UserLabelsEntry
+	nil,                           // 41: orchion.v1.UpdateNodeRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
+	(*emptypb.Empty)(nil),         // 44: google.protobuf.Empty
 }
 var file_orchion_v1_node_proto_depIdxs = []int32{
 	0,  // 0: orchion.v1.Node.state:type_name -> orchion.v1.NodeState
-	38, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
+	39, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
 	5,  // 2: orchion.v1.Node.capabilities:type_name -> orchion.v1.Capabilities
-	12, // 3: orchion.v1.Node.usage:type_name -> orchion.v1.NodeUsage
-	41, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
-	41, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
+	13, // 3: orchion.v1.Node.usage:type_name -> orchion.v1.NodeUsage
+	42, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
+	42, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
 	4,  // 6: orchion.v1.Node.drain:type_name -> orchion.v1.NodeDrain
 	3,  // 7: orchion.v1.Node.cool_down:type_name -> orchion.v1.NodeCoolDown
-	39, // 8: orchion.v1.Node.user_labels:type_name -> orchion.v1.Node.UserLabelsEntry
-	41, // 9: orchion.v1.NodeCoolDown.until:type_name -> google.protobuf.Timestamp
-	41, // 10: orchion.v1.NodeDrain.since:type_name -> google.protobuf.Timestamp
+	40, // 8: orchion.v1.Node.user_labels:type_name -> orchion.v1.Node.UserLabelsEntry
+	42, // 9: orchion.v1.NodeCoolDown.until:type_name -> google.protobuf.Timestamp
+	42, // 10: orchion.v1.NodeDrain.since:type_name -> google.protobuf.Timestamp
 	1,  // 11: orchion.v1.NodeDrain.mode:type_name -> orchion.v1.DrainMode
-	41, // 12: orchion.v1.NodeDrain.deadline:type_name -> google.protobuf.Timestamp
-	6,  // 13: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
-	7,  // 14: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
-	8,  // 15: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
-	9,  // 16: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
-	10, // 17: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
-	11, // 18: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
-	13, // 19: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
-	2,  // 20: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
-	42, // 21: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 22: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
-	42, // 23: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	42, // 24: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
-	12, // 25: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
-	42, // 26: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 27: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
-	40, // 28: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
-	1,  // 29: orchion.v1.DrainNodeRequest.mode:type_name -> orchion.v1.DrainMode
-	42, // 30: orchion.v1.DrainNodeRequest.deadline:type_name -> google.protobuf.Duration
-	33, // 31: orchion.v1.Cluster.nodes:type_name -> orchion.v1.NodeCounts
-	34, // 32: orchion.v1.Cluster.jobs:type_name -> orchion.v1.JobCounts
-	35, // 33: orchion.v1.Cluster.pause:type_name -> orchion.v1.ReschedulingPause
-	41, // 34: orchion.v1.ReschedulingPause.since:type_name -> google.protobuf.Timestamp
-	41, // 35: orchion.v1.ReschedulingPause.until:type_name -> google.protobuf.Timestamp
-	41, // 36: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
-	14, // 37: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
-	16, // 38: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
-	18, // 39: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
-	19, // 40: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
-	21, // 41: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
-	22, // 42: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
-	23, // 43: orchion.v1.Orchestrator.CordonNode:input_type -> orchion.v1.CordonNodeRequest
-	24, // 44: orchion.v1.Orchestrator.UncordonNode:input_type -> orchion.v1.UncordonNodeRequest
-	25, // 45: orchion.v1.Orchestrator.TaintNode:input_type -> orchion.v1.TaintNodeRequest
-	26, // 46: orchion.v1.Orchestrator.UntaintNode:input_type -> orchion.v1.UntaintNodeRequest
-	27, // 47: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
-	28, // 48: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
-	29, // 49: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
-	30, // 50: orchion.v1.Orchestrator.GetCluster:input_type -> orchion.v1.GetClusterRequest
-	31, // 51: orchion.v1.Orchestrator.ResumeCluster:input_type -> orchion.v1.ResumeClusterRequest
-	36, // 52: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
-	15, // 53: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
-	17, // 54: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
-	43, // 55: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
-	20, // 56: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
-	2,  // 57: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
-	2,  // 58: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
-	2,  // 59: orchion.v1.Orchestrator.CordonNode:output_type -> orchion.v1.Node
-	2,  // 60: orchion.v1.Orchestrator.UncordonNode:output_type -> orchion.v1.Node
-	2,  // 61: orchion.v1.Orchestrator.TaintNode:output_type -> orchion.v1.Node
-	2,  // 62: orchion.v1.Orchestrator.UntaintNode:output_type -> orchion.v1.Node
-	2,  // 63: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
-	2,  // 64: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
-	43, // 65: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
-	32, // 66: orchion.v1.Orchestrator.GetCluster:output_type -> orchion.v1.Cluster
-	32, // 67: orchion.v1.Orchestrator.ResumeCluster:output_type -> orchion.v1.Cluster
-	37, // 68: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
-	53, // [53:69] is the sub-list for method output_type
-	37, // [37:53] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	42, // 12: orchion.v1.NodeDrain.deadline:type_name -> google.protobuf.Timestamp
+	7,  // 13: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
+	8,  // 14: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
+	9,  // 15: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
+	10, // 16: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
+	11, // 17: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
+	12, // 18: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
+	6,  // 19: orchion.v1.Capabilities.processes:type_name -> orchion.v1.AllowedProcess
+	14, // 20: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
+	2,  // 21: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
+	43, // 22: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 23: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
+	43, // 24: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	43, // 25: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
+	13, // 26: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
+	43, // 27: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 28: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
+	41, // 29: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
+	1,  // 30: orchion.v1.DrainNodeRequest.mode:type_name -> orchion.v1.DrainMode
+	43, // 31: orchion.v1.DrainNodeRequest.deadline:type_name -> google.protobuf.Duration
+	34, // 32: orchion.v1.Cluster.nodes:type_name -> orchion.v1.NodeCounts
+	35, // 33: orchion.v1.Cluster.jobs:type_name -> orchion.v1.JobCounts
+	36, // 34: orchion.v1.Cluster.pause:type_name -> orchion.v1.ReschedulingPause
+	42, // 35: orchion.v1.ReschedulingPause.since:type_name -> google.protobuf.Timestamp
+	42, // 36: orchion.v1.ReschedulingPause.until:type_name -> google.protobuf.Timestamp
+	42, // 37: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
+	15, // 38: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
+	17, // 39: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
+	19, // 40: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
+	20, // 41: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
+	22, // 42: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
+	23, // 43: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
+	24, // 44: orchion.v1.Orchestrator.CordonNode:input_type -> orchion.v1.CordonNodeRequest
+	25, // 45: orchion.v1.Orchestrator.UncordonNode:input_type -> orchion.v1.UncordonNodeRequest
+	26, // 46: orchion.v1.Orchestrator.TaintNode:input_type -> orchion.v1.TaintNodeRequest
+	27, // 47: orchion.v1.Orchestrator.UntaintNode:input_type -> orchion.v1.UntaintNodeRequest
+	28, // 48: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
+	29, // 49: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
+	30, // 50: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
+	31, // 51: orchion.v1.Orchestrator.GetCluster:input_type -> orchion.v1.GetClusterRequest
+	32, // 52: orchion.v1.Orchestrator.ResumeCluster:input_type -> orchion.v1.ResumeClusterRequest
+	37, // 53: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
+	16, // 54: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
+	18, // 55: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
+	44, // 56: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
+	21, // 57: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
+	2,  // 58: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
+	2,  // 59: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
+	2,  // 60: orchion.v1.Orchestrator.CordonNode:output_type -> orchion.v1.Node
+	2,  // 61: orchion.v1.Orchestrator.UncordonNode:output_type -> orchion.v1.Node
+	2,  // 62: orchion.v1.Orchestrator.TaintNode:output_type -> orchion.v1.Node
+	2,  // 63: orchion.v1.Orchestrator.UntaintNode:output_type -> orchion.v1.Node
+	2,  // 64: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
+	2,  // 65: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
+	44, // 66: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
+	33, // 67: orchion.v1.Orchestrator.GetCluster:output_type -> orchion.v1.Cluster
+	33, // 68: orchion.v1.Orchestrator.ResumeCluster:output_type -> orchion.v1.Cluster
+	38, // 69: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
+	54, // [54:70] is the sub-list for method output_type
+	38, // [38:54] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_node_proto_init() }
@@ -2806,7 +2875,7 @@ func file_orchion_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_node_proto_rawDesc), len(file_orchion_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

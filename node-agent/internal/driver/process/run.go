@@ -1,0 +1,251 @@
+package process
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/orchion/orchion/node-agent/internal/driver"
+)
+
+const (
+	// firstPoll and slowPoll are how soon, and how often at last, it is looked whether a
+	// process has ended or printed something: its supervisor is no child of this program
+	// after a restart, and cannot tell.
+	firstPoll = 5 * time.Millisecond
+	slowPoll  = 200 * time.Millisecond
+	// killPatience is how long a supervisor may take to kill its program before it is
+	// killed itself.
+	killPatience = 10 * time.Second
+)
+
+// ready is the one line that a supervisor prints.
+type ready struct {
+	// Error is why the program does not run; empty: it does.
+	Error string `json:"error,omitempty"`
+	// Invalid: it never will.
+	Invalid bool `json:"invalid,omitempty"`
+}
+
+// Start implements driver.Containers. A process that has ended is not started again.
+func (d *Driver) Start(ctx context.Context, id string) error {
+	const op = "start process"
+	c, err := d.inspect(op, id)
+	switch {
+	case err != nil:
+		return err
+	case c.State == driver.StateRunning:
+		return nil
+	case c.State == driver.StateExited:
+		return fail(driver.CodeConflict, op, id, errors.New("it has run already"))
+	}
+	// It outlives whoever asks for it.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), d.supervisor[0], append(append([]string{}, d.supervisor[1:]...), d.path(id))...)
+	cmd.Dir = d.dir
+	cmd.Env = supervisorEnv()
+	cmd.SysProcAttr = apart()
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return fail(driver.CodeInternal, op, id, fmt.Errorf("start its supervisor: %w", err))
+	}
+	// The supervisor lives as long as the program. When it has ended it must be waited for,
+	// if this agent is still there.
+	var said ready
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	go func() { _ = cmd.Wait() }() // how it ended is in the folder
+	if err == nil {
+		err = json.Unmarshal(line, &said)
+	}
+	switch {
+	case err != nil:
+		return fail(driver.CodeInternal, op, id, fmt.Errorf("its supervisor ended before it began: %w", err))
+	case said.Invalid:
+		return fail(driver.CodeInvalid, op, id, errors.New(said.Error))
+	case said.Error != "":
+		return fail(driver.CodeInternal, op, id, errors.New(said.Error))
+	}
+	return nil
+}
+
+// Wait implements driver.Containers. When nobody knows how the process ended, that is an
+// error, and what it left running was killed.
+func (d *Driver) Wait(ctx context.Context, id string) (driver.Exit, error) {
+	const op = "wait for process"
+	for pause := firstPoll; ; pause = min(2*pause, slowPoll) {
+		c, err := d.inspect(op, id)
+		switch {
+		case err != nil:
+			return driver.Exit{}, err
+		case c.State == driver.StateCreated:
+			return driver.Exit{}, fail(driver.CodeConflict, op, id, errors.New("it was never started"))
+		case c.State == driver.StateExited && c.FinishedAt.IsZero():
+			killMarked(id)
+			return driver.Exit{}, fail(driver.CodeInternal, op, id, errLost)
+		case c.State == driver.StateExited:
+			return c.Exit, nil
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return driver.Exit{}, ended(op, id, err)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// Stop implements driver.Containers. SIGTERM goes to all processes of the program's group,
+// SIGKILL to everything that it started.
+func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
+	const op = "stop process"
+	if grace > 0 {
+		running, err := d.signal(op, id, signalTerminate)
+		if err != nil || !running {
+			return err
+		}
+		bounded, cancel := context.WithTimeout(ctx, grace)
+		err = d.awaitEnd(bounded, op, id)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return d.kill(ctx, op, id)
+}
+
+// Kill implements driver.Containers.
+func (d *Driver) Kill(ctx context.Context, id string) error { return d.kill(ctx, "kill process", id) }
+
+func (d *Driver) kill(ctx context.Context, op, id string) error {
+	running, err := d.signal(op, id, signalKill)
+	if err != nil || !running {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, d.killPatience)
+	defer cancel()
+	if err := d.awaitEnd(bounded, op, id); err == nil || ctx.Err() != nil {
+		return err
+	}
+	// The supervisor is stopped, or worse. Its program dies with it, where the system can.
+	if _, err := d.signal(op, id, os.Kill); err != nil {
+		return err
+	}
+	killMarked(id)
+	return d.awaitEnd(ctx, op, id)
+}
+
+// awaitEnd waits until a process runs no more.
+func (d *Driver) awaitEnd(ctx context.Context, op, id string) error {
+	for pause := firstPoll; ; pause = min(2*pause, slowPoll) {
+		c, err := d.inspect(op, id)
+		if err != nil || c.State != driver.StateRunning {
+			return err
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return ended(op, id, err)
+		}
+	}
+}
+
+// signal asks the supervisor of a process for something, and says whether the process runs.
+func (d *Driver) signal(op, id string, sig os.Signal) (running bool, err error) {
+	c, err := d.inspect(op, id)
+	if err != nil || c.State != driver.StateRunning {
+		return false, err
+	}
+	var begun started
+	if err := readJSON(d.path(id, startedFile), &begun); err != nil {
+		return false, d.failure(op, id, err)
+	}
+	process, err := os.FindProcess(begun.Supervisor)
+	if err != nil {
+		return true, nil // it has just ended, and that shows soon
+	}
+	defer func() { _ = process.Release() }()
+	// With the lock still held after the process was found, the number is its.
+	if held, err := d.locked(id); err != nil || !held {
+		return err == nil, err
+	}
+	if err := tell(process, id, sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return true, fail(driver.CodeInternal, op, id, fmt.Errorf("tell its supervisor: %w", err))
+	}
+	return true, nil
+}
+
+// Remove implements driver.Containers.
+func (d *Driver) Remove(ctx context.Context, id string) error {
+	const op = "remove process"
+	err := d.kill(ctx, op, id)
+	if driver.CodeOf(err) == driver.CodeNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(d.path(id, lockFile), os.O_RDWR, 0)
+	if err != nil {
+		return d.unlessGone(op, id, err)
+	}
+	defer lock.Close()
+	// A supervisor that is only about to begin finds the lock taken, or the folder gone.
+	for pause := firstPoll; ; pause = min(2*pause, slowPoll) {
+		taken, err := tryLock(lock)
+		if err != nil {
+			return fail(driver.CodeInternal, op, id, err)
+		}
+		if taken {
+			break
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return ended(op, id, err)
+		}
+	}
+	killMarked(id)
+	if runtime.GOOS == "windows" {
+		lock.Close() // a folder with an open file cannot be renamed there
+	}
+	gone := filepath.Join(d.dir, ".gone-"+id)
+	if err := os.Rename(d.path(id), gone); err != nil {
+		return d.unlessGone(op, id, err)
+	}
+	// What cannot be removed now, the next start of the agent tries again.
+	if err := os.RemoveAll(gone); err != nil {
+		return fail(driver.CodeInternal, op, id, fmt.Errorf("remove what it left: %w", err))
+	}
+	return nil
+}
+
+func (d *Driver) unlessGone(op, id string, err error) error {
+	if err = d.failure(op, id, err); driver.CodeOf(err) == driver.CodeNotFound {
+		return nil
+	}
+	return err
+}
+
+// locked says whether the supervisor of a process lives.
+func (d *Driver) locked(id string) (bool, error) {
+	lock, err := os.OpenFile(d.path(id, lockFile), os.O_RDWR, 0)
+	if err != nil {
+		return false, err
+	}
+	defer lock.Close() // and lets go of the lock, if it was free
+	taken, err := tryLock(lock)
+	return !taken, err
+}

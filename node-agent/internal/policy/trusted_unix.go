@@ -1,0 +1,21 @@
+//go:build unix
+
+package policy
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// trusted refuses a file that somebody else than this user and root can have written.
+func trusted(info fs.FileInfo) error {
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("can be written by others than its owner (mode %04o): chmod go-w it", mode)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Getuid() {
+		return fmt.Errorf("belongs to the user with the number %d; it must be this user's (%d) or root's", stat.Uid, os.Getuid())
+	}
+	return nil
+}
