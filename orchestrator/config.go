@@ -11,6 +11,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/api"
 	"github.com/orchion/orchion/orchestrator/internal/blob"
+	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/store/logfile"
@@ -40,6 +41,9 @@ type Config struct {
 	// more than half went silent within a minute. 10s to 24h; 0: never. Default
 	// 5m.
 	PauseLimit time.Duration
+	// ReserveAfter is how long a job whose turn it is finds no room until some is
+	// kept for it. 1s to 24h. Default 1m.
+	ReserveAfter time.Duration
 	// ShutdownTimeout bounds the graceful end. 1s to 10m. Default 10s.
 	ShutdownTimeout time.Duration
 	// AllowedOrigins may use the API from a browser besides the dashboard that
@@ -107,6 +111,7 @@ func DefaultConfig() Config {
 		HeartbeatTimeout: 30 * time.Second,
 		LeaseTTL:         30 * time.Second,
 		PauseLimit:       5 * time.Minute,
+		ReserveAfter:     dispatch.DefaultReserveAfter,
 		ShutdownTimeout:  10 * time.Second,
 		AllowedOrigins:   []string{"http://localhost:5173", "http://127.0.0.1:5173"},
 		MaxNodes:         20_000,
@@ -153,6 +158,7 @@ func (c *Config) Validate() error {
 	}{
 		{"heartbeat-timeout", c.HeartbeatTimeout, time.Second, time.Hour},
 		{"lease-ttl", c.LeaseTTL, 3 * time.Second, time.Hour},
+		{"reserve-after", c.ReserveAfter, time.Second, 24 * time.Hour},
 		{"shutdown-timeout", c.ShutdownTimeout, time.Second, 10 * time.Minute},
 	} {
 		if d.value < d.low || d.value > d.top {

@@ -164,7 +164,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	cluster.SetPlacement(o.cfg.Placement)
 	var err error
 	p.dispatcher, err = dispatch.New(dispatch.Config{
-		Store: db, Hub: p.hub, Cluster: cluster, LeaseTTL: o.cfg.LeaseTTL, Logger: o.log,
+		Store: db, Hub: p.hub, Cluster: cluster, LeaseTTL: o.cfg.LeaseTTL, ReserveAfter: o.cfg.ReserveAfter, Logger: o.log,
 		Spare:  func(nodeID string) bool { return p.registry.Spares(nodeID) },
 		Events: func(j *job.Job) { p.bus.Publish(events.Event{Type: events.Updated, Job: j.WithoutContents()}) },
 		QueueEvents: func(q dispatch.QueueStatus, gone bool) {

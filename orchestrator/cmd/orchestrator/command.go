@@ -88,6 +88,8 @@ func addFlags(cmd *cobra.Command, cfg *orchestrator.Config, f *flags) {
 	set.DurationVar(&cfg.LeaseTTL, "lease-ttl", cfg.LeaseTTL, "how long a job runs on without its node reaching the orchestrator, 3s to 1h")
 	set.DurationVar(&cfg.PauseLimit, "pause-limit", cfg.PauseLimit,
 		"how long the work of silent nodes is kept for them when more than half went silent within a minute, 10s to 24h; 0 never does that")
+	set.DurationVar(&cfg.ReserveAfter, "reserve-after", cfg.ReserveAfter,
+		"how long a job whose turn it is finds no room until a node keeps some for it, 1s to 24h")
 	set.DurationVar(&cfg.ShutdownTimeout, "shutdown-timeout", cfg.ShutdownTimeout, "how long a graceful end may take, 1s to 10m")
 	set.StringSliceVar(&cfg.AllowedOrigins, "allowed-origins", cfg.AllowedOrigins, "web origins that may use the API from a browser")
 	set.StringSliceVar(&cfg.AllowedHosts, "allowed-hosts", cfg.AllowedHosts, "names to answer to besides localhost, 127.0.0.1 and [::1]")

@@ -66,6 +66,9 @@ type Config struct {
 	// MaxClaims is how many claims are with the store at once: enough for it
 	// to commit them together. Default 128.
 	MaxClaims int
+	// ReserveAfter is how long a job may be the one that should go next and find
+	// no room until room is kept for it on a node. Default 1 min, at least 1 s.
+	ReserveAfter time.Duration
 	// CancelGrace lies between asking a cancelled job's container to stop and
 	// killing it, unless the job says otherwise. Default 10 s.
 	CancelGrace time.Duration
@@ -74,6 +77,9 @@ type Config struct {
 
 // DefaultLeaseTTL is how long a node may run an attempt without renewing.
 const DefaultLeaseTTL = 30 * time.Second
+
+// DefaultReserveAfter is how long a job goes without room until some is kept.
+const DefaultReserveAfter = time.Minute
 
 func (c *Config) complete() error {
 	if c.Store == nil || c.Hub == nil {
@@ -105,6 +111,12 @@ func (c *Config) complete() error {
 	}
 	if c.MaxClaims <= 0 {
 		c.MaxClaims = 128
+	}
+	if c.ReserveAfter == 0 {
+		c.ReserveAfter = DefaultReserveAfter
+	}
+	if c.ReserveAfter < time.Second {
+		return fault.BadField("reserve-after", "is %s; it must be at least 1s", c.ReserveAfter)
 	}
 	if c.CancelGrace <= 0 {
 		c.CancelGrace = 10 * time.Second
@@ -150,9 +162,11 @@ type Dispatcher struct {
 	// errands are under way, errandsWaiting to come; see errand.
 	errands        int
 	errandsWaiting []func(done func())
-	changes        *scheduler.Changes
-	dirty          map[string]struct{} // nodes that gained room since classes were blocked
-	changed        []string            // kept between rounds for its memory only
+	// keepsDue is before when keepRooms does not look again.
+	keepsDue time.Time
+	changes  *scheduler.Changes
+	dirty    map[string]struct{} // nodes that gained room since classes were blocked
+	changed  []string            // kept between rounds for its memory only
 }
 
 // New makes a dispatcher that shares the hub's streams. Call Start to load the
@@ -261,7 +275,9 @@ func (d *Dispatcher) run() {
 		d.drainDue(now)
 		next := earlier(d.queue.wake(now), d.giveUp(now))
 		d.changes.Take(d.dirty)
+		d.keepRooms(now)
 		d.place(now)
+		next = earlier(next, d.keepsNext())
 		if a := d.leases.first; a != nil {
 			next = earlier(next, a.deadline)
 		}

@@ -149,11 +149,16 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 		return fmt.Sprintf("cannot run anywhere: spec.%v", err), nil, nil
 	}
 	work.Job = &scheduler.Job{ID: j.ID, Labels: j.Labels}
-	fits = d.cfg.Cluster.Explain(work)
-	if j.State != job.Queued {
-		return "", fits, nil
+	waits := j.State == job.Queued
+	var held string
+	if waits {
+		work, held = d.waitsFor(ctx, id, work)
 	}
-	if held := d.heldBack(ctx, id); held != "" {
+	fits = d.cfg.Cluster.Explain(work)
+	switch {
+	case !waits:
+		return "", fits, nil
+	case held != "":
 		return held, fits, nil
 	}
 	if j.NotBefore.After(time.Now()) {
@@ -164,8 +169,12 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 			j.NotBefore.UTC().Format(time.RFC3339), j.Reason), fits, nil
 	}
 	summary = scheduler.Summary(fits)
-	if summary == "" {
+	switch {
+	case summary == "":
 		summary = "a node fits: it is about to be assigned"
+	case work.Mine != nil && work.Mine.JobID == id:
+		summary = fmt.Sprintf("room on node %s is being kept for this job, which goes there once enough of what runs there has ended: %s",
+			work.Mine.NodeID, summary)
 	}
 	return summary, fits, nil
 }
@@ -219,31 +228,36 @@ func (d *Dispatcher) annotations(jobs []job.Job) []annotation {
 		case !e.bucket.lane.takes():
 			notes[i].reason = e.bucket.lane.why()
 		case e.bucket.class.hope == blocked:
-			notes[i].work = e.bucket.class.work
+			notes[i].work = e.bucket.class.asks()
 		}
 	}
 	return notes
 }
 
-// heldBack says how other jobs, or its queue's settings, keep a job waiting;
-// empty: they do not.
-func (d *Dispatcher) heldBack(ctx context.Context, id string) string {
-	why, err := mailbox.Ask(ctx, d.box, func() string {
+// waitsFor says how other jobs, or its queue's settings, keep a job waiting;
+// empty: they do not. asks is the job's work with the room that is kept for it,
+// and for those that it goes before.
+func (d *Dispatcher) waitsFor(ctx context.Context, id string, work *scheduler.Work) (asks *scheduler.Work, why string) {
+	type answer struct {
+		asks *scheduler.Work
+		why  string
+	}
+	got, err := mailbox.Ask(ctx, d.box, func() answer {
 		e := d.queue.entries[id]
 		switch {
 		case e == nil || e.claiming:
-			return ""
+			return answer{work, ""}
 		case e.waits():
-			return job.Waits(e.terms.after)
+			return answer{work, job.Waits(e.terms.after)}
 		case e.delayed || e.bucket.lane.takes():
-			return ""
+			return answer{d.queue.heed(work, e), ""}
 		}
-		return e.bucket.lane.why()
+		return answer{work, e.bucket.lane.why()}
 	})
 	if err != nil {
-		return "" // what the nodes say is right as well
+		return work, "" // what the nodes say is right as well
 	}
-	return why
+	return got.asks, got.why
 }
 
 // Stats are counts for metrics.

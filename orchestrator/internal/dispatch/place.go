@@ -40,8 +40,10 @@ func (d *Dispatcher) place(now time.Time) {
 		nodeID, ok := d.find(b.class, e)
 		if !ok {
 			q.set(b.class, blocked)
+			q.starve(b, now)
 			continue
 		}
+		d.fed(b.class)
 		q.take(e)
 		d.claim(e, nodeID, now)
 	}
@@ -69,6 +71,7 @@ func (d *Dispatcher) find(c *class, e *entry) (nodeID string, ok bool) {
 // findFor takes room for work of a class, which may ask for more than the
 // class does.
 func (d *Dispatcher) findFor(c *class, work *scheduler.Work, e *entry) (nodeID string, ok bool) {
+	work = d.queue.heed(work, e)
 	if c.hope == probing {
 		return d.cfg.Cluster.PlaceOn(work, holder(e.id), d.changed)
 	}

@@ -74,6 +74,11 @@ type class struct {
 	// blocked.
 	aside   []*bucket
 	summary *summary // what keeps it waiting; nil: nobody has asked
+
+	// tried is the bucket whose first job found no room last.
+	tried *bucket
+	keep  *keep // room that is kept for it; nil: none is
+	waits waits
 }
 
 // eligible says whether a job of the class is to be tried in this round.
@@ -112,6 +117,11 @@ type queue struct {
 	order indexed[*lane, byTurn]
 	// eligible is how many classes are.
 	eligible int
+	// hungry are the classes that have no room, since when in this order, and
+	// starving those of them that have waited long enough for some to be kept.
+	hungry, starving classList
+	// keeps is the room that is kept.
+	keeps []*keep
 	// avoid names, for the few jobs that have one, the node that another is
 	// better than; see job.Job.Avoid.
 	avoid map[string]string
@@ -179,6 +189,7 @@ func (q *queue) wait(e *entry, now time.Time) {
 func (q *queue) ready(e *entry) {
 	e.bucket.ready.push(e)
 	q.arrange(e.bucket)
+	q.reopen(e)
 }
 
 // take takes an entry from where it waits; it stays queued.
@@ -326,6 +337,9 @@ func (q *queue) count(b *bucket) {
 	c := b.class
 	if !live {
 		q.tally(c, func() { c.live-- })
+		if c.live == 0 {
+			c.waits.leave(c)
+		}
 		return
 	}
 	q.tally(c, func() { c.live++ })

@@ -111,10 +111,10 @@ func (d *Dispatcher) whyWaiting(e *entry, now time.Time) func() string {
 	if c.summary == nil || now.Sub(c.summary.at) > summaryAge {
 		c.summary = &summary{at: now}
 	}
-	s := c.summary
+	s, work := c.summary, c.asks()
 	return func() string {
 		s.once.Do(func() {
-			if s.text = scheduler.Summary(d.cfg.Cluster.Explain(c.work)); s.text == "" {
+			if s.text = scheduler.Summary(d.cfg.Cluster.Explain(work)); s.text == "" {
 				s.text = "others went first"
 			}
 		})

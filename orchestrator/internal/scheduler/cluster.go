@@ -184,7 +184,8 @@ func (cl *Cluster) resolveLocked(w *Work) *Work {
 	return &resolved
 }
 
-// FitsOn says whether one of some nodes can take the work now.
+// FitsOn says whether one of some nodes can take the work now, if it goes
+// before whatever room is kept for.
 func (cl *Cluster) FitsOn(w *Work, nodeIDs []string) bool {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
@@ -192,7 +193,7 @@ func (cl *Cluster) FitsOn(w *Work, nodeIDs []string) bool {
 		p := cl.places[id]
 		switch {
 		case p == nil || p.Node == nil:
-		case passes(w, &p.Candidate):
+		case fitsPassing(w, &p.Candidate):
 			return true
 		case len(w.AvoidJobs) > 0 && p.tenants.claims > 0:
 			p.tenants.awaited = true
@@ -313,7 +314,7 @@ func (cl *Cluster) leaveLocked(id string) {
 	if at, found := cl.findLocked(id); found {
 		cl.active = slices.Delete(cl.active, at, at+1)
 	}
-	p.Node = nil
+	p.Node, p.keep = nil, nil
 	cl.tidyLocked(id)
 }
 

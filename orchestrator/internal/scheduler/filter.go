@@ -36,6 +36,11 @@ type Work struct {
 	Job *Job
 	// Prefers keeps it from no node, but says which are the better ones.
 	Prefers Preferences
+	// Mine is room that is kept for it; nil: none is.
+	Mine *Keep
+	// Passes are those that room is kept for and that it goes before all the
+	// same.
+	Passes []*Keep
 }
 
 // Candidate is a node and what is already placed there.
@@ -46,6 +51,7 @@ type Candidate struct {
 	Held      Held
 	others    others
 	tenants   tenants
+	keep      *Keep // nil: no room is kept
 }
 
 // Held sums up what is placed on a node.
@@ -108,7 +114,7 @@ type filter struct {
 func passes(w *Work, c *Candidate) bool {
 	return isConnected(w, c) && isTaking(w, c) && isTolerated(w, c) && hasRuntime(w, c) && allowsProcess(w, c) &&
 		hasSlot(w, c) && isLargeEnough(w, c) && hasRoom(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c) &&
-		holdsNoneAvoided(w, c)
+		holdsNoneAvoided(w, c) && leavesRoom(w, c)
 }
 
 // filters are the same filters with their words, in the order in which people
@@ -127,6 +133,7 @@ func filters() []filter {
 		{passes: holdsNoneAvoided, why: whyHoldsAvoided},
 		{passes: hasSlot, why: whyNoSlot, transient: true},
 		{passes: hasRoom, why: whyNoRoom, transient: true},
+		{passes: leavesRoom, why: whyNotLeft, transient: true},
 	}
 }
 

@@ -92,6 +92,9 @@ func explainOne(w *Work, c *Candidate, all []filter) Fit {
 		passing = passing || f.transient
 	}
 	fit.Full = passing && !lasting
+	if kept := whyKept(w, c); fit.Full && kept != "" {
+		fit.Reasons = append(fit.Reasons, kept)
+	}
 	fit.Fits = len(fit.Reasons) == 0
 	if fit.Fits {
 		fit.Score = rank(w, c, &fit.ScoreParts)

@@ -255,6 +255,13 @@ func TestFiltersAgree(t *testing.T) {
 		if picked := Pick(&work, []*Candidate{&c}, 0) != nil; picked != fit.Fits {
 			t.Fatalf("picked %v but explained as %v: %v", picked, fit.Fits, fit.Reasons)
 		}
+		lasting := true
+		for _, f := range filters() {
+			lasting = lasting && (f.transient || f.passes(&work, &c))
+		}
+		if suits(&work, &c) != lasting {
+			t.Fatalf("suits is %v, but it is explained by %v", !lasting, fit.Reasons)
+		}
 	})
 }
 

@@ -1,0 +1,295 @@
+package dispatch
+
+import (
+	"slices"
+	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
+)
+
+const (
+	// keepEvery is how often those that wait for room to be kept, and the room
+	// that is kept, are looked at.
+	keepEvery = time.Second
+	// keepLooks and keepSearches bound how many classes are looked at each time,
+	// and how many nodes are searched for, for which all are looked at.
+	keepLooks, keepSearches = 256, 8
+	// maxKeeps is on how many nodes room is kept at most, and keepShare on which
+	// part of them, but always on one.
+	maxKeeps  = 16
+	keepShare = 8
+)
+
+// keep is room on a node that is kept for the first job of a bucket, which has
+// waited long while others went past it. docs/adr/0014 says why and for whom.
+// It is in memory only.
+type keep struct {
+	room   *scheduler.Keep
+	bucket *bucket
+	// checked is when it was last seen to come closer, and lacks how close.
+	checked time.Time
+	lacks   float64
+	// work is that of the class, as those see it who may use the room.
+	work *scheduler.Work
+}
+
+// head is the job that room is kept for, if it still waits to go next.
+func (k *keep) head() *entry {
+	if len(k.bucket.ready) == 0 || !k.bucket.lane.takes() {
+		return nil
+	}
+	return k.bucket.ready[0]
+}
+
+// classList is a list of classes, each of which is in one at most.
+type classList struct{ first, last *class }
+
+// waits is the place of a class among those that have no room.
+type waits struct {
+	in            *classList // nil: in none
+	since         time.Time
+	before, after *class
+}
+
+func (l *classList) push(c *class) {
+	c.waits.leave(c)
+	c.waits.in, c.waits.before = l, l.last
+	if l.last != nil {
+		l.last.waits.after = c
+	} else {
+		l.first = c
+	}
+	l.last = c
+}
+
+// leave takes a class out of the list that it is in, if it is.
+func (w *waits) leave(c *class) {
+	l := w.in
+	if l == nil {
+		return
+	}
+	if w.before != nil {
+		w.before.waits.after = w.after
+	} else {
+		l.first = w.after
+	}
+	if w.after != nil {
+		w.after.waits.before = w.before
+	} else {
+		l.last = w.before
+	}
+	w.in, w.before, w.after = nil, nil, nil
+}
+
+// starve notes that no node has room for the first job of a bucket, whose turn
+// it is.
+func (q *queue) starve(b *bucket, now time.Time) {
+	c := b.class
+	c.tried = b
+	if c.waits.in == nil && c.keep == nil {
+		c.waits.since = now
+		q.hungry.push(c)
+	}
+}
+
+// asks is what a class needs, for those who ask whether there is room.
+func (c *class) asks() *scheduler.Work {
+	if c.keep != nil {
+		return c.keep.work
+	}
+	return c.work
+}
+
+// goesBefore says whether it is an entry's turn before another's, of any lane.
+func (e *entry) goesBefore(other *entry) bool {
+	mine, others := e.bucket.lane, other.bucket.lane
+	if mine == others {
+		return e.before(other)
+	}
+	if a, b := mine.running*others.set.Weight, others.running*mine.set.Weight; a != b {
+		return a < b
+	}
+	return e.compareAge(other) < 0
+}
+
+// heed is work of a job that has to leave the room that is kept for others, but
+// for those that it goes before.
+func (q *queue) heed(work *scheduler.Work, e *entry) *scheduler.Work {
+	if len(q.keeps) == 0 {
+		return work
+	}
+	heeding := *work
+	for _, k := range q.keeps {
+		head := k.head()
+		switch {
+		case k.bucket.class == e.bucket.class:
+			heeding.Mine = k.room
+		case head == nil || e.goesBefore(head):
+			heeding.Passes = append(heeding.Passes, k.room)
+		}
+	}
+	return &heeding
+}
+
+// reopen looks again at a class without room when the first of a bucket is one
+// that goes before somebody for whom room is kept.
+func (q *queue) reopen(e *entry) {
+	c := e.bucket.class
+	if len(q.keeps) == 0 || c.hope != blocked || e.bucket.ready[0] != e {
+		return
+	}
+	for _, k := range q.keeps {
+		if head := k.head(); head == nil || e.goesBefore(head) {
+			q.set(c, open)
+			return
+		}
+	}
+}
+
+// fed notes that a job of a class has found room.
+func (d *Dispatcher) fed(c *class) {
+	c.waits.leave(c)
+	if c.keep != nil {
+		d.stopKeeping(c.keep)
+	}
+}
+
+func (d *Dispatcher) stopKeeping(k *keep) {
+	d.queue.unkeep(k)
+	d.cfg.Cluster.StopKeeping(k.room)
+}
+
+// unkeep forgets room that is kept no more.
+func (q *queue) unkeep(k *keep) {
+	k.bucket.class.keep = nil
+	q.keeps = slices.DeleteFunc(q.keeps, func(other *keep) bool { return other == k })
+}
+
+// keepRooms keeps room for those who have waited for it long enough, and ends
+// it where it has become of no use.
+func (d *Dispatcher) keepRooms(now time.Time) {
+	if next := d.keepsNext(); next.IsZero() || now.Before(next) {
+		return
+	}
+	d.keepsDue = now.Add(keepEvery)
+	for _, k := range slices.Clone(d.queue.keeps) {
+		d.checkKeep(k, now)
+	}
+	d.keepMore(now)
+}
+
+// keepsNext is when keepRooms has something to do; zero: when somebody finds no
+// room.
+func (d *Dispatcher) keepsNext() time.Time {
+	q := d.queue
+	switch {
+	case len(q.keeps) > 0 || q.starving.first != nil:
+		return d.keepsDue
+	case q.hungry.first == nil:
+		return time.Time{}
+	}
+	due := q.hungry.first.waits.since.Add(d.cfg.ReserveAfter)
+	if due.Before(d.keepsDue) {
+		return d.keepsDue
+	}
+	return due
+}
+
+// checkKeep ends the keeping of room that nobody waits for any more, on a node
+// that is no longer what it was, or where nothing has ended for long.
+func (d *Dispatcher) checkKeep(k *keep, now time.Time) {
+	head := k.head()
+	lacks, suitable := d.cfg.Cluster.Lacks(k.room)
+	switch {
+	case head == nil || head.id != k.room.JobID || !suitable:
+		d.stopKeeping(k)
+		d.keepRoom(k.bucket, "", nil, now)
+	case lacks < k.lacks:
+		k.lacks, k.checked = lacks, now
+	case now.Sub(k.checked) >= d.cfg.ReserveAfter:
+		k.checked = now
+		d.stopKeeping(k)
+		if !d.keepRoom(k.bucket, k.room.NodeID, nil, now) {
+			d.keepRoom(k.bucket, "", nil, now) // there is no other
+		}
+	}
+}
+
+// keepMore keeps room for the classes whose time has come, as far as there may
+// be so much of it.
+func (d *Dispatcher) keepMore(now time.Time) {
+	q := d.queue
+	for c := q.hungry.first; c != nil && now.Sub(c.waits.since) >= d.cfg.ReserveAfter; c = q.hungry.first {
+		q.starving.push(c)
+	}
+	limit := min(max(d.cfg.Cluster.Len()/keepShare, 1), maxKeeps)
+	searches := 0
+	for range keepLooks {
+		c := q.starving.first
+		if c == nil || searches == keepSearches {
+			return
+		}
+		q.starving.push(c) // the last from now on
+		switch {
+		case len(c.tried.ready) == 0 || !c.tried.lane.takes():
+			q.set(c, open) // and see whose turn it is
+		case len(q.keeps) < limit:
+			searches++
+			d.keepRoom(c.tried, "", nil, now)
+		default:
+			if last := q.lastKept(); c.tried.ready[0].goesBefore(last.bucket.ready[0]) {
+				searches++
+				d.keepRoom(c.tried, "", last, now)
+			}
+		}
+	}
+}
+
+// lastKept is the room that is kept for who goes last of those for whom some
+// is. All of them wait; see checkKeep.
+func (q *queue) lastKept() *keep {
+	return slices.MaxFunc(q.keeps, func(a, b *keep) int {
+		if a.bucket.ready[0].goesBefore(b.bucket.ready[0]) {
+			return -1
+		}
+		return 1
+	})
+}
+
+// keepRoom keeps room for the first job of a bucket on the node where the least
+// is missing, but not on one named not, and instead of other room that is kept,
+// if it is any. False: there is no such node.
+func (d *Dispatcher) keepRoom(b *bucket, not string, instead *keep, now time.Time) bool {
+	c := b.class
+	if c.live == 0 {
+		return false
+	}
+	if len(b.ready) == 0 || !b.lane.takes() {
+		d.queue.set(c, open) // and see whose turn it is
+		return false
+	}
+	var other *scheduler.Keep
+	if instead != nil {
+		other = instead.room
+	}
+	room, lacks := d.cfg.Cluster.KeepRoom(c.work, b.ready[0].id, not, other)
+	if room == nil {
+		c.waits.leave(c) // and ask again later
+		d.queue.starve(b, now)
+		return false
+	}
+	if instead != nil {
+		d.queue.unkeep(instead)
+		d.queue.starve(instead.bucket, now)
+	}
+	work := *c.work
+	work.Mine = room
+	k := &keep{room: room, bucket: b, checked: now, lacks: lacks, work: &work}
+	c.keep = k
+	c.waits.leave(c)
+	d.queue.keeps = append(d.queue.keeps, k)
+	d.cfg.Logger.Info("room is kept for a job that waits", "job", room.JobID, "node", room.NodeID)
+	// What there is may do already, as long as nobody else takes it.
+	d.queue.set(c, open)
+	return true
+}
