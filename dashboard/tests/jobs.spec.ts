@@ -255,15 +255,69 @@ test('the form checks what is typed, then submits it and opens the job', async (
 		spec: {
 			container: {
 				image: 'docker.io/library/alpine:3.22',
-				command: [],
 				args: ['sh', '-c', 'echo "$GREETING"'],
 				env: { GREETING: 'hello world' },
 				models: ['qwen3:0.6b'],
 				pullPolicy: 'PULL_POLICY_IF_NOT_PRESENT'
 			},
-			resources: { cpuMillis: '500', memoryBytes: '67108864', gpus: 0, gpuMemoryBytes: '0' },
+			resources: { cpuMillis: '500', memoryBytes: '67108864' },
 			queue: 'night',
 			retry: { maxAttempts: 3, initialBackoff: '10s' }
+		}
+	});
+});
+
+test('the form takes files, volumes, jobs to wait for and a count', async ({
+	page,
+	orchestrator
+}) => {
+	const before = orchestrator.jobs[2];
+	await page.goto('/jobs/new');
+	await page.getByRole('textbox', { name: 'Image' }).fill('alpine');
+	await page.getByText('More', { exact: true }).click();
+	await page.getByRole('button', { name: 'Wait for a job' }).click();
+	const waits = page.getByRole('combobox', { name: 'Job 1 to wait for' });
+	await waits.fill('no-such-job');
+	await page.getByRole('button', { name: 'Submit job' }).click();
+	await expect(page.getByText('no job is called “no-such-job”')).toBeVisible();
+	await waits.fill(before?.name ?? '');
+	await waits.press('Tab');
+	await expect(waits).toHaveValue(before?.id ?? '');
+	await page.getByLabel('How job 1 must end').selectOption('has ended');
+	await page.getByLabel('Not before').fill('2026-12-24T18:30');
+	await page.getByLabel('How many', { exact: true }).fill('100');
+	await page.getByLabel('Volumes').fill('cache:/cache');
+	await page.getByLabel('Folders in memory').fill('/tmp:1MiB');
+	await page.getByLabel('Stop grace').fill('30s');
+	await page.getByRole('button', { name: 'Add a file' }).click();
+	await page.getByLabel('Path in the container').fill('/work/a.txt');
+	await page.getByLabel('What is in it').fill('hi');
+	await page.getByRole('button', { name: 'Add a file' }).click();
+	await page
+		.getByLabel('Choose a file of this machine for file 2')
+		.setInputFiles({ name: 'b.bin', mimeType: '', buffer: Buffer.from([0, 255]) });
+	await expect(page.getByText('b.bin, 2 B')).toBeVisible();
+	await expect(page.getByLabel('Path in the container').nth(1)).toHaveValue('/work/b.bin');
+	await page.getByRole('button', { name: 'Submit job' }).click();
+
+	await expect(page.getByRole('heading', { name: 'made-here' })).toBeVisible();
+	expect(orchestrator.calls[0]?.body).toEqual({
+		idempotencyKey: expect.any(String),
+		count: 100,
+		spec: {
+			container: {
+				image: 'alpine',
+				pullPolicy: 'PULL_POLICY_IF_NOT_PRESENT',
+				volumes: [{ name: 'cache', path: '/cache' }],
+				tmpfs: [{ path: '/tmp', sizeBytes: '1048576' }],
+				stopGrace: '30s',
+				files: [
+					{ path: '/work/a.txt', content: 'aGk=' },
+					{ path: '/work/b.bin', content: 'AP8=' }
+				]
+			},
+			after: [{ jobId: before?.id, on: 'JOB_CONDITION_END' }],
+			startAfter: '2026-12-24T18:30:00.000Z'
 		}
 	});
 });

@@ -164,6 +164,8 @@ test('the whole form of a job, unfolded', async ({ page }) => {
 	await page.goto('/jobs/new');
 	await page.getByText('More', { exact: true }).click();
 	await page.getByRole('textbox', { name: 'Image' }).fill('alpine');
+	await page.getByRole('button', { name: 'Wait for a job' }).click();
+	await page.getByRole('button', { name: 'Add a file' }).click();
 	await page.getByText('As a file or a request').click();
 	await expectGoodLooks(page, 'submit-unfolded');
 });

@@ -1,5 +1,6 @@
 // Reading what people type into forms. Each function answers the value or throws an InputError
 // whose message says what to type instead.
+import { formatSpan } from './time';
 
 export class InputError extends Error {
 	override readonly name = 'InputError';
@@ -71,6 +72,18 @@ export function parseDuration(text: string): string | undefined {
 		seconds += Number(amount) * (SECONDS[unit ?? 's'] ?? 1);
 	}
 	return `${Number(seconds.toFixed(3))}s`;
+}
+
+/** A duration between two bounds in seconds; empty is undefined. */
+export function parseDurationWithin(text: string, least: number, most: number): string | undefined {
+	const duration = parseDuration(text);
+	if (duration === undefined) return undefined;
+	const seconds = parseFloat(duration);
+	if (seconds < least || seconds > most) {
+		const from = least > 0 ? `from ${formatSpan(least * 1000)} ` : '';
+		throw new InputError(`use a time ${from}up to ${formatSpan(most * 1000)}`);
+	}
+	return duration;
 }
 
 /** KEY=VALUE, one a line; blank lines and # comments are skipped, "export " and quotes taken off. */

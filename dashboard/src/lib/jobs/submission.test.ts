@@ -1,12 +1,6 @@
 import { expect, it } from 'vitest';
-import {
-	buildJob,
-	emptyJobForm,
-	idempotencyKey,
-	jobFile,
-	jobFormField,
-	type JobForm
-} from './submission';
+import { emptyJobForm, idempotencyKey, jobFile, jobFormField, type JobForm } from './form';
+import { buildJob } from './submission';
 
 it('an empty form says what is required', () => {
 	expect(buildJob(emptyJobForm)).toEqual({
@@ -23,10 +17,6 @@ it('sends only what was filled in', () => {
 			spec: {
 				container: {
 					image: 'alpine',
-					command: [],
-					args: [],
-					env: {},
-					models: [],
 					pullPolicy: 'PULL_POLICY_IF_NOT_PRESENT'
 				}
 			}
@@ -60,7 +50,7 @@ it('sends only what was filled in', () => {
 					],
 					maxTokens: 64
 				},
-				resources: { cpuMillis: '0', memoryBytes: '0', gpus: 1, gpuMemoryBytes: '0' },
+				resources: { gpus: 1 },
 				constraints: ['os=linux', 'gpu.memory>=16GiB'],
 				priority: 5,
 				retry: { maxAttempts: 3 },
@@ -116,7 +106,22 @@ it.each<[field: keyof JobForm, text: string, message: string]>([
 	['timeout', '31d', 'use a time from 1.0 s up to 30 d 0 h'],
 	['workingDir', 'work', 'use an absolute path such as /work, without . and ..'],
 	['workingDir', '/a/../b', 'use an absolute path such as /work, without . and ..'],
-	['user', 'a:b:c', 'use USER or USER:GROUP, such as 1000:1000']
+	['workingDir', '/work/', 'use an absolute path such as /work, without . and ..'],
+	['user', 'a:b:c', 'use USER or USER:GROUP, such as 1000:1000'],
+	[
+		'volumes',
+		'Cache:/cache',
+		'Cache:/cache: write NAME:/path, or NAME:/path:ro; names are of a-z 0-9 . _ -'
+	],
+	['volumes', 'a:/b:rw', 'a:/b:rw: write NAME:/path, or NAME:/path:ro; names are of a-z 0-9 . _ -'],
+	['volumes', 'a:/b\n'.repeat(17), 'use at most 16 volumes'],
+	['tmpfs', 'tmp', 'tmp: write /path, or /path:SIZE such as /tmp:256MiB'],
+	['tmpfs', '/tmp:1KiB', 'use at least 4 KiB'],
+	['shm', 'much', 'use a size such as 512MiB or 2GiB'],
+	['stopGrace', '6m', 'use a time from 1.0 s up to 5 m 00 s'],
+	['count', '10001', 'use a whole number from 1 to 10000'],
+	['startAfter', 'soon', 'use a date with a time of day'],
+	['startAfter', '2999-01-01T00:00', 'use a time within a year']
 ])('%s is held to its limit', (field, text, message) => {
 	expect(buildJob({ ...emptyJobForm, image: 'a', [field]: text })).toEqual({
 		errors: { [field]: message }
@@ -154,6 +159,90 @@ it('sends what is said about waiting, retrying and the container', () => {
 	).toEqual({ errors: { maxBackoff: 'use no less than the first backoff' } });
 });
 
+it('sends what surrounds a container, what it waits for and how many there are', () => {
+	const id = '0199f0aa-0000-7000-8000-000000000001';
+	const form: JobForm = {
+		...emptyJobForm,
+		image: 'a',
+		volumes: 'cache:/cache\ndata:/data:ro',
+		tmpfs: '/tmp\n/big:1GiB',
+		shm: '64MiB',
+		stopGrace: '30s',
+		files: [
+			{ path: ' /work/a.txt ', mode: '0600', text: 'é\n' },
+			{
+				path: '/work/b',
+				mode: '',
+				text: 'not sent',
+				chosen: { name: 'b', bytes: new Uint8Array([0, 255]) }
+			}
+		],
+		after: [
+			{ job: id, on: 'JOB_CONDITION_SUCCESS' },
+			{ job: `array-${id}`, on: 'JOB_CONDITION_END' }
+		],
+		startAfter: '2026-01-02T03:04',
+		count: '100'
+	};
+	const built = buildJob(form, Date.UTC(2026, 0, 1));
+	expect(built).toEqual({
+		body: {
+			count: 100,
+			spec: {
+				container: {
+					image: 'a',
+					pullPolicy: 'PULL_POLICY_IF_NOT_PRESENT',
+					volumes: [
+						{ name: 'cache', path: '/cache' },
+						{ name: 'data', path: '/data', readOnly: true }
+					],
+					tmpfs: [{ path: '/tmp' }, { path: '/big', sizeBytes: String(1024 ** 3) }],
+					shmBytes: String(64 * 1024 ** 2),
+					stopGrace: '30s',
+					files: [
+						{ path: '/work/a.txt', content: 'w6kK', mode: 0o600 },
+						{ path: '/work/b', content: 'AP8=' }
+					]
+				},
+				after: [
+					{ jobId: id, on: 'JOB_CONDITION_SUCCESS' },
+					{ jobId: `array-${id}`, on: 'JOB_CONDITION_END' }
+				],
+				startAfter: new Date('2026-01-02T03:04').toISOString()
+			}
+		}
+	});
+	if (!('body' in built)) throw new Error('the form is refused');
+	expect(jobFile(built.body)).toContain(`
+      - path: /work/a.txt
+        text: "é\\n"
+        mode: 384
+      - path: /work/b
+        content: AP8=
+`);
+});
+
+it.each<[files: JobForm['files'], message: string]>([
+	[[{ path: 'a', mode: '', text: '' }], 'file 1: give an absolute path such as /work'],
+	[[{ path: '/a', mode: '9', text: '' }], 'file 1: give permissions such as 0644 or 755'],
+	[Array(2).fill({ path: '/a', mode: '', text: '' }), 'file 2: /a is there already'],
+	[[{ path: '/a', mode: '', text: 'x'.repeat(1024 ** 2 + 1) }], 'use at most 1 MiB in all files'],
+	[Array(257).fill({ path: '/a', mode: '', text: '' }), 'use at most 256 files']
+])('input files are held to their limits', (files, message) => {
+	expect(buildJob({ ...emptyJobForm, image: 'a', files })).toEqual({
+		errors: { files: expect.stringContaining(message) }
+	});
+});
+
+it('waits for jobs by their ids only', () => {
+	const after = (job: string) =>
+		buildJob({ ...emptyJobForm, image: 'a', after: [{ job, on: 'JOB_CONDITION_END' }] });
+	expect(after('')).toEqual({ errors: { after: 'name the job to wait for' } });
+	expect(after('nightly')).toEqual({
+		errors: { after: 'no job is called “nightly”; give its id' }
+	});
+});
+
 it('writes a file in which no text becomes a parameter', () => {
 	const file = jobFile({
 		name: 'a',
@@ -176,6 +265,10 @@ it('finds the field of an API error', () => {
 	expect(jobFormField('spec.container.env["A B"]')).toBe('env');
 	expect(jobFormField('spec.resources.gpuMemoryBytes')).toBe('gpuMemory');
 	expect(jobFormField('spec.resources.gpus')).toBe('gpus');
+	expect(jobFormField('spec.container.files[3].path')).toBe('files');
+	expect(jobFormField('spec.after[0].jobId')).toBe('after');
+	expect(jobFormField('spec.startAfter')).toBe('startAfter');
+	expect(jobFormField('count')).toBe('count');
 	expect(jobFormField('spec.queue')).toBe('queue');
 	expect(jobFormField('spec.queueTimeout')).toBe('queueTimeout');
 	expect(jobFormField('spec.retry.maxBackoff')).toBe('maxBackoff');

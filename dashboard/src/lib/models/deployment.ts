@@ -1,7 +1,7 @@
 import type { Deployment, DeploymentSpec, Engine, Replica, operations } from '@orchion/api';
-import { InputError, parseBytes, parseLines, parseWhole, splitWords } from '../format/input';
+import { parseBytes, parseLines, parseWhole, splitWords } from '../format/input';
 import { toNumber } from '../format/number';
-import type { FormErrors } from '../jobs/submission';
+import { FormReader, type FormErrors } from '../ui/reader';
 
 type CreateBody =
 	operations['Deployments_CreateDeployment']['requestBody']['content']['application/json'];
@@ -37,36 +37,29 @@ export const MAX_REPLICAS = 64;
 export function buildDeployment(
 	form: DeploymentForm
 ): { body: CreateBody } | { errors: FormErrors<DeploymentForm> } {
-	const errors: FormErrors<DeploymentForm> = {};
-	const read = <T>(field: keyof DeploymentForm, parse: (text: string) => T, otherwise: T): T => {
-		try {
-			return parse(form[field]);
-		} catch (error) {
-			if (!(error instanceof InputError)) throw error;
-			errors[field] = error.message;
-			return otherwise;
-		}
-	};
-	if (form.model.trim() === '') errors.model = 'name the model, for example qwen3:0.6b';
-	const name = form.name.trim();
-	if (name !== '' && !/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) {
-		errors.name = 'use at most 63 of a-z, 0-9 and -, beginning with a letter or digit';
-	}
+	const reader = new FormReader(form);
+	reader.need('model', 'name the model, for example qwen3:0.6b');
+	reader.like(
+		'name',
+		/^[a-z0-9][a-z0-9-]{0,62}$/,
+		'use at most 63 of a-z, 0-9 and -, beginning with a letter or digit'
+	);
+	const name = reader.text('name');
 	const spec: DeploymentSpec = {
 		model: form.model.trim(),
 		engine: form.engine,
-		replicas: read('replicas', (text) => parseWhole(text, 0, MAX_REPLICAS), undefined) ?? 1
+		replicas: reader.read('replicas', (text) => parseWhole(text, 0, MAX_REPLICAS), undefined) ?? 1
 	};
 	if (form.image.trim()) spec.image = form.image.trim();
-	const args = read('args', splitWords, []);
+	const args = reader.read('args', splitWords, []);
 	if (args.length > 0) spec.args = args;
 	const constraints = parseLines(form.constraints);
 	if (constraints.length > 0) spec.constraints = constraints;
-	const memoryBytes = read('memory', parseBytes, 0);
-	const gpus = read('gpus', (text) => parseWhole(text, 0, 64), undefined) ?? 0;
+	const memoryBytes = reader.read('memory', parseBytes, 0);
+	const gpus = reader.read('gpus', (text) => parseWhole(text, 0, 64), undefined) ?? 0;
 	if (memoryBytes > 0 || gpus > 0) spec.resources = { memoryBytes: String(memoryBytes), gpus };
 	const body: CreateBody = name ? { name, spec } : { spec };
-	return Object.keys(errors).length > 0 ? { errors } : { body };
+	return reader.result(body);
 }
 
 /** Which field of the form an error of the API is about, by the path it names. */

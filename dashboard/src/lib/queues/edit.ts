@@ -1,10 +1,12 @@
 import type { Queue } from '../api/client';
-import { InputError, parseWhole } from '../format/input';
+import { parseWhole } from '../format/input';
+import { FormReader, type FormErrors } from '../ui/reader';
 
 /** As the API takes them. */
 const MAX_WEIGHT = 1000;
 const MAX_RUNNING = 1_000_000;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const NAME_HELP = 'use 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit';
 
 /** The settings of a queue as typed. */
 export interface QueueForm {
@@ -26,23 +28,14 @@ export function queueForm(queue: Queue): QueueForm {
 export function readQueueForm(
 	form: QueueForm
 ):
-	| { name: string; weight: number; maxRunning: number }
-	| { errors: Partial<Record<keyof QueueForm, string>> } {
-	const errors: Partial<Record<keyof QueueForm, string>> = {};
-	const whole = (field: 'weight' | 'limit', least: number, most: number) => {
-		try {
-			return parseWhole(form[field], least, most);
-		} catch (error) {
-			if (!(error instanceof InputError)) throw error;
-			errors[field] = error.message;
-			return undefined;
-		}
-	};
-	const name = form.name.trim();
-	if (!NAME.test(name)) {
-		errors.name = 'use 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit';
-	}
-	const weight = whole('weight', 1, MAX_WEIGHT) ?? 1;
-	const maxRunning = whole('limit', 0, MAX_RUNNING) ?? 0;
-	return Object.keys(errors).length > 0 ? { errors } : { name, weight, maxRunning };
+	| { body: { name: string; weight: number; maxRunning: number } }
+	| { errors: FormErrors<QueueForm> } {
+	const reader = new FormReader(form);
+	reader.like('name', NAME, NAME_HELP);
+	reader.need('name', NAME_HELP);
+	return reader.result({
+		name: reader.text('name'),
+		weight: reader.read('weight', (text) => parseWhole(text, 1, MAX_WEIGHT), undefined) ?? 1,
+		maxRunning: reader.read('limit', (text) => parseWhole(text, 0, MAX_RUNNING), undefined) ?? 0
+	});
 }
