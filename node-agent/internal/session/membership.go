@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -55,6 +56,13 @@ type Membership struct {
 	mu         sync.Mutex    // guards what follows
 	registered chan struct{} // closed while registered
 	leaseTTL   time.Duration
+	carrier    *carrier // nil: heartbeats are calls of their own
+}
+
+// carrier is a stream that takes heartbeats.
+type carrier struct {
+	send     func(*orchionv1.NodeUsage) // does not block
+	interval time.Duration
 }
 
 // NewMembership makes a Membership; Run does the work.
@@ -118,6 +126,23 @@ func (m *Membership) Renew() {
 	select {
 	case m.again <- struct{}{}:
 	default:
+	}
+}
+
+// carry has heartbeats sent with send until the answer is called, one in each interval.
+// Whoever carries them calls Lost when the orchestrator says that it does not know the
+// node.
+func (m *Membership) carry(interval time.Duration, send func(*orchionv1.NodeUsage)) (stop func()) {
+	c := &carrier{send: send, interval: m.period(durationpb.New(interval))}
+	m.mu.Lock()
+	m.carrier = c
+	m.mu.Unlock()
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.carrier == c {
+			m.carrier = nil
+		}
 	}
 }
 
@@ -207,7 +232,6 @@ func (m *Membership) beat(ctx context.Context, interval time.Duration) error {
 		period, err := m.beatOnce(ctx)
 		switch {
 		case err == nil:
-			m.cfg.Reach.Succeeded()
 			wait = newBackOff(min(period, retryLimit))
 			next = period
 		case ctx.Err() != nil:
@@ -245,6 +269,13 @@ func (m *Membership) beatOnce(ctx context.Context) (time.Duration, error) {
 	measuring, measured := context.WithTimeout(ctx, usageTimeout)
 	usage := m.cfg.Usage(measuring)
 	measured()
+	m.mu.Lock()
+	c := m.carrier
+	m.mu.Unlock()
+	if c != nil {
+		c.send(usage)
+		return jitter(c.interval), nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	answer, err := m.cfg.Client.Heartbeat(ctx, &orchionv1.HeartbeatRequest{
@@ -253,7 +284,14 @@ func (m *Membership) beatOnce(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	m.cfg.Reach.Succeeded()
 	return m.period(answer.GetHeartbeatInterval()), nil
+}
+
+// jitter takes up to a tenth off a period, so that nodes that began together do not beat
+// together for ever.
+func jitter(d time.Duration) time.Duration {
+	return d - time.Duration(rand.Int64N(int64(d)/10)) //nolint:gosec // spreading load needs no secret randomness
 }
 
 func (m *Membership) unregistered() {

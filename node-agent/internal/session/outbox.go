@@ -31,6 +31,7 @@ type outbox struct {
 	replicas map[string]*orchionv1.ReplicaStatus
 	refused  []*orchionv1.TunnelRefused
 	engines  *orchionv1.EnginesChanged
+	usage    *orchionv1.NodeUsage
 	renew    bool
 	// lastEngines is what was said of the engines last, whether or not it arrived.
 	lastEngines *orchionv1.EnginesChanged
@@ -49,7 +50,7 @@ func (o *outbox) reset() {
 	o.mu.Lock()
 	o.attempts = map[attemptKey]*orchionv1.AttemptStatus{}
 	o.replicas = map[string]*orchionv1.ReplicaStatus{}
-	o.refused, o.renew = nil, false
+	o.refused, o.usage, o.renew = nil, nil, false
 	o.engines = o.lastEngines
 	again := o.engines != nil
 	o.mu.Unlock()
@@ -88,6 +89,11 @@ func (o *outbox) putRefusal(r *orchionv1.TunnelRefused) {
 	})
 }
 
+// putUsage has a heartbeat sent.
+func (o *outbox) putUsage(u *orchionv1.NodeUsage) {
+	o.add(func() { o.usage = u })
+}
+
 // askRenewal asks for the leases to be renewed now.
 func (o *outbox) askRenewal() {
 	o.add(func() { o.renew = true })
@@ -112,7 +118,10 @@ func (o *outbox) take() (messages []*orchionv1.ConnectRequest, renew bool) {
 	if o.engines != nil {
 		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_EnginesChanged{EnginesChanged: o.engines}})
 	}
+	if o.usage != nil {
+		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_Heartbeat{Heartbeat: o.usage}})
+	}
 	renew = o.renew
-	o.refused, o.engines, o.renew = nil, nil, false
+	o.refused, o.engines, o.usage, o.renew = nil, nil, nil, false
 	return messages, renew
 }

@@ -252,6 +252,8 @@ func (s *Stream) setLeaseTTL(ttl time.Duration) {
 
 // receive hands on what the orchestrator says until the stream ends.
 func (s *Stream) receive(stream connectStream, w Worker) error {
+	stop := func() {}
+	defer func() { stop() }()
 	for expect := uint64(1); ; expect++ {
 		m, err := stream.Recv()
 		if err != nil {
@@ -262,6 +264,9 @@ func (s *Stream) receive(stream connectStream, w Worker) error {
 		}
 		if expect == 1 && m.GetAssignments() == nil {
 			return fmt.Errorf("the stream began with %T instead of the assignments", m.GetMessage())
+		}
+		if interval := m.GetAssignments().GetHeartbeatInterval(); interval != nil {
+			stop = s.cfg.Membership.carry(interval.AsDuration(), s.out.putUsage)
 		}
 		s.handle(m, w)
 	}

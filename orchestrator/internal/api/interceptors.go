@@ -26,6 +26,9 @@ const (
 	// maxStreams bounds the concurrent calls of one connection. Node agents
 	// carry all their gateway traffic and logs on one.
 	maxStreams = 8192
+	// readBuffer is what each connection keeps for what comes in, busy or not, in
+	// bytes. What is larger is read past it.
+	readBuffer = 8 << 10
 	// pingAfter is how long a connection is idle before it is probed, and
 	// pingTimeout how long the answer may take. Together they bound how long
 	// the streams of a machine that has vanished stay open.
@@ -45,6 +48,8 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.MaxSendMsgSize(maxAnswer),
 		grpc.MaxHeaderListSize(maxMetadata),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ReadBufferSize(readBuffer),
+		grpc.SharedWriteBuffer(true), // held while there is something to write
 		grpc.ConnectionTimeout(connectTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),

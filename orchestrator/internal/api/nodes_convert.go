@@ -201,12 +201,17 @@ func usageFromProto(field string, u *orchionv1.NodeUsage) (node.Usage, error) {
 	if err != nil {
 		return none, err
 	}
-	for name, n := range map[string]int64{
-		".memoryUsedBytes": u.GetMemoryUsedBytes(), ".diskUsedBytes": u.GetDiskUsedBytes(),
-		".memoryUsedByOthersBytes": u.GetMemoryUsedByOthersBytes(), ".runningJobs": int64(u.GetRunningJobs()),
+	for _, c := range [...]struct {
+		name string
+		n    int64
+	}{
+		{".memoryUsedBytes", u.GetMemoryUsedBytes()},
+		{".diskUsedBytes", u.GetDiskUsedBytes()},
+		{".memoryUsedByOthersBytes", u.GetMemoryUsedByOthersBytes()},
+		{".runningJobs", int64(u.GetRunningJobs())},
 	} {
-		if err := checkRange(field+name, n, 0, maxInt64); err != nil {
-			return none, err
+		if c.n < 0 { // checkRange would make the field's name each time
+			return none, checkRange(field+c.name, c.n, 0, maxInt64)
 		}
 	}
 	if err := checkCount(field+".gpus", len(u.GetGpus()), maxGPUs); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -20,16 +21,22 @@ type sessions struct {
 
 type connectStream = grpc.BidiStreamingServer[orchionv1.ConnectRequest, orchionv1.ConnectResponse]
 
-// Connect is the assignment stream of a node.
+// Connect is the assignment stream of a node. Its handler sends, and one goroutine
+// receives: there are thousands of these streams, so what each costs counts.
 func (s *sessions) Connect(stream connectStream) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
 	nodeID, err := s.cfg.sendingNode(ctx)
 	if err != nil {
 		return err
 	}
-	in := receive(ctx, stream.Recv)
-	first, err := in.first(ctx, "hello")
+	r := &receiver{
+		sessions: s, stream: stream, nodeID: nodeID, instanceID: metadataValue(ctx, keyInstanceID),
+		hello: make(chan *orchionv1.ConnectRequest), opened: make(chan struct{}),
+	}
+	// It ends with the stream, which ends when this handler returns.
+	go func() { cancel(r.run(ctx)) }()
+	first, err := r.first(ctx)
 	if err != nil {
 		return err
 	}
@@ -60,34 +67,104 @@ func (s *sessions) Connect(stream connectStream) error {
 	s.cfg.Logger.Info("node connected", "node", nodeID, "address", peerHost(ctx),
 		"attempts", len(set.Jobs), "replicas", len(set.Replicas))
 	defer s.cfg.Logger.Info("node disconnected", "node", nodeID)
+	close(r.opened)
+	return r.reason(ctx, sendMessages(ctx, session, stream))
+}
 
-	// The sender ends with ctx or, when the stream takes nothing more, with
-	// the stream, which ends when this handler returns.
-	sent := make(chan error, 1)
-	go func() { sent <- sendMessages(ctx, session, stream) }()
+// receiver takes what a node says on its stream.
+type receiver struct {
+	*sessions
+	stream             connectStream
+	nodeID, instanceID string
+	hello              chan *orchionv1.ConnectRequest // the first message
+	opened             chan struct{}                  // closed when the rest may be handled
+}
+
+// run receives until the stream ends or something on it is wrong, and answers why.
+func (r *receiver) run(ctx context.Context) error {
+	m, err := r.recv()
+	if err != nil {
+		return err
+	}
+	select {
+	case r.hello <- m:
+	case <-ctx.Done():
+		return nil
+	}
+	select {
+	case <-r.opened:
+	case <-ctx.Done():
+		return nil
+	}
 	for {
-		select {
-		case m, ok := <-in.messages:
-			if !ok {
-				if errors.Is(in.err, io.EOF) {
-					return nil
-				}
-				return in.err
-			}
-			if err := s.handle(ctx, nodeID, m); err != nil {
-				return err
-			}
-		case err := <-sent:
+		m, err := r.recv()
+		if err != nil {
 			return err
-		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
+		if err := r.handle(ctx, r.nodeID, m); err != nil {
+			return err
+		}
+	}
+}
+
+// recv receives the next message but for heartbeats, which it takes at once: a node
+// lives however much there is to do for it.
+func (r *receiver) recv() (*orchionv1.ConnectRequest, error) {
+	for {
+		m, err := r.stream.Recv()
+		if err != nil {
+			return nil, err
+		}
+		beat, ok := m.GetMessage().(*orchionv1.ConnectRequest_Heartbeat)
+		if !ok {
+			return m, nil
+		}
+		usage, err := usageFromProto("heartbeat", beat.Heartbeat)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := r.cfg.Nodes.Heartbeat(r.nodeID, r.instanceID, usage); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// first waits for the message that opens the stream.
+func (r *receiver) first(ctx context.Context) (*orchionv1.ConnectRequest, error) {
+	timer := time.NewTimer(openTimeout)
+	defer timer.Stop()
+	select {
+	case m := <-r.hello:
+		return m, nil
+	case <-timer.C:
+		return nil, fault.BadField("hello", "was not sent within %v", openTimeout)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// reason is why the stream ends, given why sending did: what was wrong with what came
+// in, if something was, and nothing when the node has closed it.
+func (r *receiver) reason(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case cause == nil:
+		return err
+	case errors.Is(cause, io.EOF):
+		return nil
+	default:
+		return cause
 	}
 }
 
 // adopt reconciles what a node holds with what it should run.
 func (s *sessions) adopt(ctx context.Context, session *dispatch.Session, held hello) (dispatch.AssignmentSet, error) {
 	var set dispatch.AssignmentSet
+	interval, err := s.cfg.Nodes.HeartbeatInterval(session.NodeID())
+	if err != nil {
+		return set, err
+	}
+	set.HeartbeatInterval = interval
 	jobs, err := s.cfg.Jobs.Connected(ctx, session, held.attempts)
 	if err != nil {
 		return set, err

@@ -149,7 +149,7 @@ func messageToProto(m dispatch.Message) (*orchionv1.ConnectResponse, error) {
 	out := &orchionv1.ConnectResponse{}
 	switch m := m.(type) {
 	case dispatch.AssignmentSet:
-		set := &orchionv1.AssignmentSet{}
+		set := &orchionv1.AssignmentSet{HeartbeatInterval: durationpb.New(m.HeartbeatInterval)}
 		for _, a := range m.Jobs {
 			set.Jobs = append(set.Jobs, jobAssignmentToProto(a))
 		}

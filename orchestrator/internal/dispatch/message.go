@@ -16,6 +16,8 @@ type Message interface{ message() }
 type AssignmentSet struct {
 	Jobs     []JobAssignment
 	Replicas []ReplicaAssignment
+	// HeartbeatInterval is how often the node beats on this stream.
+	HeartbeatInterval time.Duration
 }
 
 // JobAssignment gives a node an attempt.

@@ -180,6 +180,18 @@ func (r *Registry) Heartbeat(id, instanceID string, usage Usage) (time.Duration,
 	return jitter(e.interval), nil
 }
 
+// HeartbeatInterval answers how often an active node is to beat, without jitter.
+// Errors: NotFound.
+func (r *Registry) HeartbeatInterval(id string) (time.Duration, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e, err := r.holderLocked(id, "")
+	if err != nil {
+		return 0, err
+	}
+	return e.interval, nil
+}
+
 // Check says whether an instance holds an active node.
 // Errors: as Heartbeat's.
 func (r *Registry) Check(id, instanceID string) error {

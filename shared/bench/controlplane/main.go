@@ -6,12 +6,16 @@
 //
 //	  - heartbeats per second, unary. Floor: gRPC health checks answered by the
 //	    same process over the same connections.
-//	  - memory per node with many simulated nodes registered.
+//	  - memory per node with many simulated nodes registered, and with each of them
+//	    connected.
+//	  - heartbeats per second on those connections, in all and for each core that
+//	    the orchestrator keeps busy with them.
+//	  - memory with all of that and 100,000 jobs queued.
 //	  - memory and CPU of an idle orchestrator and an idle node agent. Floor: an
 //	    idle Go program that serves HTTP.
 //
 // It builds the programs, uses ports and folders of its own, talks to loopback
-// only, and ends by itself (within a minute). Jobs have a benchmark of their own, shared/bench/jobs.
+// only, and ends by itself (within two minutes). Jobs have a benchmark of their own, shared/bench/jobs.
 package main
 
 import (
@@ -62,7 +66,7 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	measure.Header()
-	for _, part := range []func(context.Context, settings, string) error{measureNodes, measureIdle} {
+	for _, part := range []func(context.Context, settings, string) error{measureNodes, measureConnected, measureIdle} {
 		if err := part(ctx, s, dir); err != nil {
 			return err
 		}

@@ -89,6 +89,7 @@ type ConnectRequest struct {
 	//	*ConnectRequest_RenewLeases
 	//	*ConnectRequest_TunnelRefused
 	//	*ConnectRequest_EnginesChanged
+	//	*ConnectRequest_Heartbeat
 	Message       isConnectRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -185,6 +186,15 @@ func (x *ConnectRequest) GetEnginesChanged() *EnginesChanged {
 	return nil
 }
 
+func (x *ConnectRequest) GetHeartbeat() *NodeUsage {
+	if x != nil {
+		if x, ok := x.Message.(*ConnectRequest_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
 type isConnectRequest_Message interface {
 	isConnectRequest_Message()
 }
@@ -213,6 +223,13 @@ type ConnectRequest_EnginesChanged struct {
 	EnginesChanged *EnginesChanged `protobuf:"bytes,6,opt,name=engines_changed,json=enginesChanged,proto3,oneof"`
 }
 
+type ConnectRequest_Heartbeat struct {
+	// A heartbeat, as Orchestrator.Heartbeat takes one, and without an answer: a
+	// node that is not registered any more finds its stream ended. Only when
+	// AssignmentSet gives a period for it.
+	Heartbeat *NodeUsage `protobuf:"bytes,40,opt,name=heartbeat,proto3,oneof"`
+}
+
 func (*ConnectRequest_Hello) isConnectRequest_Message() {}
 
 func (*ConnectRequest_AttemptStatus) isConnectRequest_Message() {}
@@ -224,6 +241,8 @@ func (*ConnectRequest_RenewLeases) isConnectRequest_Message() {}
 func (*ConnectRequest_TunnelRefused) isConnectRequest_Message() {}
 
 func (*ConnectRequest_EnginesChanged) isConnectRequest_Message() {}
+
+func (*ConnectRequest_Heartbeat) isConnectRequest_Message() {}
 
 // EnginesChanged replaces the engines that the node said it adopts.
 type EnginesChanged struct {
@@ -826,11 +845,14 @@ func (*ConnectResponse_OpenTunnel) isConnectResponse_Message() {}
 // AssignmentSet is all that the node should run. Attempts and replicas that
 // the node runs and that are not in it are to be stopped and removed.
 type AssignmentSet struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Jobs          []*JobAssignment       `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
-	Replicas      []*ReplicaAssignment   `protobuf:"bytes,2,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Jobs     []*JobAssignment       `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	Replicas []*ReplicaAssignment   `protobuf:"bytes,2,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// Heartbeats may be sent on this stream while it lasts, one in each of these
+	// periods, less some jitter. Not set: by Orchestrator.Heartbeat alone.
+	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,40,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *AssignmentSet) Reset() {
@@ -873,6 +895,13 @@ func (x *AssignmentSet) GetJobs() []*JobAssignment {
 func (x *AssignmentSet) GetReplicas() []*ReplicaAssignment {
 	if x != nil {
 		return x.Replicas
+	}
+	return nil
+}
+
+func (x *AssignmentSet) GetHeartbeatInterval() *durationpb.Duration {
+	if x != nil {
+		return x.HeartbeatInterval
 	}
 	return nil
 }
@@ -1819,14 +1848,15 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"AttemptRef\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\x97\x03\n" +
+	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\xce\x03\n" +
 	"\x0eConnectRequest\x12)\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.orchion.v1.HelloH\x00R\x05hello\x12B\n" +
 	"\x0eattempt_status\x18\x02 \x01(\v2\x19.orchion.v1.AttemptStatusH\x00R\rattemptStatus\x12B\n" +
 	"\x0ereplica_status\x18\x03 \x01(\v2\x19.orchion.v1.ReplicaStatusH\x00R\rreplicaStatus\x12<\n" +
 	"\frenew_leases\x18\x04 \x01(\v2\x17.orchion.v1.RenewLeasesH\x00R\vrenewLeases\x12B\n" +
 	"\x0etunnel_refused\x18\x05 \x01(\v2\x19.orchion.v1.TunnelRefusedH\x00R\rtunnelRefused\x12E\n" +
-	"\x0fengines_changed\x18\x06 \x01(\v2\x1a.orchion.v1.EnginesChangedH\x00R\x0eenginesChangedB\t\n" +
+	"\x0fengines_changed\x18\x06 \x01(\v2\x1a.orchion.v1.EnginesChangedH\x00R\x0eenginesChanged\x125\n" +
+	"\theartbeat\x18( \x01(\v2\x15.orchion.v1.NodeUsageH\x00R\theartbeatB\t\n" +
 	"\amessage\"C\n" +
 	"\x0eEnginesChanged\x121\n" +
 	"\aengines\x18\x01 \x03(\v2\x17.orchion.v1.LocalEngineR\aengines\"u\n" +
@@ -1875,10 +1905,11 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\x14attempt_acknowledged\x18\b \x01(\v2\x1f.orchion.v1.AttemptAcknowledgedH\x00R\x13attemptAcknowledged\x129\n" +
 	"\vopen_tunnel\x18\t \x01(\v2\x16.orchion.v1.OpenTunnelH\x00R\n" +
 	"openTunnelB\t\n" +
-	"\amessage\"y\n" +
+	"\amessage\"\xc3\x01\n" +
 	"\rAssignmentSet\x12-\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x19.orchion.v1.JobAssignmentR\x04jobs\x129\n" +
-	"\breplicas\x18\x02 \x03(\v2\x1d.orchion.v1.ReplicaAssignmentR\breplicas\"\x9f\x02\n" +
+	"\breplicas\x18\x02 \x03(\v2\x1d.orchion.v1.ReplicaAssignmentR\breplicas\x12H\n" +
+	"\x12heartbeat_interval\x18( \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\"\x9f\x02\n" +
 	"\rJobAssignment\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12'\n" +
@@ -1989,15 +2020,16 @@ var file_orchion_v1_session_proto_goTypes = []any{
 	(*ServeResponse)(nil),         // 22: orchion.v1.ServeResponse
 	(*CallRequest)(nil),           // 23: orchion.v1.CallRequest
 	(*CallResponse)(nil),          // 24: orchion.v1.CallResponse
-	(*LocalEngine)(nil),           // 25: orchion.v1.LocalEngine
-	(AttemptState)(0),             // 26: orchion.v1.AttemptState
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(FailureClass)(0),             // 28: orchion.v1.FailureClass
-	(ReplicaState)(0),             // 29: orchion.v1.ReplicaState
-	(*JobSpec)(nil),               // 30: orchion.v1.JobSpec
+	(*NodeUsage)(nil),             // 25: orchion.v1.NodeUsage
+	(*LocalEngine)(nil),           // 26: orchion.v1.LocalEngine
+	(AttemptState)(0),             // 27: orchion.v1.AttemptState
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(FailureClass)(0),             // 29: orchion.v1.FailureClass
+	(ReplicaState)(0),             // 30: orchion.v1.ReplicaState
 	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
-	(*DeploymentSpec)(nil),        // 32: orchion.v1.DeploymentSpec
-	(*LogEntry)(nil),              // 33: orchion.v1.LogEntry
+	(*JobSpec)(nil),               // 32: orchion.v1.JobSpec
+	(*DeploymentSpec)(nil),        // 33: orchion.v1.DeploymentSpec
+	(*LogEntry)(nil),              // 34: orchion.v1.LogEntry
 }
 var file_orchion_v1_session_proto_depIdxs = []int32{
 	3,  // 0: orchion.v1.ConnectRequest.hello:type_name -> orchion.v1.Hello
@@ -2006,55 +2038,57 @@ var file_orchion_v1_session_proto_depIdxs = []int32{
 	6,  // 3: orchion.v1.ConnectRequest.renew_leases:type_name -> orchion.v1.RenewLeases
 	7,  // 4: orchion.v1.ConnectRequest.tunnel_refused:type_name -> orchion.v1.TunnelRefused
 	2,  // 5: orchion.v1.ConnectRequest.engines_changed:type_name -> orchion.v1.EnginesChanged
-	25, // 6: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
-	4,  // 7: orchion.v1.Hello.attempts:type_name -> orchion.v1.AttemptStatus
-	5,  // 8: orchion.v1.Hello.replicas:type_name -> orchion.v1.ReplicaStatus
-	0,  // 9: orchion.v1.AttemptStatus.ref:type_name -> orchion.v1.AttemptRef
-	26, // 10: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
-	27, // 11: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
-	27, // 12: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
-	28, // 13: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
-	29, // 14: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
-	0,  // 15: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
-	9,  // 16: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
-	10, // 17: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
-	11, // 18: orchion.v1.ConnectResponse.cancel_attempt:type_name -> orchion.v1.CancelAttempt
-	12, // 19: orchion.v1.ConnectResponse.assign_replica:type_name -> orchion.v1.ReplicaAssignment
-	13, // 20: orchion.v1.ConnectResponse.remove_replica:type_name -> orchion.v1.RemoveReplica
-	14, // 21: orchion.v1.ConnectResponse.leases_renewed:type_name -> orchion.v1.LeasesRenewed
-	15, // 22: orchion.v1.ConnectResponse.attempt_acknowledged:type_name -> orchion.v1.AttemptAcknowledged
-	16, // 23: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
-	10, // 24: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
-	12, // 25: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
-	0,  // 26: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
-	30, // 27: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
-	31, // 28: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
-	0,  // 29: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
-	31, // 30: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
-	32, // 31: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
-	31, // 32: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
-	0,  // 33: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
-	0,  // 34: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
-	0,  // 35: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
-	18, // 36: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
-	19, // 37: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
-	0,  // 38: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
-	33, // 39: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
-	33, // 40: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
-	33, // 41: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
-	1,  // 42: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
-	17, // 43: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
-	21, // 44: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
-	23, // 45: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
-	8,  // 46: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
-	20, // 47: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
-	22, // 48: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
-	24, // 49: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
-	46, // [46:50] is the sub-list for method output_type
-	42, // [42:46] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	25, // 6: orchion.v1.ConnectRequest.heartbeat:type_name -> orchion.v1.NodeUsage
+	26, // 7: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
+	4,  // 8: orchion.v1.Hello.attempts:type_name -> orchion.v1.AttemptStatus
+	5,  // 9: orchion.v1.Hello.replicas:type_name -> orchion.v1.ReplicaStatus
+	0,  // 10: orchion.v1.AttemptStatus.ref:type_name -> orchion.v1.AttemptRef
+	27, // 11: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
+	28, // 12: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
+	28, // 13: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
+	29, // 14: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
+	30, // 15: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
+	0,  // 16: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
+	9,  // 17: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
+	10, // 18: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
+	11, // 19: orchion.v1.ConnectResponse.cancel_attempt:type_name -> orchion.v1.CancelAttempt
+	12, // 20: orchion.v1.ConnectResponse.assign_replica:type_name -> orchion.v1.ReplicaAssignment
+	13, // 21: orchion.v1.ConnectResponse.remove_replica:type_name -> orchion.v1.RemoveReplica
+	14, // 22: orchion.v1.ConnectResponse.leases_renewed:type_name -> orchion.v1.LeasesRenewed
+	15, // 23: orchion.v1.ConnectResponse.attempt_acknowledged:type_name -> orchion.v1.AttemptAcknowledged
+	16, // 24: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
+	10, // 25: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
+	12, // 26: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
+	31, // 27: orchion.v1.AssignmentSet.heartbeat_interval:type_name -> google.protobuf.Duration
+	0,  // 28: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
+	32, // 29: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
+	31, // 30: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
+	0,  // 31: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
+	31, // 32: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
+	33, // 33: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
+	31, // 34: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
+	0,  // 35: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
+	0,  // 36: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
+	0,  // 37: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
+	18, // 38: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
+	19, // 39: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
+	0,  // 40: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
+	34, // 41: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
+	34, // 42: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
+	34, // 43: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
+	1,  // 44: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
+	17, // 45: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
+	21, // 46: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
+	23, // 47: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
+	8,  // 48: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
+	20, // 49: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
+	22, // 50: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
+	24, // 51: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
+	48, // [48:52] is the sub-list for method output_type
+	44, // [44:48] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_session_proto_init() }
@@ -2072,6 +2106,7 @@ func file_orchion_v1_session_proto_init() {
 		(*ConnectRequest_RenewLeases)(nil),
 		(*ConnectRequest_TunnelRefused)(nil),
 		(*ConnectRequest_EnginesChanged)(nil),
+		(*ConnectRequest_Heartbeat)(nil),
 	}
 	file_orchion_v1_session_proto_msgTypes[4].OneofWrappers = []any{}
 	file_orchion_v1_session_proto_msgTypes[8].OneofWrappers = []any{
