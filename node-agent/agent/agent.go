@@ -21,7 +21,9 @@ import (
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/process"
+	"github.com/orchion/orchion/node-agent/internal/ownfile"
 	"github.com/orchion/orchion/node-agent/internal/policy"
+	"github.com/orchion/orchion/node-agent/internal/registries"
 	"github.com/orchion/orchion/node-agent/internal/session"
 	"github.com/orchion/orchion/node-agent/internal/tunnel"
 	"github.com/orchion/orchion/node-agent/internal/worker"
@@ -46,8 +48,10 @@ type Agent struct {
 	cfg     Config
 	address string // of the orchestrator, to dial
 	machine machine
-	policy  *policy.File
-	dial    []grpc.DialOption
+	policy  *ownfile.File[*policy.Policy]
+	// registries holds the credentials that jobs may name.
+	registries *ownfile.File[*registries.Credentials]
+	dial       []grpc.DialOption
 }
 
 // New makes an agent of a configuration; the error is a *SettingError that names the flag.
@@ -66,13 +70,17 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Agent{cfg: cfg, address: address, machine: newMachine(cfg), policy: allowed}, nil
+	held, err := openRegistries(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Agent{cfg: cfg, address: address, machine: newMachine(cfg), policy: allowed, registries: held}, nil
 }
 
 // Capabilities describes this machine: all that an orchestrator could use here.
 func (a *Agent) Capabilities(ctx context.Context) *orchionv1.Capabilities {
 	capabilities := a.machine.describeAll(ctx)
-	capabilities.Processes = processesOf(a.policy.Policy())
+	a.owned(capabilities)
 	return capabilities
 }
 
@@ -166,7 +174,10 @@ type node struct {
 	id         string
 	machine    machine
 	engine     driver.Driver // nil: none
-	policy     *policy.File
+	policy     *ownfile.File[*policy.Policy]
+	registries *ownfile.File[*registries.Credentials]
+	// owned puts into capabilities what the machine's owner says in files.
+	owned      func(*orchionv1.Capabilities)
 	membership *session.Membership
 	stream     *session.Stream
 	worker     *worker.Worker
@@ -180,9 +191,9 @@ type node struct {
 }
 
 func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine driver.Driver, processes *process.Driver, conn *grpc.ClientConn) *node {
-	n := &node{cfg: a.cfg, id: nodeID, machine: a.machine, engine: engine, policy: a.policy}
+	n := &node{cfg: a.cfg, id: nodeID, machine: a.machine, engine: engine, policy: a.policy, registries: a.registries, owned: a.owned}
 	n.capabilities = a.machine.capabilities(ctx, engine)
-	n.capabilities.Processes = processesOf(a.policy.Policy())
+	a.owned(n.capabilities)
 	reach := session.NewReach(a.address, a.cfg.Logger)
 	sessions := orchionv1.NewNodeSessionClient(conn)
 	tunnels := orchionv1.NewTunnelClient(conn)
@@ -213,6 +224,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Driver:        engine,
 		Processes:     processes,
 		Policy:        a.policy,
+		Registries:    a.registries,
 		Replicas:      services.replicas,
 		Links:         services.links,
 		ProcessLinks:  n.processLinks(dialer),
@@ -247,7 +259,8 @@ func (n *node) run(ctx context.Context) (again bool, err error) {
 	group.Go(func() error { return n.membership.Run(alive) })
 	group.Go(func() error { return n.stream.Run(alive, n.worker) })
 	group.Go(func() error { n.watchEngines(alive); return nil })
-	group.Go(func() error { n.policy.Follow(alive, n.offerProcesses); return nil })
+	group.Go(func() error { n.policy.Follow(alive, n.offerOwned); return nil })
+	group.Go(func() error { n.registries.Follow(alive, n.offerOwned); return nil })
 	if n.engine == nil {
 		group.Go(func() error { return n.awaitRuntime(alive) })
 	} else {

@@ -22,8 +22,11 @@ import (
 // SettingsFile is the name of the settings file that is looked for in the data directory.
 const SettingsFile = "node-agent.yaml"
 
-// PolicyFile is the name of the policy file that is looked for in the data directory.
-const PolicyFile = "policy.yaml"
+// Names of the files that are looked for in the data directory.
+const (
+	PolicyFile     = "policy.yaml"
+	RegistriesFile = "registries.yaml"
+)
 
 // DefaultPort is the orchestrator's gRPC port, taken when an address names none.
 const DefaultPort = "50051"
@@ -69,6 +72,9 @@ type Config struct {
 	// Policy is the file that says what jobs may do here beyond running in containers; it
 	// must be there. Default: PolicyFile in the data directory, if it is there.
 	Policy string
+	// Registries is the file that holds credentials for image registries; it must be there.
+	// Default: RegistriesFile in the data directory, if it is there.
+	Registries string
 	// MaxJobs is how many containers of jobs run at once. 0 to 10,000. Default 0: twice the
 	// number of logical cores.
 	MaxJobs int

@@ -6,13 +6,9 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/orchion/orchion/node-agent/internal/locallink"
-	"github.com/orchion/orchion/node-agent/internal/policy"
 	"github.com/orchion/orchion/node-agent/internal/tunnel"
 	"github.com/orchion/orchion/node-agent/internal/worker"
-	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
 const (
@@ -37,37 +33,6 @@ func supervisor() []string {
 		}
 	}
 	return []string{self, SuperviseCommand}
-}
-
-// openPolicy reads the policy file; the error is a *SettingError.
-func openPolicy(cfg Config) (*policy.File, error) {
-	path, required := cfg.Policy, true
-	if path == "" {
-		path, required = filepath.Join(cfg.DataDir, PolicyFile), false
-	}
-	file, err := policy.Open(path, required, cfg.Logger)
-	if err != nil {
-		return nil, wrong("policy", "cannot be used: %v", err)
-	}
-	return file, nil
-}
-
-// processesOf is what the orchestrator is told of a policy: names and paths, and no more.
-func processesOf(p *policy.Policy) []*orchionv1.AllowedProcess {
-	var list []*orchionv1.AllowedProcess
-	for _, allowed := range p.Processes {
-		list = append(list, &orchionv1.AllowedProcess{Name: allowed.Name, Path: allowed.Path})
-	}
-	return list
-}
-
-// offerProcesses registers the node anew with what its policy allows now.
-func (n *node) offerProcesses() {
-	n.mu.Lock()
-	n.capabilities = proto.CloneOf(n.capabilities)
-	n.capabilities.Processes = processesOf(n.policy.Policy())
-	n.mu.Unlock()
-	n.membership.Renew()
 }
 
 func (n *node) processLinks(dialer *tunnel.Dialer) worker.Linker {

@@ -85,6 +85,9 @@ func printTable(w io.Writer, c *orchionv1.Capabilities) error {
 	for _, p := range c.GetProcesses() {
 		row("PROCESS", "%s: %s", p.GetName(), p.GetPath())
 	}
+	for _, r := range c.GetRegistryCredentials() {
+		row("REGISTRY", "%s: credentials for %s", r.GetName(), r.GetRegistry())
+	}
 	for _, e := range c.GetEngines() {
 		models := strings.Join(e.GetModels(), ", ")
 		if models == "" {

@@ -88,13 +88,14 @@ func TestTable(t *testing.T) {
 	var out bytes.Buffer
 	err := printTable(&out, &orchionv1.Capabilities{
 		Os: "linux", Arch: "arm64", Platform: "debian 12", Kernel: "6.1",
-		Cpu:       &orchionv1.Cpu{Model: "Ampere", PhysicalCores: 8, LogicalCores: 16},
-		Memory:    &orchionv1.Memory{TotalBytes: 64 << 30},
-		Disk:      &orchionv1.Disk{TotalBytes: 1 << 40, Path: "/data"},
-		Gpus:      []*orchionv1.Gpu{{Vendor: "nvidia", Model: "L4", MemoryBytes: 24 << 30, DriverVersion: "550", Uuid: "GPU-1"}},
-		Runtimes:  []*orchionv1.ContainerRuntime{{Name: "podman", Version: "5.0", Endpoint: "unix:///p", Rootless: true}},
-		Processes: []*orchionv1.AllowedProcess{{Name: "ffmpeg", Path: "/usr/bin/ffmpeg"}},
-		Engines:   []*orchionv1.LocalEngine{{Name: "ollama", Version: "0.6.5", Endpoint: "http://127.0.0.1:11434", Models: []string{"a", "b"}}, {Name: "openai", Endpoint: "http://127.0.0.1:1"}},
+		Cpu:                 &orchionv1.Cpu{Model: "Ampere", PhysicalCores: 8, LogicalCores: 16},
+		Memory:              &orchionv1.Memory{TotalBytes: 64 << 30},
+		Disk:                &orchionv1.Disk{TotalBytes: 1 << 40, Path: "/data"},
+		Gpus:                []*orchionv1.Gpu{{Vendor: "nvidia", Model: "L4", MemoryBytes: 24 << 30, DriverVersion: "550", Uuid: "GPU-1"}},
+		Runtimes:            []*orchionv1.ContainerRuntime{{Name: "podman", Version: "5.0", Endpoint: "unix:///p", Rootless: true}},
+		RegistryCredentials: []*orchionv1.RegistryCredentials{{Name: "work", Registry: "ghcr.io"}},
+		Processes:           []*orchionv1.AllowedProcess{{Name: "ffmpeg", Path: "/usr/bin/ffmpeg"}},
+		Engines:             []*orchionv1.LocalEngine{{Name: "ollama", Version: "0.6.5", Endpoint: "http://127.0.0.1:11434", Models: []string{"a", "b"}}, {Name: "openai", Endpoint: "http://127.0.0.1:1"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +107,7 @@ DISK         1.0 TiB at /data
 GPU          nvidia L4, 24.0 GiB, driver 550, GPU-1
 CONTAINERS   podman 5.0, rootless at unix:///p
 PROCESS      ffmpeg: /usr/bin/ffmpeg
+REGISTRY     work: credentials for ghcr.io
 ENGINE       ollama 0.6.5 at http://127.0.0.1:11434: a, b
 ENGINE       openai at http://127.0.0.1:1: no models
 `

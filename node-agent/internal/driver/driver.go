@@ -49,11 +49,11 @@ type Images interface {
 	// ImageExists says whether ref is on the machine already.
 	ImageExists(ctx context.Context, ref string) (bool, error)
 
-	// EnsureImage makes ref available as policy demands. progress, when not nil, is called
+	// EnsureImage makes ref available as pull demands. progress, when not nil, is called
 	// from this goroutine while the image is pulled; its percentage never falls.
-	// Errors: CodeInvalid (ref), CodeImageNotFound, CodeImageDenied (the registry wants a
-	// login), CodeRegistryUnavailable, CodeUnavailable (the engine is out of reach), CodeNoSpace.
-	EnsureImage(ctx context.Context, ref string, policy PullPolicy, progress func(PullProgress)) error
+	// Errors: CodeInvalid (ref, a login for another registry), CodeImageNotFound,
+	// CodeImageDenied (the registry wants a login, or another), CodeRegistryUnavailable, CodeUnavailable (the engine is out of reach), CodeNoSpace.
+	EnsureImage(ctx context.Context, ref string, pull Pull, progress func(PullProgress)) error
 
 	// ImportImage makes an image of one layer from a tar stream of its root file system.
 	ImportImage(ctx context.Context, img ImageImport) error

@@ -27,6 +27,58 @@ func (p PullPolicy) Validate() error {
 	return fmt.Errorf("pull policy: %q is not one of %s, %s, %s", string(p), PullIfNotPresent, PullAlways, PullNever)
 }
 
+// Pull says how an image is pulled. The zero value pulls what is not there, as nobody.
+type Pull struct {
+	Policy PullPolicy
+	// Login is shown to the image's registry; nil: none.
+	Login *Login
+}
+
+// Validate refuses a policy that does not exist and a login for another registry than that of
+// the image.
+func (p Pull) Validate(ref string) error {
+	if err := p.Policy.Validate(); err != nil || p.Login == nil {
+		return err
+	}
+	registry, err := RegistryOf(ref)
+	if err != nil {
+		return err
+	}
+	if p.Login.Registry != registry {
+		return fmt.Errorf("login: is for the registry %s, and the image is at %s", p.Login.Registry, registry)
+	}
+	return nil
+}
+
+// Login is what a registry is shown. It prints as none of its secrets.
+type Login struct {
+	// Registry is the host, with a port if it has one, that it is for; see RegistryOf.
+	Registry string
+	Username string
+	Password string
+	// Token, an identity token, stands for both when it is not empty.
+	Token string
+}
+
+// String implements fmt.Stringer.
+func (l Login) String() string { return "login at " + l.Registry }
+
+// GoString implements fmt.GoStringer.
+func (l Login) GoString() string { return l.String() }
+
+// RegistryOf is the host of an image's registry: docker.io for one that names none.
+func RegistryOf(ref string) (string, error) {
+	full, err := NormalizeReference(ref)
+	if err != nil {
+		return "", err
+	}
+	named, err := reference.ParseNormalizedNamed(full)
+	if err != nil {
+		return "", err
+	}
+	return reference.Domain(named), nil
+}
+
 // PullProgress is how far a pull has come.
 type PullProgress struct {
 	// Status is a short text for people, such as "downloading".

@@ -63,13 +63,13 @@ func (d *impatient) ImageExists(ctx context.Context, ref string) (bool, error) {
 }
 
 // EnsureImage looks first, since only that can be told to be quick.
-func (d *impatient) EnsureImage(ctx context.Context, ref string, policy PullPolicy, progress func(PullProgress)) error {
-	if err := policy.Validate(); err == nil && policy != PullAlways {
+func (d *impatient) EnsureImage(ctx context.Context, ref string, pull Pull, progress func(PullProgress)) error {
+	if err := pull.Validate(ref); err == nil && pull.Policy != PullAlways {
 		if there, err := d.ImageExists(ctx, ref); err != nil || there {
 			return err
 		}
 	}
-	return d.Driver.EnsureImage(ctx, ref, policy, progress)
+	return d.Driver.EnsureImage(ctx, ref, pull, progress)
 }
 
 func (d *impatient) RemoveImage(ctx context.Context, ref string) error {

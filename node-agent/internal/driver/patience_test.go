@@ -41,7 +41,9 @@ func TestCallsOfAnEngineThatHangsEnd(t *testing.T) {
 			_, err := d.ImageExists(ctx, "a:1")
 			return err
 		}},
-		"ensure image": {30 * time.Second, func(ctx context.Context, d driver.Driver, _ string) error { return d.EnsureImage(ctx, "a:1", "", nil) }},
+		"ensure image": {30 * time.Second, func(ctx context.Context, d driver.Driver, _ string) error {
+			return d.EnsureImage(ctx, "a:1", driver.Pull{}, nil)
+		}},
 		"remove image": {2 * time.Minute, func(ctx context.Context, d driver.Driver, _ string) error { return d.RemoveImage(ctx, "a:1") }},
 		"create": {2 * time.Minute, func(ctx context.Context, d driver.Driver, _ string) error {
 			_, err := d.Create(ctx, driver.JobSpec("wait:1"))

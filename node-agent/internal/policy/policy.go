@@ -4,16 +4,17 @@
 package policy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"log/slog"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/orchion/orchion/node-agent/internal/ownfile"
 )
 
 // Limits on a policy.
@@ -58,18 +59,42 @@ type file struct {
 	} `yaml:"processes"`
 }
 
+// Open reads a policy file and follows it as it changes. One that is not there allows
+// nothing, unless it is required.
+func Open(path string, required bool, logger *slog.Logger) (*ownfile.File[*Policy], error) {
+	return ownfile.Open(ownfile.Config[*Policy]{
+		What: "the policy file", Path: path, Required: required, Parse: Parse, Same: samePrograms, Logger: logger,
+	})
+}
+
+func samePrograms(a, b *Policy) bool {
+	return slices.EqualFunc(a.Processes, b.Processes, func(a, b Process) bool { return a.Name == b.Name && a.Path == b.Path })
+}
+
+// Executable says whether a program may be run: it is there, and nobody but its owner, who
+// is this user or root, can put another in its place.
+func Executable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s, which this node's policy allows, is not there", path)
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s, which this node's policy allows, is no file", path)
+	}
+	if err := ownfile.Trusted(info); err != nil {
+		return fmt.Errorf("%s, which this node's policy allows, %w", path, err)
+	}
+	return nil
+}
+
 // Parse reads a policy. An unknown key is an error with its line; other errors name the
 // entry.
 func Parse(data []byte) (*Policy, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	decoder.KnownFields(true)
 	var f file
-	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, yamlError(err)
-	}
-	var more any
-	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, errors.New("holds more than one document")
+	if err := ownfile.Decode(data, &f); err != nil {
+		return nil, err
 	}
 	if len(f.Processes) > maxProcesses {
 		return nil, fmt.Errorf("processes: has %d entries; at most %d are allowed", len(f.Processes), maxProcesses)
@@ -108,17 +133,6 @@ func Parse(data []byte) (*Policy, error) {
 	}
 	return p, nil
 }
-
-// yamlError is the decoder's error without its own prefixes: "line 3: field proceses not
-// found in type policy.file" becomes what a person can act on.
-func yamlError(err error) error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	text = strings.TrimPrefix(text, "unmarshal errors:\n  ")
-	text = unknownKey.ReplaceAllString(text, "there is no key $1 here")
-	return errors.New(strings.ReplaceAll(text, "\n  ", "; "))
-}
-
-var unknownKey = regexp.MustCompile(`field (\S+) not found in type .*`)
 
 func checkPath(field, path string) error {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {

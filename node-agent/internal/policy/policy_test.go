@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/orchion/orchion/node-agent/internal/ownfile"
 )
 
 const example = `
@@ -143,9 +145,9 @@ func TestFollow(t *testing.T) {
 			{"processes: [{name: a, path: /a, env: [X]}]", 0o666, false, 4},
 		} {
 			write(t, path, step.text, step.mode)
-			time.Sleep(lookPeriod)
+			time.Sleep(ownfile.LookPeriod)
 			synctest.Wait()
-			if got := len(f.Policy().Processes) > 0; got != step.allowed || changes != step.changes {
+			if got := len(f.Current().Processes) > 0; got != step.allowed || changes != step.changes {
 				t.Errorf("after %q (%o): allowed %v, %d changes", step.text, step.mode, got, changes)
 			}
 		}

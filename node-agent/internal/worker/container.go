@@ -178,6 +178,11 @@ func (a *attempt) ensureImage(container *orchionv1.ContainerSpec) error {
 		orchionv1.PullPolicy_PULL_POLICY_NEVER:  driver.PullNever,
 	}
 	image := container.GetImage()
+	login, err := a.login(container)
+	if err != nil {
+		return err
+	}
+	pull := driver.Pull{Policy: policies[container.GetPullPolicy()], Login: login}
 	told := -1
 	progress := func(p driver.PullProgress) {
 		percent := int(p.Percent)
@@ -188,7 +193,7 @@ func (a *attempt) ensureImage(container *orchionv1.ContainerSpec) error {
 		a.preparing("pulling image %s, %d %%", image, percent)
 	}
 	return a.retry(func() error {
-		return a.w.cfg.Driver.EnsureImage(a.work, image, policies[container.GetPullPolicy()], progress)
+		return a.w.cfg.Driver.EnsureImage(a.work, image, pull, progress)
 	})
 }
 

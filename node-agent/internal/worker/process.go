@@ -10,8 +10,8 @@ import (
 
 // Policy says what the machine's owner allows.
 type Policy interface {
-	// Policy is what is allowed now.
-	Policy() *policy.Policy
+	// Current is what is allowed now.
+	Current() *policy.Policy
 }
 
 // engineFor is what runs the jobs of a kind; nil: there is none.
@@ -42,7 +42,7 @@ func (a *attempt) prepareProcess(spec *orchionv1.JobSpec) (driver.ContainerSpec,
 	if a.w.cfg.Processes == nil || a.w.cfg.Policy == nil {
 		return driver.ContainerSpec{}, classed(orchionv1.FailureClass_FAILURE_CLASS_NODE, "this node runs no process jobs")
 	}
-	allowed := a.w.cfg.Policy.Policy()
+	allowed := a.w.cfg.Policy.Current()
 	grant, err := allowed.Allow(process.GetCommand(), process.GetArgs(), process.GetEnv(), process.GetWorkingDir())
 	if err != nil {
 		// Another node's policy may allow a program that this one's does not; what it is

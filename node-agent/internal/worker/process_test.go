@@ -15,7 +15,7 @@ import (
 // fixedPolicy is a policy that does not change.
 type fixedPolicy struct{ allowed *policy.Policy }
 
-func (p fixedPolicy) Policy() *policy.Policy { return p.allowed }
+func (p fixedPolicy) Current() *policy.Policy { return p.allowed }
 
 // The orchestrator's word that a process may run is not enough.
 func TestPolicyIsKept(t *testing.T) {

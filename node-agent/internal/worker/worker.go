@@ -85,6 +85,8 @@ type Config struct {
 	// Processes runs programs on the machine itself, as far as Policy allows; nil: none.
 	Processes driver.Containers
 	Policy    Policy
+	// Registries holds the credentials that jobs may name; nil: none.
+	Registries Registries
 	// Replicas serves models; nil: this machine cannot.
 	Replicas ReplicaRunner
 	// Links connects jobs that declare models with the gateway; nil: such jobs fail.

@@ -284,7 +284,7 @@ func (d missesOOM) Wait(ctx context.Context, id string) (driver.Exit, error) {
 // goneEngine is an engine that is out of reach.
 type goneEngine struct{ driver.Driver }
 
-func (goneEngine) EnsureImage(context.Context, string, driver.PullPolicy, func(driver.PullProgress)) error {
+func (goneEngine) EnsureImage(context.Context, string, driver.Pull, func(driver.PullProgress)) error {
 	return &driver.Error{Code: driver.CodeUnavailable, Op: "find image", Err: errors.New("connection refused")}
 }
 

@@ -126,18 +126,19 @@ func drawJobSpec(t *rapid.T) job.Spec {
 	}
 	if rapid.Bool().Draw(t, "container") {
 		spec.Container = &job.Container{
-			Image:      rapid.SampledFrom([]string{"alpine", "docker.io/library/alpine:3.22", "localhost/x@sha256:" + strings.Repeat("a", 64)}).Draw(t, "image"),
-			Command:    rapid.SliceOfN(text, 0, 3).Draw(t, "command"),
-			Args:       rapid.SliceOfN(text, 0, 3).Draw(t, "args"),
-			Env:        rapid.MapOfN(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,5}`), text, 0, 3).Draw(t, "env"),
-			PullPolicy: rapid.SampledFrom([]job.PullPolicy{job.PullIfNotPresent, job.PullAlways, job.PullNever}).Draw(t, "pull"),
-			Models:     rapid.SliceOfN(rapid.StringMatching(`[a-z0-9.]{1,9}:[a-z0-9]{1,4}`), 0, 3).Draw(t, "models"),
-			StopGrace:  seconds("grace", 1, 300),
-			WorkingDir: rapid.SampledFrom([]string{"", "/", "/work/deep"}).Draw(t, "workingDir"),
-			User:       rapid.SampledFrom([]string{"", "nobody", "1000:1000"}).Draw(t, "user"),
-			ShmBytes:   rapid.Int64Range(0, 1<<40).Draw(t, "shm"),
-			Tmpfs:      rapid.SliceOfNDistinct(rapid.Just(job.Tmpfs{Path: "/scratch", SizeBytes: 1 << 20}), 0, 1, rapid.ID[job.Tmpfs]).Draw(t, "tmpfs"),
-			Volumes:    rapid.SliceOfNDistinct(rapid.SampledFrom([]job.Volume{{Name: "v", Path: "/v"}, {Name: "v", Path: "/w", ReadOnly: true}}), 0, 2, rapid.ID[job.Volume]).Draw(t, "volumes"),
+			Image:               rapid.SampledFrom([]string{"alpine", "docker.io/library/alpine:3.22", "localhost/x@sha256:" + strings.Repeat("a", 64)}).Draw(t, "image"),
+			Command:             rapid.SliceOfN(text, 0, 3).Draw(t, "command"),
+			Args:                rapid.SliceOfN(text, 0, 3).Draw(t, "args"),
+			Env:                 rapid.MapOfN(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,5}`), text, 0, 3).Draw(t, "env"),
+			PullPolicy:          rapid.SampledFrom([]job.PullPolicy{job.PullIfNotPresent, job.PullAlways, job.PullNever}).Draw(t, "pull"),
+			Models:              rapid.SliceOfN(rapid.StringMatching(`[a-z0-9.]{1,9}:[a-z0-9]{1,4}`), 0, 3).Draw(t, "models"),
+			StopGrace:           seconds("grace", 1, 300),
+			WorkingDir:          rapid.SampledFrom([]string{"", "/", "/work/deep"}).Draw(t, "workingDir"),
+			User:                rapid.SampledFrom([]string{"", "nobody", "1000:1000"}).Draw(t, "user"),
+			RegistryCredentials: rapid.SampledFrom([]string{"", "work-1"}).Draw(t, "credentials"),
+			ShmBytes:            rapid.Int64Range(0, 1<<40).Draw(t, "shm"),
+			Tmpfs:               rapid.SliceOfNDistinct(rapid.Just(job.Tmpfs{Path: "/scratch", SizeBytes: 1 << 20}), 0, 1, rapid.ID[job.Tmpfs]).Draw(t, "tmpfs"),
+			Volumes:             rapid.SliceOfNDistinct(rapid.SampledFrom([]job.Volume{{Name: "v", Path: "/v"}, {Name: "v", Path: "/w", ReadOnly: true}}), 0, 2, rapid.ID[job.Volume]).Draw(t, "volumes"),
 		}
 		for i, content := range rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 9), 0, 3).Draw(t, "files") {
 			spec.Container.Files = append(spec.Container.Files, job.File{
@@ -219,8 +220,9 @@ func TestNodesComeBack(t *testing.T) {
 		Runtimes: []node.Runtime{
 			{Name: "podman", Version: "5", Endpoint: "unix:///run/podman.sock", Rootless: true}, {Name: "docker", Version: "28"},
 		},
-		Processes: []node.AllowedProcess{{Name: "ffmpeg", Path: "/usr/bin/ffmpeg"}},
-		Engines:   []node.LocalEngine{{Name: "ollama", Version: "0.6", Endpoint: "http://127.0.0.1:11434", Models: []string{"a", "b"}}},
+		Credentials: []node.RegistryCredentials{{Name: "work", Registry: "registry.example.org:5000"}},
+		Processes:   []node.AllowedProcess{{Name: "ffmpeg", Path: "/usr/bin/ffmpeg"}},
+		Engines:     []node.LocalEngine{{Name: "ollama", Version: "0.6", Endpoint: "http://127.0.0.1:11434", Models: []string{"a", "b"}}},
 	}
 	usage := node.Usage{CPUPercent: 12.5, MemoryUsedBytes: 5, DiskUsedBytes: 6, RunningJobs: 7, MemoryOthersBytes: 4,
 		GPUs: []node.GPUUsage{{UUID: "GPU-1", UtilizationPercent: 99, MemoryUsedBytes: 8}}}
@@ -234,7 +236,7 @@ func TestNodesComeBack(t *testing.T) {
 	}
 	// A field that somebody adds to the domain has to be added to the
 	// conversion too: none of those above is zero.
-	for _, v := range []any{capabilities, usage, capabilities.GPUs[0], capabilities.Runtimes[0], capabilities.Engines[0], capabilities.Processes[0], usage.GPUs[0]} {
+	for _, v := range []any{capabilities, usage, capabilities.GPUs[0], capabilities.Runtimes[0], capabilities.Engines[0], capabilities.Processes[0], capabilities.Credentials[0], usage.GPUs[0]} {
 		value := reflect.ValueOf(v)
 		for i := range value.NumField() {
 			if value.Field(i).IsZero() {

@@ -102,6 +102,7 @@ func containerToProto(c *job.Container) *orchionv1.ContainerSpec {
 		Image: c.Image, Command: c.Command, Args: c.Args, Env: c.Env,
 		PullPolicy: orchionv1.PullPolicy(c.PullPolicy + 1), Models: c.Models,
 		WorkingDir: c.WorkingDir, User: c.User, ShmBytes: c.ShmBytes,
+		RegistryCredentials: c.RegistryCredentials,
 	}
 	if c.StopGrace > 0 {
 		out.StopGrace = durationpb.New(c.StopGrace)

@@ -223,6 +223,11 @@ func containerFromProto(field string, c *orchionv1.ContainerSpec) (*job.Containe
 	default:
 		return nil, fault.BadField(field+".pullPolicy", "is %d; allowed are %s", c.GetPullPolicy(), allowed(orchionv1.PullPolicy_value))
 	}
+	if name := c.GetRegistryCredentials(); name != "" {
+		if err := checkPolicyName(field+".registryCredentials", name); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkModels(field+".models", c.GetModels()); err != nil {
 		return nil, err
 	}
@@ -234,6 +239,7 @@ func containerFromProto(field string, c *orchionv1.ContainerSpec) (*job.Containe
 		Image: c.GetImage(), Command: c.GetCommand(), Args: c.GetArgs(), Env: c.GetEnv(),
 		PullPolicy: pull, Models: c.GetModels(), StopGrace: grace,
 		WorkingDir: c.GetWorkingDir(), User: c.GetUser(), ShmBytes: c.GetShmBytes(),
+		RegistryCredentials: c.GetRegistryCredentials(),
 	}
 	if err := surroundingsFromProto(field, c, out); err != nil {
 		return nil, err

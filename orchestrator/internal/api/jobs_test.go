@@ -107,6 +107,7 @@ func TestSubmitRefusesBadInput(t *testing.T) {
 		"grace":               {container(`,"stopGrace":"301s"`), "spec.container.stopGrace: is 5m1s; it must be between 1s and 5m0s"},
 		"disk":                {spec(`,"resources":{"diskBytes":"-1"}`), "spec.resources.diskBytes: is -1; it must not be negative"},
 		"vendor":              {spec(`,"resources":{"gpus":1,"gpuVendor":"amd"}`), `spec.resources.gpuVendor: is "amd"; allowed is nvidia`},
+		"credentials":         {`{"spec":{"container":{"image":"a","registryCredentials":"a b"}}}`, `spec.container.registryCredentials: is "a b"; a name is 1 to 63`},
 		"process":             {`{"spec":{"process":{}}}`, "spec.process.command: must not be empty"},
 		"process by sentence": {`{"spec":{"process":{"command":"rm -rf"}}}`, `spec.process.command: is "rm -rf"; it must be a name in the policy of a node`},
 		"process by dots":     {`{"spec":{"process":{"command":"../sh"}}}`, "or an absolute path"},

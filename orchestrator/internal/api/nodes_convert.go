@@ -100,6 +100,10 @@ func capabilitiesFromProto(field string, c *orchionv1.Capabilities) (node.Capabi
 	if err != nil {
 		return none, err
 	}
+	credentials, err := credentialsFromProto(field+".registryCredentials", c.GetRegistryCredentials())
+	if err != nil {
+		return none, err
+	}
 	return node.Capabilities{
 		OS: c.GetOs(), Arch: c.GetArch(), Platform: c.GetPlatform(), Kernel: c.GetKernel(),
 		CPU: node.CPU{
@@ -113,6 +117,7 @@ func capabilitiesFromProto(field string, c *orchionv1.Capabilities) (node.Capabi
 		Runtimes:    runtimes,
 		Engines:     engines,
 		Processes:   processes,
+		Credentials: credentials,
 	}, nil
 }
 
@@ -311,6 +316,9 @@ func capabilitiesToProto(c *node.Capabilities) *orchionv1.Capabilities {
 	}
 	for _, p := range c.Processes {
 		out.Processes = append(out.Processes, &orchionv1.AllowedProcess{Name: p.Name, Path: p.Path})
+	}
+	for _, r := range c.Credentials {
+		out.RegistryCredentials = append(out.RegistryCredentials, &orchionv1.RegistryCredentials{Name: r.Name, Registry: r.Registry})
 	}
 	return out
 }

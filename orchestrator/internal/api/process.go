@@ -12,8 +12,11 @@ import (
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
-// maxProcesses is how many programs a node's policy may allow.
-const maxProcesses = 256
+// How many programs a node's policy may allow, and how many credentials it may hold.
+const (
+	maxProcesses   = 256
+	maxCredentials = 256
+)
 
 var (
 	// policyName is how a node's policy names what it allows.
@@ -26,6 +29,14 @@ var (
 // may run another than this machine.
 func isAbsolute(path string) bool {
 	return strings.HasPrefix(path, "/") || windowsPath.MatchString(path)
+}
+
+// checkPolicyName checks a name that the owner of a node gave to something there.
+func checkPolicyName(field, name string) error {
+	if !policyName.MatchString(name) {
+		return fault.BadField(field, "is %q; a name is 1 to 63 characters of A-Z a-z 0-9 . _ -, starting with a letter or digit", clip(name))
+	}
+	return nil
 }
 
 // processFromProto checks and reads a program to run on a node itself. Whether
@@ -84,8 +95,8 @@ func processesFromProto(field string, list []*orchionv1.AllowedProcess) ([]node.
 	var processes []node.AllowedProcess
 	for i, p := range list {
 		at := indexed(field, i)
-		if !policyName.MatchString(p.GetName()) {
-			return nil, fault.BadField(at+".name", "is %q; a name is 1 to 63 characters of A-Z a-z 0-9 . _ -, starting with a letter or digit", clip(p.GetName()))
+		if err := checkPolicyName(at+".name", p.GetName()); err != nil {
+			return nil, err
 		}
 		if err := checkText(at+".path", p.GetPath(), maxPath); err != nil {
 			return nil, err
@@ -96,4 +107,23 @@ func processesFromProto(field string, list []*orchionv1.AllowedProcess) ([]node.
 		processes = append(processes, node.AllowedProcess{Name: p.GetName(), Path: p.GetPath()})
 	}
 	return processes, nil
+}
+
+// credentialsFromProto checks and reads which credentials a node holds.
+func credentialsFromProto(field string, list []*orchionv1.RegistryCredentials) ([]node.RegistryCredentials, error) {
+	if err := checkCount(field, len(list), maxCredentials); err != nil {
+		return nil, err
+	}
+	var credentials []node.RegistryCredentials
+	for i, r := range list {
+		at := indexed(field, i)
+		if err := checkPolicyName(at+".name", r.GetName()); err != nil {
+			return nil, err
+		}
+		if err := checkRequired(at+".registry", r.GetRegistry(), maxText); err != nil {
+			return nil, err
+		}
+		credentials = append(credentials, node.RegistryCredentials{Name: r.GetName(), Registry: r.GetRegistry()})
+	}
+	return credentials, nil
 }

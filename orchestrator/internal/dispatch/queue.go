@@ -44,6 +44,7 @@ type classKey struct {
 	avoidJobs    string
 	needsRuntime bool
 	process      string
+	credentials  string
 }
 
 // hope is what is known of the room for a class.
@@ -383,6 +384,9 @@ func (q *queue) classOf(spec *job.Spec) *class {
 	if spec.Process != nil {
 		key.process = spec.Process.Command
 	}
+	if spec.Container != nil {
+		key.credentials = spec.Container.RegistryCredentials
+	}
 	c := q.classes[key]
 	if c == nil {
 		work, err := workOf(spec)
@@ -402,9 +406,12 @@ func workOf(spec *job.Spec) (*scheduler.Work, error) {
 	if err == nil && unread != nil {
 		err = fmt.Errorf("avoidJobs: %w", unread)
 	}
-	process := ""
+	process, credentials := "", ""
 	if spec.Process != nil {
 		process = spec.Process.Command
+	}
+	if spec.Container != nil {
+		credentials = spec.Container.RegistryCredentials
 	}
 	return &scheduler.Work{
 		Resources:    spec.Resources,
@@ -413,6 +420,7 @@ func workOf(spec *job.Spec) (*scheduler.Work, error) {
 		AvoidJobs:    avoid,
 		NeedsRuntime: spec.Container != nil,
 		Process:      process,
+		Credentials:  credentials,
 		TakesSlot:    true,
 		Prefers:      preferencesOf(spec),
 	}, err

@@ -143,6 +143,8 @@ type Container struct {
 	Volumes    []Volume      `json:"volumes,omitempty"`
 	Files      []File        `json:"files,omitempty"`
 	ShmBytes   int64         `json:"shmBytes,omitempty"` // 0: the engine's default
+	// RegistryCredentials names what the node is to show the image's registry.
+	RegistryCredentials string `json:"registryCredentials,omitempty"`
 }
 
 // Tmpfs is an empty folder in memory.

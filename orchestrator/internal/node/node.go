@@ -92,6 +92,14 @@ type Capabilities struct {
 	Engines                    []LocalEngine
 	// Processes are the programs that the node's own policy allows.
 	Processes []AllowedProcess
+	// Credentials for registries are kept by the node; this is their names.
+	Credentials []RegistryCredentials
+}
+
+// RegistryCredentials are what a node can show a registry.
+type RegistryCredentials struct {
+	Name     string
+	Registry string
 }
 
 // AllowedProcess is a program that jobs may run on the node, in no container.

@@ -22,6 +22,8 @@ type Work struct {
 	// Process is a program that the node's policy must allow, by name or path;
 	// empty: none.
 	Process string
+	// Credentials for a registry that the node must hold, by name; empty: none.
+	Credentials string
 	// TakesSlot: it counts against the number of jobs that a node runs at once.
 	TakesSlot bool
 	// AdoptedModel: an engine that the node adopted must serve this model.
@@ -112,7 +114,7 @@ type filter struct {
 
 // passes says whether a candidate can take the work: every filter holds.
 func passes(w *Work, c *Candidate) bool {
-	return isConnected(w, c) && isTaking(w, c) && isTolerated(w, c) && hasRuntime(w, c) && allowsProcess(w, c) &&
+	return isConnected(w, c) && isTaking(w, c) && isTolerated(w, c) && hasRuntime(w, c) && allowsProcess(w, c) && holdsCredentials(w, c) &&
 		hasSlot(w, c) && isLargeEnough(w, c) && hasRoom(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c) &&
 		holdsNoneAvoided(w, c) && leavesRoom(w, c)
 }
@@ -128,6 +130,7 @@ func filters() []filter {
 		{passes: meetsConstraints, why: whyConstraints},
 		{passes: hasRuntime, why: says("no container engine answers on it: install Podman or Docker there, or restart the one that hangs")},
 		{passes: allowsProcess, why: whyProcess},
+		{passes: holdsCredentials, why: whyCredentials},
 		{passes: servesModel, why: whyModel},
 		{passes: isLargeEnough, why: whyTooSmall},
 		{passes: holdsNoneAvoided, why: whyHoldsAvoided},
@@ -223,6 +226,19 @@ func whyProcess(w *Work, c *Candidate) []string {
 	}
 	names := collect(allowed, func(p node.AllowedProcess) string { return p.Name })
 	return []string{fmt.Sprintf("does not allow %s; its policy allows %s", w.Process, list(names))}
+}
+
+func holdsCredentials(w *Work, c *Candidate) bool {
+	return w.Credentials == "" || slices.ContainsFunc(c.Node.Capabilities.Credentials, func(r node.RegistryCredentials) bool { return r.Name == w.Credentials })
+}
+
+func whyCredentials(w *Work, c *Candidate) []string {
+	held := c.Node.Capabilities.Credentials
+	if len(held) == 0 {
+		return []string{fmt.Sprintf("holds no registry credentials %s: its owner can add them to its registries file", w.Credentials)}
+	}
+	names := collect(held, func(r node.RegistryCredentials) string { return r.Name + " for " + r.Registry })
+	return []string{fmt.Sprintf("holds no registry credentials %s; it holds %s", w.Credentials, list(names))}
 }
 
 func servesModel(w *Work, c *Candidate) bool {

@@ -35,6 +35,15 @@ func allowing(names ...string) func(*Candidate) {
 	}
 }
 
+// withCredentials gives a node credentials for registries.
+func withCredentials(names ...string) func(*Candidate) {
+	return func(c *Candidate) {
+		for _, name := range names {
+			c.Node.Capabilities.Credentials = append(c.Node.Capabilities.Credentials, node.RegistryCredentials{Name: name, Registry: name + ".example.org"})
+		}
+	}
+}
+
 func TestExplainReasons(t *testing.T) {
 	with := func(change func(*Candidate)) Candidate {
 		c := connected(workstation())
@@ -84,6 +93,11 @@ func TestExplainReasons(t *testing.T) {
 			want: []string{"does not allow bash; its policy allows sox and ffmpeg"}},
 		{name: "no processes", work: Work{Process: "bash"}, candidate: connected(workstation()),
 			want: []string{"allows no process jobs: its owner can allow programs in its policy file"}},
+		{name: "credentials held", work: Work{Credentials: "hub"}, candidate: with(withCredentials("work", "hub"))},
+		{name: "credentials not held", work: Work{Credentials: "hub"}, candidate: with(withCredentials("work")),
+			want: []string{"holds no registry credentials hub; it holds work for work.example.org"}},
+		{name: "no credentials", work: Work{Credentials: "hub"}, candidate: connected(workstation()),
+			want: []string{"holds no registry credentials hub: its owner can add them to its registries file"}},
 		{name: "no runtime needed", candidate: with(func(c *Candidate) { c.Node.Capabilities.Runtimes = nil })},
 		{name: "avoided", work: Work{Avoid: map[string]string{"ws-1": "already runs a replica"}}, candidate: connected(workstation()),
 			want: []string{"already runs a replica"}},

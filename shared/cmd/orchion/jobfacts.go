@@ -19,6 +19,7 @@ func containerFacts(c *orchionv1.ContainerSpec) [][]string {
 	}
 	add("command", strings.Join(append(append([]string{}, c.GetCommand()...), c.GetArgs()...), " "))
 	add("models", strings.Join(c.GetModels(), ", "))
+	add("credentials", c.GetRegistryCredentials())
 	add("user", c.GetUser())
 	add("directory", c.GetWorkingDir())
 	var volumes, folders, files []string

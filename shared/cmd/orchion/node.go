@@ -145,6 +145,9 @@ func nodeFacts(n *orchionv1.Node) [][]string {
 	for _, p := range capabilities.GetProcesses() {
 		facts = append(facts, []string{"process", p.GetName() + ": " + p.GetPath()})
 	}
+	for _, r := range capabilities.GetRegistryCredentials() {
+		facts = append(facts, []string{"registry", r.GetName() + ": credentials for " + r.GetRegistry()})
+	}
 	for _, e := range capabilities.GetEngines() {
 		facts = append(facts, []string{"engine", fmt.Sprintf("%s %s at %s: %s", e.GetName(), e.GetVersion(), e.GetEndpoint(), orDash(strings.Join(e.GetModels(), ", ")))})
 	}

@@ -19,7 +19,7 @@ func one(kinds ...string) error {
 }
 
 // containersOnly are the flags about what only a container has.
-var containersOnly = []string{"command", "pull", "user", "input", "volume", "tmpfs", "shm"}
+var containersOnly = []string{"command", "pull", "registry-credentials", "user", "input", "volume", "tmpfs", "shm"}
 
 // processKind is a program of the node as the flags describe it.
 func (s *submission) processKind(cmd *cobra.Command, args []string) (*orchionv1.JobSpec_Process, error) {

@@ -28,6 +28,7 @@ type submission struct {
 	image, pull       string
 	command           string
 	process           string
+	credentials       string
 	env, models       []string
 	chat, system      string
 	maxTokens         int32
@@ -122,6 +123,7 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.StringArrayVarP(&s.env, "env", "e", nil, "an environment variable, NAME=VALUE (repeatable)")
 	f.StringArrayVarP(&s.models, "model", "m", nil, "a model that the job may call (repeatable)")
 	f.StringVar(&s.pull, "pull", "missing", "when to pull the image: missing, always, never")
+	f.StringVar(&s.credentials, "registry-credentials", "", "credentials of the node for the image's registry, by their name there")
 	f.StringVar(&s.chat, "chat", "", "ask this model instead of running a container; the arguments are the prompt")
 	f.StringVar(&s.process, "process", "", "run this program on the node itself, in no container, where the node's policy allows it: its name there or its path")
 	f.StringVar(&s.system, "system", "", "with --chat: what the model is told first")
@@ -216,6 +218,7 @@ func (s *submission) describe(cmd *cobra.Command, args []string) (*orchionv1.Sub
 		}
 		container := &orchionv1.ContainerSpec{
 			Image: s.image, Command: strings.Fields(s.command), Args: args, Env: env, PullPolicy: policy, Models: s.models,
+			RegistryCredentials: s.credentials,
 		}
 		if s.stopGrace != 0 {
 			container.StopGrace = durationpb.New(s.stopGrace)

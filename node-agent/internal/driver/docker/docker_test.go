@@ -56,7 +56,7 @@ func testReal(t *testing.T, variable, name string) {
 	}
 	t.Logf("%s %s, API %s, rootless: %v", info.Name, info.Version, info.APIVersion, info.Rootless)
 	drivertest.Run(t, drivertest.Target{
-		Driver: d, Real: true, Registry: drivertest.LoopbackRegistry,
+		Driver: d, Real: true, Registry: drivertest.LoopbackRegistry, Protected: drivertest.ProtectedRegistry,
 		Disturb:   func(t *testing.T) { listNetworks(t, d.Endpoint()) },
 		MissesOOM: info.Name == driver.NamePodman && strings.HasPrefix(info.Version, "4."),
 	})

@@ -101,9 +101,9 @@ func (d *Driver) pullFailure(ref, message string) error {
 	case has("manifest unknown", "not found", "name unknown", "does not exist", "no matching manifest", "no image found"):
 		e.Code = driver.CodeImageNotFound
 		e.Hint = "check its name and tag, and that it is public or built on this machine"
-	case has("unauthorized", "denied", "authentication required", "forbidden"):
+	case has("unauthorized", "denied", "authentication required", "forbidden", "no basic auth credentials", "invalid username/password"):
 		e.Code = driver.CodeImageDenied
-		e.Hint = "check its name; a private image must be pulled on this machine first"
+		e.Hint = "check its name; for a private image name credentials of the node in registryCredentials, or pull it on this machine first"
 	case has("no such host", "connection refused", "timeout", "timed out", "network is unreachable",
 		"no route to host", "eof", "connection reset", "temporary failure", "server misbehaving",
 		"bad gateway", "service unavailable", "internal server error", "tls handshake", "i/o"):

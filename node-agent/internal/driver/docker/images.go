@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/registry"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -51,18 +52,18 @@ func (d *Driver) resolveImage(ctx context.Context, op, ref string) (string, erro
 }
 
 // EnsureImage implements driver.Images.
-func (d *Driver) EnsureImage(ctx context.Context, ref string, policy driver.PullPolicy, progress func(driver.PullProgress)) error {
+func (d *Driver) EnsureImage(ctx context.Context, ref string, pull driver.Pull, progress func(driver.PullProgress)) error {
 	const op = "pull image"
-	if err := policy.Validate(); err != nil {
+	if err := pull.Validate(ref); err != nil {
 		return d.invalid(op, ref, err)
 	}
-	if policy != driver.PullAlways {
+	if pull.Policy != driver.PullAlways {
 		name, err := d.resolveImage(ctx, op, ref)
 		if err != nil || name != "" {
 			return err
 		}
 	}
-	if policy == driver.PullNever {
+	if pull.Policy == driver.PullNever {
 		return d.imageMissing(op, ref, "pull it on this machine first, or use pull policy "+string(driver.PullIfNotPresent))
 	}
 	full, err := driver.NormalizeReference(ref)
@@ -72,7 +73,7 @@ func (d *Driver) EnsureImage(ctx context.Context, ref string, policy driver.Pull
 	if progress == nil {
 		progress = func(driver.PullProgress) {}
 	}
-	return d.pull(ctx, full, progress)
+	return d.pull(ctx, full, pull.Login, progress)
 }
 
 func (d *Driver) imageMissing(op, ref, hint string) error {
@@ -82,13 +83,19 @@ func (d *Driver) imageMissing(op, ref, hint string) error {
 	}
 }
 
-// pull pulls an image by its full name.
-func (d *Driver) pull(ctx context.Context, full string, report func(driver.PullProgress)) error {
-	body, err := d.cli.ImagePull(ctx, full, image.PullOptions{})
+// pull pulls an image by its full name, as somebody or, with nil, nobody.
+func (d *Driver) pull(ctx context.Context, full string, login *driver.Login, report func(driver.PullProgress)) error {
+	auth, err := encodeLogin(login)
+	if err != nil {
+		return d.invalid("pull image", full, err)
+	}
+	body, err := d.cli.ImagePull(ctx, full, image.PullOptions{RegistryAuth: auth})
 	if err != nil {
 		failure := d.fail(ctx, "pull image", full, err)
 		// Docker refuses some pulls at once; what it says then is the registry's word.
-		if code := driver.CodeOf(failure); ctx.Err() == nil && (code == driver.CodeInternal || code == driver.CodeNotFound) {
+		switch code := driver.CodeOf(failure); {
+		case ctx.Err() != nil:
+		case code == driver.CodeInternal, code == driver.CodeNotFound, code == driver.CodeDenied && !isPermission(err):
 			return d.pullFailure(full, err.Error())
 		}
 		return failure
@@ -123,6 +130,24 @@ func (d *Driver) pull(ctx context.Context, full string, report func(driver.PullP
 	}
 	report(progress.done())
 	return nil
+}
+
+// hubServer is how Docker Hub is called in a login.
+const hubServer = "https://index.docker.io/v1/"
+
+// encodeLogin makes a header of a login; empty for none.
+func encodeLogin(login *driver.Login) (string, error) {
+	if login == nil {
+		return "", nil
+	}
+	config := registry.AuthConfig{Username: login.Username, Password: login.Password, ServerAddress: login.Registry}
+	if login.Registry == "docker.io" {
+		config.ServerAddress = hubServer
+	}
+	if login.Token != "" {
+		config.Username, config.Password, config.IdentityToken = "", "", login.Token
+	}
+	return registry.EncodeAuthConfig(config)
 }
 
 // RemoveImage implements driver.Images.

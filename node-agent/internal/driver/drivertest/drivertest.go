@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +43,8 @@ type Target struct {
 	// puts one of size bytes into a registry, whose answer stops half way until resume is
 	// called.
 	Registry func(t *testing.T, name string, size int) (ref string, resume func())
+	// Protected is Registry for one that wants a login, such as ProtectedRegistry.
+	Protected func(t *testing.T, name, username, password string) (ref string)
 }
 
 // Run runs the suite. It leaves nothing on the engine.
@@ -82,6 +83,7 @@ func Run(t *testing.T, target Target) {
 	t.Run("Files", s.testFiles)
 	t.Run("Images", s.testImages)
 	t.Run("Pull", s.testPull)
+	t.Run("Login", s.testLogin)
 	if target.Real {
 		t.Run("Isolation", s.testIsolation)
 		t.Run("Networks", s.testNetworks)
@@ -96,11 +98,11 @@ func Run(t *testing.T, target Target) {
 }
 
 // RunProcesses runs what of the suite is about programs rather than containers against what
-// runs them on the machine itself.
-func RunProcesses(t *testing.T, processes driver.Containers) {
+// runs them on the machine itself. program is what CompileProgram made.
+func RunProcesses(t *testing.T, processes driver.Containers, program string) {
 	t.Helper()
 	s := newSuite(Target{Driver: processesOnly{Containers: processes}, Real: true})
-	s.program, s.noun = BuildProgram(t), "process"
+	s.program, s.noun = program, "process"
 	t.Cleanup(func() {
 		list, err := processes.List(context.Background(), map[string]string{testLabel: s.run})
 		if err != nil || len(list) > 0 {
@@ -316,23 +318,14 @@ func buildProgram(ctx context.Context) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "program")
-	if err := compileProgram(ctx, path, "linux"); err != nil {
+	if err := CompileProgram(ctx, path, "linux"); err != nil {
 		return nil, err
 	}
 	return os.ReadFile(path)
 }
 
-// BuildProgram compiles the test program for this machine and gives its path.
-func BuildProgram(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "program")
-	if err := compileProgram(testContext(t), path, runtime.GOOS); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func compileProgram(ctx context.Context, path, goos string) error {
+// CompileProgram makes a static binary of the test program for an operating system.
+func CompileProgram(ctx context.Context, path, goos string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path,
 		"github.com/orchion/orchion/node-agent/internal/driver/drivertest/program/cmd")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos)

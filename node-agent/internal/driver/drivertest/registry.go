@@ -23,6 +23,32 @@ const firstRegistryPort, lastRegistryPort = 25500, 25531
 // OCI distribution specification that a pull needs.
 func LoopbackRegistry(t *testing.T, name string, size int) (ref string, resume func()) {
 	t.Helper()
+	return loopbackRegistry(t, name, size, func(h http.Handler) http.Handler { return h })
+}
+
+// ProtectedRegistry is a LoopbackRegistry of a small image that wants a login, such as
+// docker's "registry" with htpasswd does.
+func ProtectedRegistry(t *testing.T, name, username, password string) (ref string) {
+	t.Helper()
+	ref, resume := loopbackRegistry(t, name, 1024, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if u, p, ok := r.BasicAuth(); ok && u == username && p == password {
+				h.ServeHTTP(w, r)
+				return
+			}
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusUnauthorized)
+			w.Write([]byte(`{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`))
+		})
+	})
+	resume()
+	return ref
+}
+
+func loopbackRegistry(t *testing.T, name string, size int, guard func(http.Handler) http.Handler) (ref string, resume func()) {
+	t.Helper()
 	content := make([]byte, size)
 	rand.New(rand.NewSource(int64(size))).Read(content)
 	layer := RootFS(map[string][]byte{"/content-" + name: content})
@@ -74,7 +100,7 @@ func LoopbackRegistry(t *testing.T, name string, size int) (ref string, resume f
 		w.Write([]byte(`{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`))
 	})
 
-	srv := httptest.NewUnstartedServer(mux)
+	srv := httptest.NewUnstartedServer(guard(mux))
 	srv.Listener.Close()
 	srv.Listener = registryListener(t)
 	srv.Start()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -90,13 +91,13 @@ func (s *suite) testImages(t *testing.T) {
 	wantError(t, err, driver.CodeInvalid, "image:", "Not An Image")
 
 	for _, policy := range []driver.PullPolicy{"", driver.PullIfNotPresent, driver.PullNever} {
-		if err := d.EnsureImage(ctx, ProgramImage, policy, nil); err != nil {
+		if err := d.EnsureImage(ctx, ProgramImage, driver.Pull{Policy: policy}, nil); err != nil {
 			t.Errorf("EnsureImage(%q) of an image that is there: %v", policy, err)
 		}
 	}
-	err = d.EnsureImage(ctx, "orchion.test/none:1", driver.PullNever, nil)
+	err = d.EnsureImage(ctx, "orchion.test/none:1", driver.Pull{Policy: driver.PullNever}, nil)
 	wantError(t, err, driver.CodeImageNotFound, "orchion.test/none:1")
-	err = d.EnsureImage(ctx, ProgramImage, "SOMETIMES", nil)
+	err = d.EnsureImage(ctx, ProgramImage, driver.Pull{Policy: "SOMETIMES"}, nil)
 	wantError(t, err, driver.CodeInvalid, "SOMETIMES", "IF_NOT_PRESENT")
 
 	const ref = "orchion.test/imported:1"
@@ -140,7 +141,7 @@ func (s *suite) testPull(t *testing.T) {
 		remove(t, ref)
 		var last driver.PullProgress
 		var between bool
-		err := s.Driver.EnsureImage(testContext(t), ref, driver.PullIfNotPresent, func(p driver.PullProgress) {
+		err := s.Driver.EnsureImage(testContext(t), ref, driver.Pull{}, func(p driver.PullProgress) {
 			if p.Percent < last.Percent || p.CompletedBytes < last.CompletedBytes {
 				t.Errorf("progress fell from %+v to %+v", last, p)
 			}
@@ -165,7 +166,7 @@ func (s *suite) testPull(t *testing.T) {
 		remove(t, ref)
 		defer resume()
 		ctx, cancel := context.WithCancel(testContext(t))
-		err := s.Driver.EnsureImage(ctx, ref, driver.PullIfNotPresent, func(p driver.PullProgress) {
+		err := s.Driver.EnsureImage(ctx, ref, driver.Pull{}, func(p driver.PullProgress) {
 			if p.CompletedBytes > 0 {
 				cancel()
 			}
@@ -178,7 +179,7 @@ func (s *suite) testPull(t *testing.T) {
 		ref, resume := s.Registry(t, "known", size)
 		resume()
 		ref = strings.Replace(ref, "known", "unknown", 1)
-		err := s.Driver.EnsureImage(testContext(t), ref, driver.PullAlways, nil)
+		err := s.Driver.EnsureImage(testContext(t), ref, driver.Pull{Policy: driver.PullAlways}, nil)
 		wantError(t, err, driver.CodeImageNotFound, ref)
 	})
 	t.Run("always", func(t *testing.T) {
@@ -186,9 +187,38 @@ func (s *suite) testPull(t *testing.T) {
 		resume()
 		remove(t, ref)
 		for range 2 {
-			if err := s.Driver.EnsureImage(testContext(t), ref, driver.PullAlways, nil); err != nil {
+			if err := s.Driver.EnsureImage(testContext(t), ref, driver.Pull{Policy: driver.PullAlways}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
+}
+
+func (s *suite) testLogin(t *testing.T) {
+	if s.Protected == nil {
+		t.Skip("this target has no registry to log in at")
+	}
+	const username, password = "robot", "s3cret pass:word"
+	ref := s.Protected(t, "private", username, password)
+	registry, err := driver.RegistryOf(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pull := func(login *driver.Login) error {
+		return s.Driver.EnsureImage(testContext(t), ref, driver.Pull{Policy: driver.PullAlways, Login: login}, nil)
+	}
+	wantError(t, pull(nil), driver.CodeImageDenied, ref)
+	wrong := pull(&driver.Login{Registry: registry, Username: username, Password: "wr0ng"})
+	wantError(t, wrong, driver.CodeImageDenied, ref)
+	if strings.Contains(fmt.Sprint(wrong), "wr0ng") {
+		t.Errorf("the error holds the password: %v", wrong)
+	}
+	wantError(t, pull(&driver.Login{Registry: "registry.example.org", Username: username, Password: password}), driver.CodeInvalid,
+		"is for the registry registry.example.org, and the image is at "+registry)
+	if err := pull(&driver.Login{Registry: registry, Username: username, Password: password}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Driver.RemoveImage(testContext(t), ref); err != nil {
+		t.Error(err)
+	}
 }

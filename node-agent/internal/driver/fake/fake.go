@@ -65,6 +65,8 @@ type RemoteImage struct {
 	Step      time.Duration
 	// Err fails the pull after half of the steps.
 	Err error
+	// Login must be shown, unless it is zero.
+	Login driver.Login
 }
 
 // New makes an engine without images and containers. Close stops what runs in it.
@@ -210,16 +212,16 @@ func (d *Driver) image(ctx context.Context, op, ref string) (Image, bool, error)
 }
 
 // EnsureImage implements driver.Images.
-func (d *Driver) EnsureImage(ctx context.Context, ref string, policy driver.PullPolicy, progress func(driver.PullProgress)) error {
+func (d *Driver) EnsureImage(ctx context.Context, ref string, pull driver.Pull, progress func(driver.PullProgress)) error {
 	const op = "pull image"
-	if err := policy.Validate(); err != nil {
+	if err := pull.Validate(ref); err != nil {
 		return d.fail(driver.CodeInvalid, op, ref, "%w", err)
 	}
 	_, found, err := d.image(ctx, op, ref)
-	if err != nil || (found && policy != driver.PullAlways) {
+	if err != nil || (found && pull.Policy != driver.PullAlways) {
 		return err
 	}
-	if policy == driver.PullNever {
+	if pull.Policy == driver.PullNever {
 		return d.fail(driver.CodeImageNotFound, op, ref, "the image is not on this machine")
 	}
 	full := mustNormalize(ref)
@@ -228,6 +230,9 @@ func (d *Driver) EnsureImage(ctx context.Context, ref string, policy driver.Pull
 	d.mu.Unlock()
 	if !found {
 		return d.fail(driver.CodeImageNotFound, op, ref, "manifest unknown")
+	}
+	if img.Login != (driver.Login{}) && (pull.Login == nil || *pull.Login != img.Login) {
+		return d.fail(driver.CodeImageDenied, op, ref, "unauthorized")
 	}
 	if progress == nil {
 		progress = func(driver.PullProgress) {}

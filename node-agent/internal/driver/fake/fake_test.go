@@ -40,6 +40,10 @@ func TestConformance(t *testing.T) {
 		ref := "registry.test/" + name + ":1"
 		d.AddRemoteImage(ref, fake.RemoteImage{SizeBytes: int64(size), Steps: 4, Step: time.Millisecond})
 		return ref, func() {}
+	}, Protected: func(_ *testing.T, name, username, password string) string {
+		ref := "registry.test/" + name + ":1"
+		d.AddRemoteImage(ref, fake.RemoteImage{Login: driver.Login{Registry: "registry.test", Username: username, Password: password}})
+		return ref
 	}})
 }
 
@@ -101,11 +105,11 @@ func TestPull(t *testing.T) {
 		d.AddRemoteImage("bad", fake.RemoteImage{SizeBytes: 100, Steps: 10, Step: time.Second, Err: errors.New("connection reset")})
 		begin := time.Now()
 		var reports []driver.PullProgress
-		err := d.EnsureImage(t.Context(), "ok", driver.PullIfNotPresent, func(p driver.PullProgress) { reports = append(reports, p) })
+		err := d.EnsureImage(t.Context(), "ok", driver.Pull{}, func(p driver.PullProgress) { reports = append(reports, p) })
 		if err != nil || len(reports) != 11 || time.Since(begin) != 10*time.Second {
 			t.Errorf("%d reports in %v, %v", len(reports), time.Since(begin), err)
 		}
-		err = d.EnsureImage(t.Context(), "bad", driver.PullIfNotPresent, nil)
+		err = d.EnsureImage(t.Context(), "bad", driver.Pull{}, nil)
 		if driver.CodeOf(err) != driver.CodeRegistryUnavailable || !strings.Contains(err.Error(), "pull image bad: connection reset") {
 			t.Errorf("error = %v", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,28 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// testProgram is the path of the driver tests' program. Nothing changes it after TestMain.
+var testProgram string
+
+func runTests(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "orchion-process-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	testProgram = filepath.Join(dir, "program")
+	if err := drivertest.CompileProgram(context.Background(), testProgram, runtime.GOOS); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
 }
 
 func open(t *testing.T, dir string) *Driver {
@@ -43,7 +65,7 @@ func open(t *testing.T, dir string) *Driver {
 }
 
 func TestConformance(t *testing.T) {
-	drivertest.RunProcesses(t, open(t, t.TempDir()))
+	drivertest.RunProcesses(t, open(t, t.TempDir()), testProgram)
 }
 
 // begin runs the program with steps and answers its id.
@@ -100,8 +122,8 @@ func output(t *testing.T, d *Driver, id string) []string {
 
 func TestEnvironmentIsClean(t *testing.T) {
 	t.Setenv("SECRET_OF_THE_AGENT", "hunter2")
-	d, path := open(t, t.TempDir()), drivertest.BuildProgram(t)
-	s := program(path, "env", "SECRET_OF_THE_AGENT", "env", "MINE", "env", "PATH", "whereami", "env", "HOME")
+	d := open(t, t.TempDir())
+	s := program(testProgram, "env", "SECRET_OF_THE_AGENT", "env", "MINE", "env", "PATH", "whereami", "env", "HOME")
 	s.Env = map[string]string{"MINE": "yes"}
 	id := begin(t, d, s)
 	lines := output(t, d, id)
@@ -112,8 +134,8 @@ func TestEnvironmentIsClean(t *testing.T) {
 }
 
 func TestWorkDir(t *testing.T) {
-	d, path := open(t, t.TempDir()), drivertest.BuildProgram(t)
-	s := program(path, "whereami")
+	d := open(t, t.TempDir())
+	s := program(testProgram, "whereami")
 	s.WorkDir = t.TempDir()
 	if lines := output(t, d, begin(t, d, s)); len(lines) != 1 || lines[0] != s.WorkDir {
 		t.Errorf("it began in %q, want %s", lines, s.WorkDir)
@@ -153,8 +175,8 @@ func TestOnlyContainersCan(t *testing.T) {
 
 // Another run of the agent finds the process, its log from the beginning, and its end.
 func TestTakenOver(t *testing.T) {
-	dir, path := t.TempDir(), drivertest.BuildProgram(t)
-	s := program(path, "out", "before", "sleep", "300ms", "out", "after", "exit", "9")
+	dir := t.TempDir()
+	s := program(testProgram, "out", "before", "sleep", "300ms", "out", "after", "exit", "9")
 	s.Name, s.Labels = "job-1", map[string]string{"orchion.node": "n"}
 	id := begin(t, open(t, dir), s)
 
@@ -196,9 +218,9 @@ func awaitLast(t *testing.T, d *Driver, id, line string) {
 
 // A log over its limit keeps its end, and a reader that was overtaken is told.
 func TestLogIsBounded(t *testing.T) {
-	d, path := open(t, t.TempDir()), drivertest.BuildProgram(t)
+	d := open(t, t.TempDir())
 	const lines = 200_000
-	s := program(path, "lines", fmt.Sprint(lines), "wait")
+	s := program(testProgram, "lines", fmt.Sprint(lines), "wait")
 	s.LogBytes = driver.MinLogBytes
 	id := begin(t, d, s)
 	first := true
@@ -268,8 +290,8 @@ func TestOpenTidiesUp(t *testing.T) {
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
-	d, path := open(t, t.TempDir()), drivertest.BuildProgram(t)
-	id := begin(t, d, program(path, "wait"))
+	d := open(t, t.TempDir())
+	id := begin(t, d, program(testProgram, "wait"))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := d.Wait(ctx, id); !errors.Is(err, context.DeadlineExceeded) {

@@ -62,7 +62,7 @@ func (h *Host) PullImage(ctx context.Context, image string, r *engine.Reporter, 
 	r.Part(until)
 	reason := "pulling image " + image
 	r.Pulling(0, 0, 0, reason)
-	return h.Driver.EnsureImage(ctx, image, driver.PullIfNotPresent, func(p driver.PullProgress) {
+	return h.Driver.EnsureImage(ctx, image, driver.Pull{}, func(p driver.PullProgress) {
 		r.Pulling(p.Percent, p.CompletedBytes, p.TotalBytes, reason)
 	})
 }

@@ -676,6 +676,8 @@ export interface components {
             platform?: string;
             /** @description Programs that the node's own policy allows jobs to run as processes. */
             processes?: components["schemas"]["orchion.v1.AllowedProcess"][];
+            /** @description Credentials for registries that the node's owner keeps there, by name. */
+            registryCredentials?: components["schemas"]["orchion.v1.RegistryCredentials"][];
             /** @description Container runtimes that answered, the preferred one first. */
             runtimes?: components["schemas"]["orchion.v1.ContainerRuntime"][];
         };
@@ -731,6 +733,12 @@ export interface components {
              */
             models?: string[];
             pullPolicy?: components["schemas"]["orchion.v1.PullPolicy"];
+            /**
+             * @description What the image's registry wants: the name of credentials that the node's
+             *     owner keeps on the node. 1 to 63 characters of A-Z a-z 0-9 . _ -, starting
+             *     with a letter or digit. Empty: none.
+             */
+            registryCredentials?: string;
             /**
              * Format: int64
              * @description Size of /dev/shm; 0: the container engine's default, usually 64 MiB.
@@ -1318,6 +1326,15 @@ export interface components {
              * @description Its share of what runs, against the weights of the others: 1 to 1,000.
              */
             weight?: number;
+        };
+        "orchion.v1.RegistryCredentials": {
+            /** @description As AllowedProcess.name. */
+            name?: string;
+            /**
+             * @description The host that they are for, with a port if it has one; docker.io for Docker
+             *     Hub.
+             */
+            registry?: string;
         };
         "orchion.v1.Replica": {
             /** Format: int64 */

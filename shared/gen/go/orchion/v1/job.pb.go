@@ -930,9 +930,13 @@ type ContainerSpec struct {
 	// container when it starts.
 	Files []*InputFile `protobuf:"bytes,12,rep,name=files,proto3" json:"files,omitempty"`
 	// Size of /dev/shm; 0: the container engine's default, usually 64 MiB.
-	ShmBytes      int64 `protobuf:"varint,13,opt,name=shm_bytes,json=shmBytes,proto3" json:"shm_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ShmBytes int64 `protobuf:"varint,13,opt,name=shm_bytes,json=shmBytes,proto3" json:"shm_bytes,omitempty"`
+	// What the image's registry wants: the name of credentials that the node's
+	// owner keeps on the node. 1 to 63 characters of A-Z a-z 0-9 . _ -, starting
+	// with a letter or digit. Empty: none.
+	RegistryCredentials string `protobuf:"bytes,30,opt,name=registry_credentials,json=registryCredentials,proto3" json:"registry_credentials,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *ContainerSpec) Reset() {
@@ -1054,6 +1058,13 @@ func (x *ContainerSpec) GetShmBytes() int64 {
 		return x.ShmBytes
 	}
 	return 0
+}
+
+func (x *ContainerSpec) GetRegistryCredentials() string {
+	if x != nil {
+		return x.RegistryCredentials
+	}
+	return ""
 }
 
 // TmpfsMount is an empty folder in memory. What is in it counts as the
@@ -2833,7 +2844,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x06weight\x18\x02 \x01(\x05R\x06weight\"P\n" +
 	"\rJobDependency\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
-	"\x02on\x18\x02 \x01(\x0e2\x18.orchion.v1.JobConditionR\x02on\"\xac\x04\n" +
+	"\x02on\x18\x02 \x01(\x0e2\x18.orchion.v1.JobConditionR\x02on\"\xdf\x04\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x18\n" +
 	"\acommand\x18\x02 \x03(\tR\acommand\x12\x12\n" +
@@ -2851,7 +2862,8 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	" \x03(\v2\x16.orchion.v1.TmpfsMountR\x05tmpfs\x121\n" +
 	"\avolumes\x18\v \x03(\v2\x17.orchion.v1.VolumeMountR\avolumes\x12+\n" +
 	"\x05files\x18\f \x03(\v2\x15.orchion.v1.InputFileR\x05files\x12\x1b\n" +
-	"\tshm_bytes\x18\r \x01(\x03R\bshmBytes\x1a6\n" +
+	"\tshm_bytes\x18\r \x01(\x03R\bshmBytes\x121\n" +
+	"\x14registry_credentials\x18\x1e \x01(\tR\x13registryCredentials\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"?\n" +

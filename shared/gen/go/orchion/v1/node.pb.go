@@ -469,9 +469,11 @@ type Capabilities struct {
 	// Model engines that already serve on the machine.
 	Engines []*LocalEngine `protobuf:"bytes,10,rep,name=engines,proto3" json:"engines,omitempty"`
 	// Programs that the node's own policy allows jobs to run as processes.
-	Processes     []*AllowedProcess `protobuf:"bytes,70,rep,name=processes,proto3" json:"processes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Processes []*AllowedProcess `protobuf:"bytes,70,rep,name=processes,proto3" json:"processes,omitempty"`
+	// Credentials for registries that the node's owner keeps there, by name.
+	RegistryCredentials []*RegistryCredentials `protobuf:"bytes,71,rep,name=registry_credentials,json=registryCredentials,proto3" json:"registry_credentials,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Capabilities) Reset() {
@@ -581,6 +583,68 @@ func (x *Capabilities) GetProcesses() []*AllowedProcess {
 	return nil
 }
 
+func (x *Capabilities) GetRegistryCredentials() []*RegistryCredentials {
+	if x != nil {
+		return x.RegistryCredentials
+	}
+	return nil
+}
+
+type RegistryCredentials struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As AllowedProcess.name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The host that they are for, with a port if it has one; docker.io for Docker
+	// Hub.
+	Registry      string `protobuf:"bytes,2,opt,name=registry,proto3" json:"registry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegistryCredentials) Reset() {
+	*x = RegistryCredentials{}
+	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegistryCredentials) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegistryCredentials) ProtoMessage() {}
+
+func (x *RegistryCredentials) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegistryCredentials.ProtoReflect.Descriptor instead.
+func (*RegistryCredentials) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RegistryCredentials) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RegistryCredentials) GetRegistry() string {
+	if x != nil {
+		return x.Registry
+	}
+	return ""
+}
+
 type AllowedProcess struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 63 characters of A-Z a-z 0-9 . _ -, starting with a letter or digit.
@@ -593,7 +657,7 @@ type AllowedProcess struct {
 
 func (x *AllowedProcess) Reset() {
 	*x = AllowedProcess{}
-	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	mi := &file_orchion_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -605,7 +669,7 @@ func (x *AllowedProcess) String() string {
 func (*AllowedProcess) ProtoMessage() {}
 
 func (x *AllowedProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[4]
+	mi := &file_orchion_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -618,7 +682,7 @@ func (x *AllowedProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllowedProcess.ProtoReflect.Descriptor instead.
 func (*AllowedProcess) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AllowedProcess) GetName() string {
@@ -646,7 +710,7 @@ type Cpu struct {
 
 func (x *Cpu) Reset() {
 	*x = Cpu{}
-	mi := &file_orchion_v1_node_proto_msgTypes[5]
+	mi := &file_orchion_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +722,7 @@ func (x *Cpu) String() string {
 func (*Cpu) ProtoMessage() {}
 
 func (x *Cpu) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[5]
+	mi := &file_orchion_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +735,7 @@ func (x *Cpu) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cpu.ProtoReflect.Descriptor instead.
 func (*Cpu) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Cpu) GetModel() string {
@@ -704,7 +768,7 @@ type Memory struct {
 
 func (x *Memory) Reset() {
 	*x = Memory{}
-	mi := &file_orchion_v1_node_proto_msgTypes[6]
+	mi := &file_orchion_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +780,7 @@ func (x *Memory) String() string {
 func (*Memory) ProtoMessage() {}
 
 func (x *Memory) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[6]
+	mi := &file_orchion_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +793,7 @@ func (x *Memory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Memory.ProtoReflect.Descriptor instead.
 func (*Memory) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Memory) GetTotalBytes() int64 {
@@ -750,7 +814,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_orchion_v1_node_proto_msgTypes[7]
+	mi := &file_orchion_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +826,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[7]
+	mi := &file_orchion_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +839,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Disk) GetTotalBytes() int64 {
@@ -808,7 +872,7 @@ type Gpu struct {
 
 func (x *Gpu) Reset() {
 	*x = Gpu{}
-	mi := &file_orchion_v1_node_proto_msgTypes[8]
+	mi := &file_orchion_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +884,7 @@ func (x *Gpu) String() string {
 func (*Gpu) ProtoMessage() {}
 
 func (x *Gpu) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[8]
+	mi := &file_orchion_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +897,7 @@ func (x *Gpu) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gpu.ProtoReflect.Descriptor instead.
 func (*Gpu) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Gpu) GetVendor() string {
@@ -885,7 +949,7 @@ type ContainerRuntime struct {
 
 func (x *ContainerRuntime) Reset() {
 	*x = ContainerRuntime{}
-	mi := &file_orchion_v1_node_proto_msgTypes[9]
+	mi := &file_orchion_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +961,7 @@ func (x *ContainerRuntime) String() string {
 func (*ContainerRuntime) ProtoMessage() {}
 
 func (x *ContainerRuntime) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[9]
+	mi := &file_orchion_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +974,7 @@ func (x *ContainerRuntime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerRuntime.ProtoReflect.Descriptor instead.
 func (*ContainerRuntime) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ContainerRuntime) GetName() string {
@@ -955,7 +1019,7 @@ type LocalEngine struct {
 
 func (x *LocalEngine) Reset() {
 	*x = LocalEngine{}
-	mi := &file_orchion_v1_node_proto_msgTypes[10]
+	mi := &file_orchion_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1031,7 @@ func (x *LocalEngine) String() string {
 func (*LocalEngine) ProtoMessage() {}
 
 func (x *LocalEngine) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[10]
+	mi := &file_orchion_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1044,7 @@ func (x *LocalEngine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalEngine.ProtoReflect.Descriptor instead.
 func (*LocalEngine) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LocalEngine) GetName() string {
@@ -1030,7 +1094,7 @@ type NodeUsage struct {
 
 func (x *NodeUsage) Reset() {
 	*x = NodeUsage{}
-	mi := &file_orchion_v1_node_proto_msgTypes[11]
+	mi := &file_orchion_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1106,7 @@ func (x *NodeUsage) String() string {
 func (*NodeUsage) ProtoMessage() {}
 
 func (x *NodeUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[11]
+	mi := &file_orchion_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1119,7 @@ func (x *NodeUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUsage.ProtoReflect.Descriptor instead.
 func (*NodeUsage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NodeUsage) GetCpuPercent() float64 {
@@ -1112,7 +1176,7 @@ type GpuUsage struct {
 
 func (x *GpuUsage) Reset() {
 	*x = GpuUsage{}
-	mi := &file_orchion_v1_node_proto_msgTypes[12]
+	mi := &file_orchion_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1188,7 @@ func (x *GpuUsage) String() string {
 func (*GpuUsage) ProtoMessage() {}
 
 func (x *GpuUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[12]
+	mi := &file_orchion_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1201,7 @@ func (x *GpuUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GpuUsage.ProtoReflect.Descriptor instead.
 func (*GpuUsage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GpuUsage) GetUuid() string {
@@ -1175,7 +1239,7 @@ type RegisterNodeRequest struct {
 
 func (x *RegisterNodeRequest) Reset() {
 	*x = RegisterNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[13]
+	mi := &file_orchion_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1251,7 @@ func (x *RegisterNodeRequest) String() string {
 func (*RegisterNodeRequest) ProtoMessage() {}
 
 func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[13]
+	mi := &file_orchion_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1264,7 @@ func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeRequest.ProtoReflect.Descriptor instead.
 func (*RegisterNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RegisterNodeRequest) GetNode() *Node {
@@ -1238,7 +1302,7 @@ type RegisterNodeResponse struct {
 
 func (x *RegisterNodeResponse) Reset() {
 	*x = RegisterNodeResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[14]
+	mi := &file_orchion_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1314,7 @@ func (x *RegisterNodeResponse) String() string {
 func (*RegisterNodeResponse) ProtoMessage() {}
 
 func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[14]
+	mi := &file_orchion_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1327,7 @@ func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeResponse.ProtoReflect.Descriptor instead.
 func (*RegisterNodeResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RegisterNodeResponse) GetNodeId() string {
@@ -1306,7 +1370,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[15]
+	mi := &file_orchion_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1382,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[15]
+	mi := &file_orchion_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1395,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HeartbeatRequest) GetNodeId() string {
@@ -1365,7 +1429,7 @@ type HeartbeatResponse struct {
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[16]
+	mi := &file_orchion_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1441,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[16]
+	mi := &file_orchion_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1454,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HeartbeatResponse) GetHeartbeatInterval() *durationpb.Duration {
@@ -1412,7 +1476,7 @@ type DeregisterNodeRequest struct {
 
 func (x *DeregisterNodeRequest) Reset() {
 	*x = DeregisterNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[17]
+	mi := &file_orchion_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1488,7 @@ func (x *DeregisterNodeRequest) String() string {
 func (*DeregisterNodeRequest) ProtoMessage() {}
 
 func (x *DeregisterNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[17]
+	mi := &file_orchion_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1501,7 @@ func (x *DeregisterNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterNodeRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeregisterNodeRequest) GetNodeId() string {
@@ -1477,7 +1541,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[18]
+	mi := &file_orchion_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1553,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[18]
+	mi := &file_orchion_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1566,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListNodesRequest) GetPageSize() int32 {
@@ -1545,7 +1609,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_orchion_v1_node_proto_msgTypes[19]
+	mi := &file_orchion_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1621,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[19]
+	mi := &file_orchion_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1634,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1603,7 +1667,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	mi := &file_orchion_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1679,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[20]
+	mi := &file_orchion_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1692,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -1650,7 +1714,7 @@ type UpdateNodeRequest struct {
 
 func (x *UpdateNodeRequest) Reset() {
 	*x = UpdateNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	mi := &file_orchion_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1726,7 @@ func (x *UpdateNodeRequest) String() string {
 func (*UpdateNodeRequest) ProtoMessage() {}
 
 func (x *UpdateNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[21]
+	mi := &file_orchion_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1739,7 @@ func (x *UpdateNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateNodeRequest.ProtoReflect.Descriptor instead.
 func (*UpdateNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UpdateNodeRequest) GetId() string {
@@ -1701,7 +1765,7 @@ type CordonNodeRequest struct {
 
 func (x *CordonNodeRequest) Reset() {
 	*x = CordonNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[22]
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1777,7 @@ func (x *CordonNodeRequest) String() string {
 func (*CordonNodeRequest) ProtoMessage() {}
 
 func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[22]
+	mi := &file_orchion_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1790,7 @@ func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*CordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CordonNodeRequest) GetId() string {
@@ -1745,7 +1809,7 @@ type UncordonNodeRequest struct {
 
 func (x *UncordonNodeRequest) Reset() {
 	*x = UncordonNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1821,7 @@ func (x *UncordonNodeRequest) String() string {
 func (*UncordonNodeRequest) ProtoMessage() {}
 
 func (x *UncordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[23]
+	mi := &file_orchion_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1834,7 @@ func (x *UncordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UncordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*UncordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UncordonNodeRequest) GetId() string {
@@ -1790,7 +1854,7 @@ type TaintNodeRequest struct {
 
 func (x *TaintNodeRequest) Reset() {
 	*x = TaintNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1866,7 @@ func (x *TaintNodeRequest) String() string {
 func (*TaintNodeRequest) ProtoMessage() {}
 
 func (x *TaintNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[24]
+	mi := &file_orchion_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +1879,7 @@ func (x *TaintNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaintNodeRequest.ProtoReflect.Descriptor instead.
 func (*TaintNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TaintNodeRequest) GetId() string {
@@ -1842,7 +1906,7 @@ type UntaintNodeRequest struct {
 
 func (x *UntaintNodeRequest) Reset() {
 	*x = UntaintNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[25]
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +1918,7 @@ func (x *UntaintNodeRequest) String() string {
 func (*UntaintNodeRequest) ProtoMessage() {}
 
 func (x *UntaintNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[25]
+	mi := &file_orchion_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +1931,7 @@ func (x *UntaintNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UntaintNodeRequest.ProtoReflect.Descriptor instead.
 func (*UntaintNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UntaintNodeRequest) GetId() string {
@@ -1901,7 +1965,7 @@ type DrainNodeRequest struct {
 
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	mi := &file_orchion_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +1977,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[26]
+	mi := &file_orchion_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +1990,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DrainNodeRequest) GetId() string {
@@ -1973,7 +2037,7 @@ type UndrainNodeRequest struct {
 
 func (x *UndrainNodeRequest) Reset() {
 	*x = UndrainNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[27]
+	mi := &file_orchion_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2049,7 @@ func (x *UndrainNodeRequest) String() string {
 func (*UndrainNodeRequest) ProtoMessage() {}
 
 func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[27]
+	mi := &file_orchion_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2062,7 @@ func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UndrainNodeRequest) GetId() string {
@@ -2017,7 +2081,7 @@ type DeleteNodeRequest struct {
 
 func (x *DeleteNodeRequest) Reset() {
 	*x = DeleteNodeRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[28]
+	mi := &file_orchion_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2093,7 @@ func (x *DeleteNodeRequest) String() string {
 func (*DeleteNodeRequest) ProtoMessage() {}
 
 func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[28]
+	mi := &file_orchion_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2106,7 @@ func (x *DeleteNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNodeRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNodeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteNodeRequest) GetId() string {
@@ -2060,7 +2124,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[29]
+	mi := &file_orchion_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2136,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[29]
+	mi := &file_orchion_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2149,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 type ResumeClusterRequest struct {
@@ -2096,7 +2160,7 @@ type ResumeClusterRequest struct {
 
 func (x *ResumeClusterRequest) Reset() {
 	*x = ResumeClusterRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[30]
+	mi := &file_orchion_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2172,7 @@ func (x *ResumeClusterRequest) String() string {
 func (*ResumeClusterRequest) ProtoMessage() {}
 
 func (x *ResumeClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[30]
+	mi := &file_orchion_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2185,7 @@ func (x *ResumeClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeClusterRequest.ProtoReflect.Descriptor instead.
 func (*ResumeClusterRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 // Cluster is how the whole is.
@@ -2137,7 +2201,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_orchion_v1_node_proto_msgTypes[31]
+	mi := &file_orchion_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2213,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[31]
+	mi := &file_orchion_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2226,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Cluster) GetNodes() *NodeCounts {
@@ -2198,7 +2262,7 @@ type NodeCounts struct {
 
 func (x *NodeCounts) Reset() {
 	*x = NodeCounts{}
-	mi := &file_orchion_v1_node_proto_msgTypes[32]
+	mi := &file_orchion_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2274,7 @@ func (x *NodeCounts) String() string {
 func (*NodeCounts) ProtoMessage() {}
 
 func (x *NodeCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[32]
+	mi := &file_orchion_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2287,7 @@ func (x *NodeCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeCounts.ProtoReflect.Descriptor instead.
 func (*NodeCounts) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NodeCounts) GetOnline() int32 {
@@ -2259,7 +2323,7 @@ type JobCounts struct {
 
 func (x *JobCounts) Reset() {
 	*x = JobCounts{}
-	mi := &file_orchion_v1_node_proto_msgTypes[33]
+	mi := &file_orchion_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2335,7 @@ func (x *JobCounts) String() string {
 func (*JobCounts) ProtoMessage() {}
 
 func (x *JobCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[33]
+	mi := &file_orchion_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2348,7 @@ func (x *JobCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCounts.ProtoReflect.Descriptor instead.
 func (*JobCounts) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *JobCounts) GetQueued() int32 {
@@ -2321,7 +2385,7 @@ type ReschedulingPause struct {
 
 func (x *ReschedulingPause) Reset() {
 	*x = ReschedulingPause{}
-	mi := &file_orchion_v1_node_proto_msgTypes[34]
+	mi := &file_orchion_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2397,7 @@ func (x *ReschedulingPause) String() string {
 func (*ReschedulingPause) ProtoMessage() {}
 
 func (x *ReschedulingPause) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[34]
+	mi := &file_orchion_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2410,7 @@ func (x *ReschedulingPause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReschedulingPause.ProtoReflect.Descriptor instead.
 func (*ReschedulingPause) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReschedulingPause) GetSince() *timestamppb.Timestamp {
@@ -2392,7 +2456,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_orchion_v1_node_proto_msgTypes[35]
+	mi := &file_orchion_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2404,7 +2468,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[35]
+	mi := &file_orchion_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2417,7 +2481,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 type Version struct {
@@ -2436,7 +2500,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_orchion_v1_node_proto_msgTypes[36]
+	mi := &file_orchion_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +2512,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_node_proto_msgTypes[36]
+	mi := &file_orchion_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +2525,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_orchion_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Version) GetName() string {
@@ -2545,7 +2609,7 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\bdeadline\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12 \n" +
 	"\vmaintenance\x18\x05 \x01(\bR\vmaintenance\x12%\n" +
-	"\x0eremaining_jobs\x18\x06 \x01(\x05R\rremainingJobs\"\xa7\x03\n" +
+	"\x0eremaining_jobs\x18\x06 \x01(\x05R\rremainingJobs\"\xfb\x03\n" +
 	"\fCapabilities\x12\x0e\n" +
 	"\x02os\x18\x01 \x01(\tR\x02os\x12\x12\n" +
 	"\x04arch\x18\x02 \x01(\tR\x04arch\x12\x1a\n" +
@@ -2558,7 +2622,11 @@ const file_orchion_v1_node_proto_rawDesc = "" +
 	"\bruntimes\x18\t \x03(\v2\x1c.orchion.v1.ContainerRuntimeR\bruntimes\x121\n" +
 	"\aengines\x18\n" +
 	" \x03(\v2\x17.orchion.v1.LocalEngineR\aengines\x128\n" +
-	"\tprocesses\x18F \x03(\v2\x1a.orchion.v1.AllowedProcessR\tprocesses\"8\n" +
+	"\tprocesses\x18F \x03(\v2\x1a.orchion.v1.AllowedProcessR\tprocesses\x12R\n" +
+	"\x14registry_credentials\x18G \x03(\v2\x1f.orchion.v1.RegistryCredentialsR\x13registryCredentials\"E\n" +
+	"\x13RegistryCredentials\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bregistry\x18\x02 \x01(\tR\bregistry\"8\n" +
 	"\x0eAllowedProcess\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\"g\n" +
@@ -2738,7 +2806,7 @@ func file_orchion_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_orchion_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_orchion_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: orchion.v1.NodeState
 	(DrainMode)(0),                // 1: orchion.v1.DrainMode
@@ -2746,122 +2814,124 @@ var file_orchion_v1_node_proto_goTypes = []any{
 	(*NodeCoolDown)(nil),          // 3: orchion.v1.NodeCoolDown
 	(*NodeDrain)(nil),             // 4: orchion.v1.NodeDrain
 	(*Capabilities)(nil),          // 5: orchion.v1.Capabilities
-	(*AllowedProcess)(nil),        // 6: orchion.v1.AllowedProcess
-	(*Cpu)(nil),                   // 7: orchion.v1.Cpu
-	(*Memory)(nil),                // 8: orchion.v1.Memory
-	(*Disk)(nil),                  // 9: orchion.v1.Disk
-	(*Gpu)(nil),                   // 10: orchion.v1.Gpu
-	(*ContainerRuntime)(nil),      // 11: orchion.v1.ContainerRuntime
-	(*LocalEngine)(nil),           // 12: orchion.v1.LocalEngine
-	(*NodeUsage)(nil),             // 13: orchion.v1.NodeUsage
-	(*GpuUsage)(nil),              // 14: orchion.v1.GpuUsage
-	(*RegisterNodeRequest)(nil),   // 15: orchion.v1.RegisterNodeRequest
-	(*RegisterNodeResponse)(nil),  // 16: orchion.v1.RegisterNodeResponse
-	(*HeartbeatRequest)(nil),      // 17: orchion.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),     // 18: orchion.v1.HeartbeatResponse
-	(*DeregisterNodeRequest)(nil), // 19: orchion.v1.DeregisterNodeRequest
-	(*ListNodesRequest)(nil),      // 20: orchion.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 21: orchion.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 22: orchion.v1.GetNodeRequest
-	(*UpdateNodeRequest)(nil),     // 23: orchion.v1.UpdateNodeRequest
-	(*CordonNodeRequest)(nil),     // 24: orchion.v1.CordonNodeRequest
-	(*UncordonNodeRequest)(nil),   // 25: orchion.v1.UncordonNodeRequest
-	(*TaintNodeRequest)(nil),      // 26: orchion.v1.TaintNodeRequest
-	(*UntaintNodeRequest)(nil),    // 27: orchion.v1.UntaintNodeRequest
-	(*DrainNodeRequest)(nil),      // 28: orchion.v1.DrainNodeRequest
-	(*UndrainNodeRequest)(nil),    // 29: orchion.v1.UndrainNodeRequest
-	(*DeleteNodeRequest)(nil),     // 30: orchion.v1.DeleteNodeRequest
-	(*GetClusterRequest)(nil),     // 31: orchion.v1.GetClusterRequest
-	(*ResumeClusterRequest)(nil),  // 32: orchion.v1.ResumeClusterRequest
-	(*Cluster)(nil),               // 33: orchion.v1.Cluster
-	(*NodeCounts)(nil),            // 34: orchion.v1.NodeCounts
-	(*JobCounts)(nil),             // 35: orchion.v1.JobCounts
-	(*ReschedulingPause)(nil),     // 36: orchion.v1.ReschedulingPause
-	(*GetVersionRequest)(nil),     // 37: orchion.v1.GetVersionRequest
-	(*Version)(nil),               // 38: orchion.v1.Version
-	nil,                           // 39: orchion.v1.Node.LabelsEntry
-	nil,                           // 40: orchion.v1.Node.UserLabelsEntry
-	nil,                           // 41: orchion.v1.UpdateNodeRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
-	(*emptypb.Empty)(nil),         // 44: google.protobuf.Empty
+	(*RegistryCredentials)(nil),   // 6: orchion.v1.RegistryCredentials
+	(*AllowedProcess)(nil),        // 7: orchion.v1.AllowedProcess
+	(*Cpu)(nil),                   // 8: orchion.v1.Cpu
+	(*Memory)(nil),                // 9: orchion.v1.Memory
+	(*Disk)(nil),                  // 10: orchion.v1.Disk
+	(*Gpu)(nil),                   // 11: orchion.v1.Gpu
+	(*ContainerRuntime)(nil),      // 12: orchion.v1.ContainerRuntime
+	(*LocalEngine)(nil),           // 13: orchion.v1.LocalEngine
+	(*NodeUsage)(nil),             // 14: orchion.v1.NodeUsage
+	(*GpuUsage)(nil),              // 15: orchion.v1.GpuUsage
+	(*RegisterNodeRequest)(nil),   // 16: orchion.v1.RegisterNodeRequest
+	(*RegisterNodeResponse)(nil),  // 17: orchion.v1.RegisterNodeResponse
+	(*HeartbeatRequest)(nil),      // 18: orchion.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),     // 19: orchion.v1.HeartbeatResponse
+	(*DeregisterNodeRequest)(nil), // 20: orchion.v1.DeregisterNodeRequest
+	(*ListNodesRequest)(nil),      // 21: orchion.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 22: orchion.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 23: orchion.v1.GetNodeRequest
+	(*UpdateNodeRequest)(nil),     // 24: orchion.v1.UpdateNodeRequest
+	(*CordonNodeRequest)(nil),     // 25: orchion.v1.CordonNodeRequest
+	(*UncordonNodeRequest)(nil),   // 26: orchion.v1.UncordonNodeRequest
+	(*TaintNodeRequest)(nil),      // 27: orchion.v1.TaintNodeRequest
+	(*UntaintNodeRequest)(nil),    // 28: orchion.v1.UntaintNodeRequest
+	(*DrainNodeRequest)(nil),      // 29: orchion.v1.DrainNodeRequest
+	(*UndrainNodeRequest)(nil),    // 30: orchion.v1.UndrainNodeRequest
+	(*DeleteNodeRequest)(nil),     // 31: orchion.v1.DeleteNodeRequest
+	(*GetClusterRequest)(nil),     // 32: orchion.v1.GetClusterRequest
+	(*ResumeClusterRequest)(nil),  // 33: orchion.v1.ResumeClusterRequest
+	(*Cluster)(nil),               // 34: orchion.v1.Cluster
+	(*NodeCounts)(nil),            // 35: orchion.v1.NodeCounts
+	(*JobCounts)(nil),             // 36: orchion.v1.JobCounts
+	(*ReschedulingPause)(nil),     // 37: orchion.v1.ReschedulingPause
+	(*GetVersionRequest)(nil),     // 38: orchion.v1.GetVersionRequest
+	(*Version)(nil),               // 39: orchion.v1.Version
+	nil,                           // 40: orchion.v1.Node.LabelsEntry
+	nil,                           // 41: orchion.v1.Node.UserLabelsEntry
+	nil,                           // 42: orchion.v1.UpdateNodeRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 44: google.protobuf.Duration
+	(*emptypb.Empty)(nil),         // 45: google.protobuf.Empty
 }
 var file_orchion_v1_node_proto_depIdxs = []int32{
 	0,  // 0: orchion.v1.Node.state:type_name -> orchion.v1.NodeState
-	39, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
+	40, // 1: orchion.v1.Node.labels:type_name -> orchion.v1.Node.LabelsEntry
 	5,  // 2: orchion.v1.Node.capabilities:type_name -> orchion.v1.Capabilities
-	13, // 3: orchion.v1.Node.usage:type_name -> orchion.v1.NodeUsage
-	42, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
-	42, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
+	14, // 3: orchion.v1.Node.usage:type_name -> orchion.v1.NodeUsage
+	43, // 4: orchion.v1.Node.registered_at:type_name -> google.protobuf.Timestamp
+	43, // 5: orchion.v1.Node.last_heartbeat_at:type_name -> google.protobuf.Timestamp
 	4,  // 6: orchion.v1.Node.drain:type_name -> orchion.v1.NodeDrain
 	3,  // 7: orchion.v1.Node.cool_down:type_name -> orchion.v1.NodeCoolDown
-	40, // 8: orchion.v1.Node.user_labels:type_name -> orchion.v1.Node.UserLabelsEntry
-	42, // 9: orchion.v1.NodeCoolDown.until:type_name -> google.protobuf.Timestamp
-	42, // 10: orchion.v1.NodeDrain.since:type_name -> google.protobuf.Timestamp
+	41, // 8: orchion.v1.Node.user_labels:type_name -> orchion.v1.Node.UserLabelsEntry
+	43, // 9: orchion.v1.NodeCoolDown.until:type_name -> google.protobuf.Timestamp
+	43, // 10: orchion.v1.NodeDrain.since:type_name -> google.protobuf.Timestamp
 	1,  // 11: orchion.v1.NodeDrain.mode:type_name -> orchion.v1.DrainMode
-	42, // 12: orchion.v1.NodeDrain.deadline:type_name -> google.protobuf.Timestamp
-	7,  // 13: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
-	8,  // 14: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
-	9,  // 15: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
-	10, // 16: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
-	11, // 17: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
-	12, // 18: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
-	6,  // 19: orchion.v1.Capabilities.processes:type_name -> orchion.v1.AllowedProcess
-	14, // 20: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
-	2,  // 21: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
-	43, // 22: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 23: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
-	43, // 24: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	43, // 25: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
-	13, // 26: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
-	43, // 27: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 28: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
-	41, // 29: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
-	1,  // 30: orchion.v1.DrainNodeRequest.mode:type_name -> orchion.v1.DrainMode
-	43, // 31: orchion.v1.DrainNodeRequest.deadline:type_name -> google.protobuf.Duration
-	34, // 32: orchion.v1.Cluster.nodes:type_name -> orchion.v1.NodeCounts
-	35, // 33: orchion.v1.Cluster.jobs:type_name -> orchion.v1.JobCounts
-	36, // 34: orchion.v1.Cluster.pause:type_name -> orchion.v1.ReschedulingPause
-	42, // 35: orchion.v1.ReschedulingPause.since:type_name -> google.protobuf.Timestamp
-	42, // 36: orchion.v1.ReschedulingPause.until:type_name -> google.protobuf.Timestamp
-	42, // 37: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
-	15, // 38: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
-	17, // 39: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
-	19, // 40: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
-	20, // 41: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
-	22, // 42: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
-	23, // 43: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
-	24, // 44: orchion.v1.Orchestrator.CordonNode:input_type -> orchion.v1.CordonNodeRequest
-	25, // 45: orchion.v1.Orchestrator.UncordonNode:input_type -> orchion.v1.UncordonNodeRequest
-	26, // 46: orchion.v1.Orchestrator.TaintNode:input_type -> orchion.v1.TaintNodeRequest
-	27, // 47: orchion.v1.Orchestrator.UntaintNode:input_type -> orchion.v1.UntaintNodeRequest
-	28, // 48: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
-	29, // 49: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
-	30, // 50: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
-	31, // 51: orchion.v1.Orchestrator.GetCluster:input_type -> orchion.v1.GetClusterRequest
-	32, // 52: orchion.v1.Orchestrator.ResumeCluster:input_type -> orchion.v1.ResumeClusterRequest
-	37, // 53: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
-	16, // 54: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
-	18, // 55: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
-	44, // 56: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
-	21, // 57: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
-	2,  // 58: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
-	2,  // 59: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
-	2,  // 60: orchion.v1.Orchestrator.CordonNode:output_type -> orchion.v1.Node
-	2,  // 61: orchion.v1.Orchestrator.UncordonNode:output_type -> orchion.v1.Node
-	2,  // 62: orchion.v1.Orchestrator.TaintNode:output_type -> orchion.v1.Node
-	2,  // 63: orchion.v1.Orchestrator.UntaintNode:output_type -> orchion.v1.Node
-	2,  // 64: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
-	2,  // 65: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
-	44, // 66: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
-	33, // 67: orchion.v1.Orchestrator.GetCluster:output_type -> orchion.v1.Cluster
-	33, // 68: orchion.v1.Orchestrator.ResumeCluster:output_type -> orchion.v1.Cluster
-	38, // 69: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
-	54, // [54:70] is the sub-list for method output_type
-	38, // [38:54] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	43, // 12: orchion.v1.NodeDrain.deadline:type_name -> google.protobuf.Timestamp
+	8,  // 13: orchion.v1.Capabilities.cpu:type_name -> orchion.v1.Cpu
+	9,  // 14: orchion.v1.Capabilities.memory:type_name -> orchion.v1.Memory
+	10, // 15: orchion.v1.Capabilities.disk:type_name -> orchion.v1.Disk
+	11, // 16: orchion.v1.Capabilities.gpus:type_name -> orchion.v1.Gpu
+	12, // 17: orchion.v1.Capabilities.runtimes:type_name -> orchion.v1.ContainerRuntime
+	13, // 18: orchion.v1.Capabilities.engines:type_name -> orchion.v1.LocalEngine
+	7,  // 19: orchion.v1.Capabilities.processes:type_name -> orchion.v1.AllowedProcess
+	6,  // 20: orchion.v1.Capabilities.registry_credentials:type_name -> orchion.v1.RegistryCredentials
+	15, // 21: orchion.v1.NodeUsage.gpus:type_name -> orchion.v1.GpuUsage
+	2,  // 22: orchion.v1.RegisterNodeRequest.node:type_name -> orchion.v1.Node
+	44, // 23: orchion.v1.RegisterNodeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 24: orchion.v1.RegisterNodeResponse.node:type_name -> orchion.v1.Node
+	44, // 25: orchion.v1.RegisterNodeResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	44, // 26: orchion.v1.RegisterNodeResponse.lease_ttl:type_name -> google.protobuf.Duration
+	14, // 27: orchion.v1.HeartbeatRequest.usage:type_name -> orchion.v1.NodeUsage
+	44, // 28: orchion.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 29: orchion.v1.ListNodesResponse.nodes:type_name -> orchion.v1.Node
+	42, // 30: orchion.v1.UpdateNodeRequest.labels:type_name -> orchion.v1.UpdateNodeRequest.LabelsEntry
+	1,  // 31: orchion.v1.DrainNodeRequest.mode:type_name -> orchion.v1.DrainMode
+	44, // 32: orchion.v1.DrainNodeRequest.deadline:type_name -> google.protobuf.Duration
+	35, // 33: orchion.v1.Cluster.nodes:type_name -> orchion.v1.NodeCounts
+	36, // 34: orchion.v1.Cluster.jobs:type_name -> orchion.v1.JobCounts
+	37, // 35: orchion.v1.Cluster.pause:type_name -> orchion.v1.ReschedulingPause
+	43, // 36: orchion.v1.ReschedulingPause.since:type_name -> google.protobuf.Timestamp
+	43, // 37: orchion.v1.ReschedulingPause.until:type_name -> google.protobuf.Timestamp
+	43, // 38: orchion.v1.Version.started_at:type_name -> google.protobuf.Timestamp
+	16, // 39: orchion.v1.Orchestrator.RegisterNode:input_type -> orchion.v1.RegisterNodeRequest
+	18, // 40: orchion.v1.Orchestrator.Heartbeat:input_type -> orchion.v1.HeartbeatRequest
+	20, // 41: orchion.v1.Orchestrator.DeregisterNode:input_type -> orchion.v1.DeregisterNodeRequest
+	21, // 42: orchion.v1.Orchestrator.ListNodes:input_type -> orchion.v1.ListNodesRequest
+	23, // 43: orchion.v1.Orchestrator.GetNode:input_type -> orchion.v1.GetNodeRequest
+	24, // 44: orchion.v1.Orchestrator.UpdateNode:input_type -> orchion.v1.UpdateNodeRequest
+	25, // 45: orchion.v1.Orchestrator.CordonNode:input_type -> orchion.v1.CordonNodeRequest
+	26, // 46: orchion.v1.Orchestrator.UncordonNode:input_type -> orchion.v1.UncordonNodeRequest
+	27, // 47: orchion.v1.Orchestrator.TaintNode:input_type -> orchion.v1.TaintNodeRequest
+	28, // 48: orchion.v1.Orchestrator.UntaintNode:input_type -> orchion.v1.UntaintNodeRequest
+	29, // 49: orchion.v1.Orchestrator.DrainNode:input_type -> orchion.v1.DrainNodeRequest
+	30, // 50: orchion.v1.Orchestrator.UndrainNode:input_type -> orchion.v1.UndrainNodeRequest
+	31, // 51: orchion.v1.Orchestrator.DeleteNode:input_type -> orchion.v1.DeleteNodeRequest
+	32, // 52: orchion.v1.Orchestrator.GetCluster:input_type -> orchion.v1.GetClusterRequest
+	33, // 53: orchion.v1.Orchestrator.ResumeCluster:input_type -> orchion.v1.ResumeClusterRequest
+	38, // 54: orchion.v1.Orchestrator.GetVersion:input_type -> orchion.v1.GetVersionRequest
+	17, // 55: orchion.v1.Orchestrator.RegisterNode:output_type -> orchion.v1.RegisterNodeResponse
+	19, // 56: orchion.v1.Orchestrator.Heartbeat:output_type -> orchion.v1.HeartbeatResponse
+	45, // 57: orchion.v1.Orchestrator.DeregisterNode:output_type -> google.protobuf.Empty
+	22, // 58: orchion.v1.Orchestrator.ListNodes:output_type -> orchion.v1.ListNodesResponse
+	2,  // 59: orchion.v1.Orchestrator.GetNode:output_type -> orchion.v1.Node
+	2,  // 60: orchion.v1.Orchestrator.UpdateNode:output_type -> orchion.v1.Node
+	2,  // 61: orchion.v1.Orchestrator.CordonNode:output_type -> orchion.v1.Node
+	2,  // 62: orchion.v1.Orchestrator.UncordonNode:output_type -> orchion.v1.Node
+	2,  // 63: orchion.v1.Orchestrator.TaintNode:output_type -> orchion.v1.Node
+	2,  // 64: orchion.v1.Orchestrator.UntaintNode:output_type -> orchion.v1.Node
+	2,  // 65: orchion.v1.Orchestrator.DrainNode:output_type -> orchion.v1.Node
+	2,  // 66: orchion.v1.Orchestrator.UndrainNode:output_type -> orchion.v1.Node
+	45, // 67: orchion.v1.Orchestrator.DeleteNode:output_type -> google.protobuf.Empty
+	34, // 68: orchion.v1.Orchestrator.GetCluster:output_type -> orchion.v1.Cluster
+	34, // 69: orchion.v1.Orchestrator.ResumeCluster:output_type -> orchion.v1.Cluster
+	39, // 70: orchion.v1.Orchestrator.GetVersion:output_type -> orchion.v1.Version
+	55, // [55:71] is the sub-list for method output_type
+	39, // [39:55] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_node_proto_init() }
@@ -2875,7 +2945,7 @@ func file_orchion_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_node_proto_rawDesc), len(file_orchion_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,6 +1,6 @@
 //go:build unix
 
-package policy
+package ownfile
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// trusted refuses a file that somebody else than this user and root can have written.
-func trusted(info fs.FileInfo) error {
+// Trusted refuses a file that somebody else than this user and root can have written.
+func Trusted(info fs.FileInfo) error {
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
 		return fmt.Errorf("can be written by others than its owner (mode %04o): chmod go-w it", mode)
 	}
@@ -18,4 +18,12 @@ func trusted(info fs.FileInfo) error {
 		return fmt.Errorf("belongs to the user with the number %d; it must be this user's (%d) or root's", stat.Uid, os.Getuid())
 	}
 	return nil
+}
+
+// secret refuses a file that others than its owner can read.
+func secret(info fs.FileInfo) error {
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("holds secrets and can be read by others than its owner (mode %04o): chmod 0600 it", mode)
+	}
+	return Trusted(info)
 }
