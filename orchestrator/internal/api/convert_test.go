@@ -108,6 +108,7 @@ func drawJobSpec(t *rapid.T) job.Spec {
 		AvoidJobs:   rapid.SampledFrom([]string{"", "app=db", "app,tier!=web"}).Draw(t, "avoidJobs"),
 		Queue:       rapid.SampledFrom([]string{job.DefaultQueue, "night.2"}).Draw(t, "queue"),
 		Priority:    rapid.IntRange(-1000, 1000).Draw(t, "priority"),
+		Preemptible: rapid.Bool().Draw(t, "preemptible"),
 		Retry: job.Retry{
 			MaxAttempts: rapid.IntRange(0, 100).Draw(t, "attempts"), InitialBackoff: seconds("initial", 0, 60), MaxBackoff: seconds("max", 60, 600),
 			RetryOn:          rapid.SliceOfNDistinct(rapid.SampledFrom(job.Failures()).Filter(job.Failure.Selectable), 0, 3, rapid.ID[job.Failure]).Draw(t, "retryOn"),

@@ -63,6 +63,7 @@ func jobSpecToProto(s *job.Spec) *orchionv1.JobSpec {
 		Affinities:  affinitiesToProto(s.Affinities),
 		AvoidJobs:   s.AvoidJobs,
 		Priority:    int32(s.Priority),
+		Preemptible: s.Preemptible,
 		Queue:       s.QueueName(),
 		StartAfter:  timeToProto(s.StartAfter),
 	}

@@ -111,6 +111,7 @@ func jobSpecFromProto(s *orchionv1.JobSpec) (job.Spec, error) {
 		return none, err
 	}
 	spec.Priority = int(s.GetPriority())
+	spec.Preemptible = s.GetPreemptible()
 	if spec.Retry, err = retryFromProto("spec.retry", s.GetRetry()); err != nil {
 		return none, err
 	}

@@ -37,6 +37,7 @@ type attempt struct {
 	// yet; empty: it is not.
 	evict    string
 	failures int // of the store, in a row
+	worth    int // in lane.preemptible; -1: not there
 	// recheck: the job was queued again before the end of this attempt was
 	// heard of here; the store knows what is to become of it.
 	recheck bool
@@ -60,6 +61,7 @@ func (d *Dispatcher) hold(j *job.Job, now time.Time) *attempt {
 	d.active[j.ID] = a
 	a.lane = d.queue.lane(j.Spec.QueueName())
 	d.queue.ran(a.lane, 1)
+	d.offer(a)
 	onNode := d.byNode[a.nodeID]
 	if onNode == nil {
 		onNode = make(map[string]*attempt)
@@ -80,6 +82,7 @@ func (d *Dispatcher) drop(a *attempt) {
 	d.leases.end(a)
 	d.unspare(a)
 	delete(d.active, a.ref.JobID)
+	d.withdraw(a)
 	d.queue.ran(a.lane, -1)
 	onNode := d.byNode[a.nodeID]
 	delete(onNode, a.ref.JobID)

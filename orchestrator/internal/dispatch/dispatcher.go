@@ -162,6 +162,8 @@ type Dispatcher struct {
 	// errands are under way, errandsWaiting to come; see errand.
 	errands        int
 	errandsWaiting []func(done func())
+	// preemptible is how many attempts may be stopped for others.
+	preemptible int
 	// keepsDue is before when keepRooms does not look again.
 	keepsDue time.Time
 	changes  *scheduler.Changes
@@ -212,6 +214,7 @@ func (d *Dispatcher) Start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	d.ctx = run
 	now := time.Now()
+	d.keepsDue = now
 	queues, err := d.cfg.Store.ListQueues(ctx)
 	if err != nil {
 		cancel()

@@ -149,17 +149,13 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 		return fmt.Sprintf("cannot run anywhere: spec.%v", err), nil, nil
 	}
 	work.Job = &scheduler.Job{ID: j.ID, Labels: j.Labels}
-	waits := j.State == job.Queued
-	var held string
-	if waits {
-		work, held = d.waitsFor(ctx, id, work)
+	waits := waiting{asks: work}
+	if j.State == job.Queued {
+		waits = d.waitsFor(ctx, id, work)
 	}
-	fits = d.cfg.Cluster.Explain(work)
-	switch {
-	case !waits:
-		return "", fits, nil
-	case held != "":
-		return held, fits, nil
+	fits = d.cfg.Cluster.Explain(waits.asks)
+	if j.State != job.Queued || waits.why != "" {
+		return waits.why, fits, nil
 	}
 	if j.NotBefore.After(time.Now()) {
 		if len(j.Attempts) == 0 {
@@ -169,12 +165,14 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 			j.NotBefore.UTC().Format(time.RFC3339), j.Reason), fits, nil
 	}
 	summary = scheduler.Summary(fits)
-	switch {
+	switch kept := waits.asks.Mine; {
 	case summary == "":
 		summary = "a node fits: it is about to be assigned"
-	case work.Mine != nil && work.Mine.JobID == id:
+	case waits.stops != "":
+		summary = waits.stops + "; " + summary
+	case kept != nil && kept.JobID == id:
 		summary = fmt.Sprintf("room on node %s is being kept for this job, which goes there once enough of what runs there has ended: %s",
-			work.Mine.NodeID, summary)
+			kept.NodeID, summary)
 	}
 	return summary, fits, nil
 }
@@ -234,30 +232,37 @@ func (d *Dispatcher) annotations(jobs []job.Job) []annotation {
 	return notes
 }
 
-// waitsFor says how other jobs, or its queue's settings, keep a job waiting;
-// empty: they do not. asks is the job's work with the room that is kept for it,
-// and for those that it goes before.
-func (d *Dispatcher) waitsFor(ctx context.Context, id string, work *scheduler.Work) (asks *scheduler.Work, why string) {
-	type answer struct {
-		asks *scheduler.Work
-		why  string
-	}
-	got, err := mailbox.Ask(ctx, d.box, func() answer {
+// waiting is what the queue knows of why a job waits.
+type waiting struct {
+	// asks is the job's work, with the room that is kept for it and for those
+	// that it goes before.
+	asks *scheduler.Work
+	// why says how other jobs, or its queue's settings, keep it waiting; empty:
+	// they do not.
+	why string
+	// stops says what is stopped for it, or would be; empty: nothing.
+	stops string
+}
+
+func (d *Dispatcher) waitsFor(ctx context.Context, id string, work *scheduler.Work) waiting {
+	got, err := mailbox.Ask(ctx, d.box, func() waiting {
 		e := d.queue.entries[id]
 		switch {
 		case e == nil || e.claiming:
-			return answer{work, ""}
+			return waiting{asks: work}
 		case e.waits():
-			return answer{work, job.Waits(e.terms.after)}
-		case e.delayed || e.bucket.lane.takes():
-			return answer{d.queue.heed(work, e), ""}
+			return waiting{asks: work, why: job.Waits(e.terms.after)}
+		case e.delayed:
+			return waiting{asks: work}
+		case e.bucket.lane.takes():
+			return waiting{asks: d.queue.heed(work, e), stops: d.whatStops(e)}
 		}
-		return answer{work, e.bucket.lane.why()}
+		return waiting{asks: work, why: e.bucket.lane.why()}
 	})
 	if err != nil {
-		return work, "" // what the nodes say is right as well
+		return waiting{asks: work} // what the nodes say is right as well
 	}
-	return got.asks, got.why
+	return got
 }
 
 // Stats are counts for metrics.

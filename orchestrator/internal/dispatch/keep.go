@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
@@ -31,6 +32,9 @@ type keep struct {
 	lacks   float64
 	// work is that of the class, as those see it who may use the room.
 	work *scheduler.Work
+	// freeing are the attempts that are stopped for it; nil: it waits for what
+	// ends by itself.
+	freeing []job.Ref
 }
 
 // head is the job that room is kept for, if it still waits to go next.
@@ -122,8 +126,9 @@ func (q *queue) heed(work *scheduler.Work, e *entry) *scheduler.Work {
 	for _, k := range q.keeps {
 		head := k.head()
 		switch {
-		case k.bucket.class == e.bucket.class:
+		case k.bucket == e.bucket, k.bucket.class == e.bucket.class && k.freeing == nil:
 			heeding.Mine = k.room
+		case k.freeing != nil:
 		case head == nil || e.goesBefore(head):
 			heeding.Passes = append(heeding.Passes, k.room)
 		}
@@ -139,7 +144,7 @@ func (q *queue) reopen(e *entry) {
 		return
 	}
 	for _, k := range q.keeps {
-		if head := k.head(); head == nil || e.goesBefore(head) {
+		if head := k.head(); k.freeing == nil && (head == nil || e.goesBefore(head)) {
 			q.set(c, open)
 			return
 		}
@@ -159,6 +164,27 @@ func (d *Dispatcher) stopKeeping(k *keep) {
 	d.cfg.Cluster.StopKeeping(k.room)
 }
 
+// keep notes room that is kept for the first job of a bucket.
+func (q *queue) keep(b *bucket, room *scheduler.Keep, now time.Time) *keep {
+	c := b.class
+	k := &keep{bucket: b, checked: now, lacks: 1, room: room}
+	k.rename(room)
+	c.keep = k
+	c.waits.leave(c)
+	q.keeps = append(q.keeps, k)
+	return k
+}
+
+// rename takes over that the room is kept for another job of the bucket.
+func (k *keep) rename(room *scheduler.Keep) {
+	if room == nil {
+		return // it is not kept any more, which comes out next
+	}
+	work := *k.bucket.class.work
+	work.Mine = room
+	k.room, k.work = room, &work
+}
+
 // unkeep forgets room that is kept no more.
 func (q *queue) unkeep(k *keep) {
 	k.bucket.class.keep = nil
@@ -175,6 +201,7 @@ func (d *Dispatcher) keepRooms(now time.Time) {
 	for _, k := range slices.Clone(d.queue.keeps) {
 		d.checkKeep(k, now)
 	}
+	d.preempt(now)
 	d.keepMore(now)
 }
 
@@ -187,6 +214,8 @@ func (d *Dispatcher) keepsNext() time.Time {
 		return d.keepsDue
 	case q.hungry.first == nil:
 		return time.Time{}
+	case d.preemptible > 0:
+		return d.keepsDue
 	}
 	due := q.hungry.first.waits.since.Add(d.cfg.ReserveAfter)
 	if due.Before(d.keepsDue) {
@@ -198,12 +227,16 @@ func (d *Dispatcher) keepsNext() time.Time {
 // checkKeep ends the keeping of room that nobody waits for any more, on a node
 // that is no longer what it was, or where nothing has ended for long.
 func (d *Dispatcher) checkKeep(k *keep, now time.Time) {
-	head := k.head()
+	if head := k.head(); head != nil && head.id != k.room.JobID {
+		k.rename(d.cfg.Cluster.KeepFor(k.room, head.id))
+	}
 	lacks, suitable := d.cfg.Cluster.Lacks(k.room)
 	switch {
-	case head == nil || head.id != k.room.JobID || !suitable:
+	case k.head() == nil || !suitable:
 		d.stopKeeping(k)
 		d.keepRoom(k.bucket, "", nil, now)
+	case k.freeing != nil:
+		d.checkFreeing(k, now)
 	case lacks < k.lacks:
 		k.lacks, k.checked = lacks, now
 	case now.Sub(k.checked) >= d.cfg.ReserveAfter:
@@ -233,7 +266,7 @@ func (d *Dispatcher) keepMore(now time.Time) {
 		switch {
 		case len(c.tried.ready) == 0 || !c.tried.lane.takes():
 			q.set(c, open) // and see whose turn it is
-		case len(q.keeps) < limit:
+		case len(q.waitingKeeps()) < limit:
 			searches++
 			d.keepRoom(c.tried, "", nil, now)
 		default:
@@ -245,10 +278,15 @@ func (d *Dispatcher) keepMore(now time.Time) {
 	}
 }
 
+// waitingKeeps is the room for which nothing is stopped.
+func (q *queue) waitingKeeps() []*keep {
+	return slices.DeleteFunc(slices.Clone(q.keeps), func(k *keep) bool { return k.freeing != nil })
+}
+
 // lastKept is the room that is kept for who goes last of those for whom some
 // is. All of them wait; see checkKeep.
 func (q *queue) lastKept() *keep {
-	return slices.MaxFunc(q.keeps, func(a, b *keep) int {
+	return slices.MaxFunc(q.waitingKeeps(), func(a, b *keep) int {
 		if a.bucket.ready[0].goesBefore(b.bucket.ready[0]) {
 			return -1
 		}
@@ -282,12 +320,7 @@ func (d *Dispatcher) keepRoom(b *bucket, not string, instead *keep, now time.Tim
 		d.queue.unkeep(instead)
 		d.queue.starve(instead.bucket, now)
 	}
-	work := *c.work
-	work.Mine = room
-	k := &keep{room: room, bucket: b, checked: now, lacks: lacks, work: &work}
-	c.keep = k
-	c.waits.leave(c)
-	d.queue.keeps = append(d.queue.keeps, k)
+	d.queue.keep(b, room, now).lacks = lacks
 	d.cfg.Logger.Info("room is kept for a job that waits", "job", room.JobID, "node", room.NodeID)
 	// What there is may do already, as long as nobody else takes it.
 	d.queue.set(c, open)

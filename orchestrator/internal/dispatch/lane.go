@@ -17,6 +17,8 @@ type lane struct {
 	// first job.
 	heads indexed[*bucket, byHead]
 	index int // in queue.order; -1: not there
+	// preemptible are the attempts that may be stopped for jobs of the lane.
+	preemptible indexed[*attempt, byWorth]
 	// touched: it is in queue.touched.
 	touched bool
 }

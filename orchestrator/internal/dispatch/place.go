@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -25,6 +26,7 @@ func (d *Dispatcher) place(now time.Time) {
 		clear(d.dirty)
 		return
 	}
+	d.serveFreed(now)
 	switch {
 	case len(d.dirty) > maxDirty:
 		q.openAll()
@@ -79,7 +81,12 @@ func (d *Dispatcher) findFor(c *class, work *scheduler.Work, e *entry) (nodeID s
 }
 
 // holder names a job in the cluster.
-func holder(jobID string) string { return "job/" + jobID }
+func holder(jobID string) string { return holderPrefix + jobID }
+
+// jobOf is the job that a holder stands for.
+func jobOf(holder string) string { return strings.TrimPrefix(holder, holderPrefix) }
+
+const holderPrefix = "job/"
 
 // claim asks the store to give the job to the node. Its room there is taken
 // already.

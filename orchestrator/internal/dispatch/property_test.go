@@ -132,7 +132,9 @@ func (w *world) submit(t *rapid.T) {
 		Container: &job.Container{Image: "x"},
 		Resources: job.Resources{MemoryBytes: int64(rapid.IntRange(0, 4).Draw(t, "memory")) * gib},
 		Priority:  rapid.IntRange(-1, 1).Draw(t, "priority"),
-		Retry:     job.Retry{MaxAttempts: rapid.IntRange(1, 3).Draw(t, "attempts")},
+		// Room is made for others, and it must come to the same.
+		Preemptible: rapid.Bool().Draw(t, "preemptible"),
+		Retry:       job.Retry{MaxAttempts: rapid.IntRange(1, 3).Draw(t, "attempts")},
 	}
 	if rapid.Bool().Draw(t, "constrained") {
 		spec.Constraints = []string{"node=" + w.pick(t).n.ID}

@@ -95,6 +95,9 @@ type bucket struct {
 	index   int  // in lane.heads; -1: not there
 	aside   int  // in class.aside; -1: not there
 	counted bool // in class.live
+	// relieveAfter is when to look again for what may be stopped for its first
+	// job: Unix nanoseconds.
+	relieveAfter int64
 }
 
 type bucketKey struct {

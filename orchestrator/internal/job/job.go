@@ -101,9 +101,12 @@ type Spec struct {
 	// Queue names the queue that the job waits in; empty: DefaultQueue.
 	Queue string `json:"queue,omitempty"`
 	// Priority orders the jobs of one queue, higher first.
-	Priority int           `json:"priority,omitempty"`
-	Retry    Retry         `json:"retry,omitzero"`
-	Timeout  time.Duration `json:"timeout,omitempty"` // of one attempt; 0: none
+	Priority int `json:"priority,omitempty"`
+	// Preemptible: a job of the same queue with a higher priority may have its
+	// room while it runs.
+	Preemptible bool          `json:"preemptible,omitempty"`
+	Retry       Retry         `json:"retry,omitzero"`
+	Timeout     time.Duration `json:"timeout,omitempty"` // of one attempt; 0: none
 	// StartTimeout is how long an attempt's node may take until it runs; 0: the
 	// node agent's default.
 	StartTimeout time.Duration `json:"startTimeout,omitempty"`

@@ -17,6 +17,10 @@ type Keep struct {
 	gpus  []gpuGrant
 }
 
+func newKeep(nodeID, jobID string, w *Work) *Keep {
+	return &Keep{NodeID: nodeID, JobID: jobID, work: w, gpus: grantsOf(w, nil)}
+}
+
 // isMine says whether room is kept for the work itself.
 func (k *Keep) isMine(w *Work) bool { return k == w.Mine }
 
@@ -106,7 +110,7 @@ func (cl *Cluster) KeepRoom(w *Work, jobID, not string, instead *Keep) (k *Keep,
 		return nil, 0
 	}
 	cl.stopKeepingLocked(instead)
-	k = &Keep{NodeID: best.Node.ID, JobID: jobID, work: w, gpus: grantsOf(w, nil)}
+	k = newKeep(best.Node.ID, jobID, w)
 	best.keep = k
 	return k, lacks
 }

@@ -66,6 +66,9 @@ func limitFacts(spec *orchionv1.JobSpec) [][]string {
 	add("queue timeout", spec.GetQueueTimeout())
 	add("start timeout", spec.GetStartTimeout())
 	add("timeout", spec.GetTimeout())
+	if spec.GetPreemptible() {
+		facts = append(facts, []string{"preemptible", "by jobs of a higher priority"})
+	}
 	if n := spec.GetRetry().GetMaxAttempts(); n > 1 {
 		facts = append(facts, []string{"tries", fmt.Sprint(n)})
 	}

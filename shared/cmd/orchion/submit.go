@@ -42,6 +42,7 @@ type submission struct {
 	queue             string
 	tolerations       []string
 	priority, retries int32
+	preemptible       bool
 	retryOn           []string
 	finalCodes        []int32
 	timeout           time.Duration
@@ -142,6 +143,7 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.StringVar(&s.avoidJobs, "avoid-jobs", "", "labels of jobs that it must not share a machine with, such as app=db")
 	f.StringVar(&s.queue, "queue", "", "the queue that it waits in (default: default)")
 	f.Int32Var(&s.priority, "priority", 0, "higher first within its queue, -1000 to 1000")
+	f.BoolVar(&s.preemptible, "preemptible", false, "a job of its queue with a higher priority may stop it to have its room; it is then queued again")
 	f.Int32Var(&s.retries, "retry", 0, "how many attempts it gets when it fails; 0 or 1: one")
 	f.StringSliceVar(&s.retryOn, "retry-on", nil, "after which failures it is tried again: "+strings.Join(retryClasses, ", ")+" (default: all but image)")
 	f.Int32SliceVar(&s.finalCodes, "no-retry-exit-code", nil, "an exit code after which it is not tried again (repeatable)")
@@ -189,7 +191,7 @@ func (s *submission) describe(cmd *cobra.Command, args []string) (*orchionv1.Sub
 	if len(s.set) > 0 {
 		return nil, usagef("--set goes with -f FILE")
 	}
-	spec := &orchionv1.JobSpec{Constraints: s.constraints, Tolerations: s.tolerations, Queue: s.queue, Priority: s.priority, AvoidJobs: s.avoidJobs}
+	spec := &orchionv1.JobSpec{Constraints: s.constraints, Tolerations: s.tolerations, Queue: s.queue, Priority: s.priority, Preemptible: s.preemptible, AvoidJobs: s.avoidJobs}
 	switch {
 	case one(s.image, s.chat, s.process) != nil:
 		return nil, one(s.image, s.chat, s.process)

@@ -1009,6 +1009,12 @@ export interface components {
              */
             placement?: components["schemas"]["orchion.v1.Placement"];
             /**
+             * @description A job of the same queue with a higher priority that finds no room may have
+             *     this one's, while it runs: it is stopped as when it is cancelled, and queued
+             *     again at its old place. That costs no try. Unset: nothing takes its room.
+             */
+            preemptible?: boolean;
+            /**
              * Format: int32
              * @description Higher first among the jobs of its queue; -1000 to 1000.
              */

@@ -604,7 +604,11 @@ type JobSpec struct {
 	// that must all be met separated by commas, besides which key!=value may
 	// narrow them. A node that holds such a job when this one is placed does not
 	// fit. Empty: none.
-	AvoidJobs     string `protobuf:"bytes,42,opt,name=avoid_jobs,json=avoidJobs,proto3" json:"avoid_jobs,omitempty"`
+	AvoidJobs string `protobuf:"bytes,42,opt,name=avoid_jobs,json=avoidJobs,proto3" json:"avoid_jobs,omitempty"`
+	// A job of the same queue with a higher priority that finds no room may have
+	// this one's, while it runs: it is stopped as when it is cancelled, and queued
+	// again at its old place. That costs no try. Unset: nothing takes its room.
+	Preemptible   bool `protobuf:"varint,50,opt,name=preemptible,proto3" json:"preemptible,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -769,6 +773,13 @@ func (x *JobSpec) GetAvoidJobs() string {
 		return x.AvoidJobs
 	}
 	return ""
+}
+
+func (x *JobSpec) GetPreemptible() bool {
+	if x != nil {
+		return x.Preemptible
+	}
+	return false
 }
 
 type isJobSpec_Kind interface {
@@ -2813,7 +2824,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"arrayCount\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd6\x06\n" +
 	"\aJobSpec\x129\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x19.orchion.v1.ContainerSpecH\x00R\tcontainer\x12*\n" +
 	"\x04chat\x18\x02 \x01(\v2\x14.orchion.v1.ChatSpecH\x00R\x04chat\x123\n" +
@@ -2835,7 +2846,8 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"affinities\x18) \x03(\v2\x14.orchion.v1.AffinityR\n" +
 	"affinities\x12\x1d\n" +
 	"\n" +
-	"avoid_jobs\x18* \x01(\tR\tavoidJobsB\x06\n" +
+	"avoid_jobs\x18* \x01(\tR\tavoidJobs\x12 \n" +
+	"\vpreemptible\x182 \x01(\bR\vpreemptibleB\x06\n" +
 	"\x04kind\"B\n" +
 	"\bAffinity\x12\x1e\n" +
 	"\n" +
