@@ -182,6 +182,7 @@ type node struct {
 	stream     *session.Stream
 	worker     *worker.Worker
 	tunnels    *tunnel.Server
+	pulled     chan struct{} // holds a token when there may be another image
 	inputs     *session.Blobs
 	// closeServices releases what the worker worked with.
 	closeServices func()
@@ -191,7 +192,7 @@ type node struct {
 }
 
 func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine driver.Driver, processes *process.Driver, conn *grpc.ClientConn) *node {
-	n := &node{cfg: a.cfg, id: nodeID, machine: a.machine, engine: engine, policy: a.policy, registries: a.registries, owned: a.owned}
+	n := &node{cfg: a.cfg, id: nodeID, machine: a.machine, engine: engine, policy: a.policy, registries: a.registries, owned: a.owned, pulled: make(chan struct{}, 1)}
 	n.capabilities = a.machine.capabilities(ctx, engine)
 	a.owned(n.capabilities)
 	reach := session.NewReach(a.address, a.cfg.Logger)
@@ -234,6 +235,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Logs:          session.NewLogs(sessions, reach, int(a.cfg.LogRate), a.cfg.Logger),
 		MaxContainers: a.cfg.MaxJobs,
 		LogBytes:      a.cfg.LogBuffer,
+		ImagePulled:   n.imagePulled,
 		StopGrace:     min(10*time.Second, a.cfg.ShutdownTimeout/2),
 		Logger:        a.cfg.Logger,
 	})
@@ -265,6 +267,7 @@ func (n *node) run(ctx context.Context) (again bool, err error) {
 		group.Go(func() error { return n.awaitRuntime(alive) })
 	} else {
 		group.Go(func() error { n.watchRuntime(alive); return nil })
+		group.Go(func() error { n.watchImages(alive); return nil })
 	}
 
 	select {

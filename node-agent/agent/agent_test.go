@@ -366,6 +366,7 @@ func TestEnginesAreTold(t *testing.T) {
 		s := <-tr.far.Streams
 		s.Say(assignments())
 		synctest.Wait()
+		<-s.Said // its images
 		ollama := &orchionv1.LocalEngine{Name: "ollama", Endpoint: "http://127.0.0.1:11434", Models: []string{"m"}}
 		tr.machine.set(func() { tr.machine.engines = []*orchionv1.LocalEngine{ollama} })
 		if got := (<-s.Said).GetEnginesChanged().GetEngines(); len(got) != 1 || got[0].GetName() != "ollama" {

@@ -49,6 +49,10 @@ type Images interface {
 	// ImageExists says whether ref is on the machine already.
 	ImageExists(ctx context.Context, ref string) (bool, error)
 
+	// ListImages gives the names of the images on the machine, each under all full names, with
+	// tag and with digest, that EnsureImage finds it by. The newest images come first.
+	ListImages(ctx context.Context) ([]string, error)
+
 	// EnsureImage makes ref available as pull demands. progress, when not nil, is called
 	// from this goroutine while the image is pulled; its percentage never falls.
 	// Errors: CodeInvalid (ref, a login for another registry), CodeImageNotFound,

@@ -62,6 +62,10 @@ func (d *impatient) ImageExists(ctx context.Context, ref string) (bool, error) {
 	return within(ctx, lookPatience, "find image", ref, func(ctx context.Context) (bool, error) { return d.Driver.ImageExists(ctx, ref) })
 }
 
+func (d *impatient) ListImages(ctx context.Context) ([]string, error) {
+	return within(ctx, lookPatience, "list images", "", d.Driver.ListImages)
+}
+
 // EnsureImage looks first, since only that can be told to be quick.
 func (d *impatient) EnsureImage(ctx context.Context, ref string, pull Pull, progress func(PullProgress)) error {
 	if err := pull.Validate(ref); err == nil && pull.Policy != PullAlways {

@@ -32,9 +32,11 @@ type outbox struct {
 	refused  []*orchionv1.TunnelRefused
 	engines  *orchionv1.EnginesChanged
 	usage    *orchionv1.NodeUsage
+	images   *orchionv1.ImagesChanged
 	renew    bool
-	// lastEngines is what was said of the engines last, whether or not it arrived.
+	// lastEngines and lastImages are what was said of them last, whether or not it arrived.
 	lastEngines *orchionv1.EnginesChanged
+	lastImages  *orchionv1.ImagesChanged
 }
 
 func newOutbox() *outbox {
@@ -43,16 +45,16 @@ func newOutbox() *outbox {
 	return o
 }
 
-// reset forgets all but the engines: a new stream begins with a hello that says where
-// everything else stands. Engines are not in the hello, and those said last may have been
-// lost with the stream, which need not cost the node its registration.
+// reset forgets all but the engines and images: a new stream begins with a hello that says
+// where everything else stands. These are not in the hello, and what was said last may have
+// been lost with the stream, which need not cost the node its registration.
 func (o *outbox) reset() {
 	o.mu.Lock()
 	o.attempts = map[attemptKey]*orchionv1.AttemptStatus{}
 	o.replicas = map[string]*orchionv1.ReplicaStatus{}
 	o.refused, o.usage, o.renew = nil, nil, false
-	o.engines = o.lastEngines
-	again := o.engines != nil
+	o.engines, o.images = o.lastEngines, o.lastImages
+	again := o.engines != nil || o.images != nil
 	o.mu.Unlock()
 	if again {
 		o.add(func() {})
@@ -79,6 +81,10 @@ func (o *outbox) putReplica(s *orchionv1.ReplicaStatus) {
 
 func (o *outbox) putEngines(e *orchionv1.EnginesChanged) {
 	o.add(func() { o.engines, o.lastEngines = e, e })
+}
+
+func (o *outbox) putImages(i *orchionv1.ImagesChanged) {
+	o.add(func() { o.images, o.lastImages = i, i })
 }
 
 func (o *outbox) putRefusal(r *orchionv1.TunnelRefused) {
@@ -121,7 +127,10 @@ func (o *outbox) take() (messages []*orchionv1.ConnectRequest, renew bool) {
 	if o.usage != nil {
 		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_Heartbeat{Heartbeat: o.usage}})
 	}
+	if o.images != nil {
+		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_ImagesChanged{ImagesChanged: o.images}})
+	}
 	renew = o.renew
-	o.refused, o.engines, o.usage, o.renew = nil, nil, nil, false
+	o.refused, o.engines, o.images, o.usage, o.renew = nil, nil, nil, nil, false
 	return messages, renew
 }

@@ -88,6 +88,12 @@ func (s *Stream) ReportEngines(engines []*orchionv1.LocalEngine) {
 	s.out.putEngines(&orchionv1.EnginesChanged{Engines: engines})
 }
 
+// ReportImages says which container images the node has now, and says it again on the next
+// stream.
+func (s *Stream) ReportImages(names []string) {
+	s.out.putImages(&orchionv1.ImagesChanged{Images: names})
+}
+
 // RefuseTunnel says that a tunnel cannot be opened, and why.
 func (s *Stream) RefuseTunnel(tunnelID, reason string) {
 	s.out.putRefusal(&orchionv1.TunnelRefused{TunnelId: tunnelID, Reason: reason})

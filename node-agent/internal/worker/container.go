@@ -192,9 +192,13 @@ func (a *attempt) ensureImage(container *orchionv1.ContainerSpec) error {
 		told = percent
 		a.preparing("pulling image %s, %d %%", image, percent)
 	}
-	return a.retry(func() error {
+	err = a.retry(func() error {
 		return a.w.cfg.Driver.EnsureImage(a.work, image, pull, progress)
 	})
+	if err == nil && told >= 0 && a.w.cfg.ImagePulled != nil {
+		a.w.cfg.ImagePulled()
+	}
+	return err
 }
 
 // retry tries what may fail because something is out of reach for a moment.

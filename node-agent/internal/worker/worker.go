@@ -111,6 +111,8 @@ type Config struct {
 	// LogBytes is how much of each job's output the container engine keeps. 0:
 	// driver.DefaultLogBytes.
 	LogBytes int64
+	// ImagePulled is told that an image was pulled for a job. It must not block. nil: nobody.
+	ImagePulled func()
 	// Logger must not be nil.
 	Logger *slog.Logger
 }

@@ -46,6 +46,8 @@ type Jobs interface {
 	HoldsAttempt(nodeID string, ref job.Ref) bool
 	// NodeLeft says that a node left on purpose, having stopped what it ran.
 	NodeLeft(nodeID string)
+	// NodeImages says which container images a node has.
+	NodeImages(nodeID string, names []string)
 	// JobsOn answers how many jobs a node holds.
 	JobsOn(nodeID string) int
 	Stats() dispatch.Stats

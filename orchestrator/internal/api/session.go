@@ -229,6 +229,13 @@ func (s *sessions) handle(ctx context.Context, nodeID string, req *orchionv1.Con
 			return err
 		}
 		return s.cfg.Nodes.SetEngines(nodeID, metadataValue(ctx, keyInstanceID), engines)
+	case *orchionv1.ConnectRequest_ImagesChanged:
+		images, err := imagesFromProto("imagesChanged.images", m.ImagesChanged.GetImages())
+		if err != nil {
+			return err
+		}
+		s.cfg.Jobs.NodeImages(nodeID, images)
+		return nil
 	case *orchionv1.ConnectRequest_Hello:
 		return fault.BadField("hello", "may only be the first message of the stream")
 	default:

@@ -237,3 +237,18 @@ func logEntriesFromProto(ref job.Ref, batch *orchionv1.LogBatch) ([]job.LogEntry
 	}
 	return entries, nil
 }
+
+// maxImages bounds what is kept of each node.
+const maxImages = 1024
+
+func imagesFromProto(field string, names []string) ([]string, error) {
+	if err := checkCount(field, len(names), maxImages); err != nil {
+		return nil, err
+	}
+	for i, name := range names {
+		if err := checkRequired(indexed(field, i), name, maxImage); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}

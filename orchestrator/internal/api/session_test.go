@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -272,6 +273,16 @@ func TestStreamsOfNodesAreChecked(t *testing.T) {
 				EnginesChanged: &orchionv1.EnginesChanged{Engines: []*orchionv1.LocalEngine{{Name: "x", Endpoint: "nowhere"}}},
 			}})
 		}, codes.InvalidArgument, "enginesChanged.engines[0].endpoint"},
+		"image without a name": {func() error {
+			return connect(me(), hello, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_ImagesChanged{
+				ImagesChanged: &orchionv1.ImagesChanged{Images: []string{"a", ""}},
+			}})
+		}, codes.InvalidArgument, "imagesChanged.images[1]: must not be empty"},
+		"too many images": {func() error {
+			return connect(me(), hello, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_ImagesChanged{
+				ImagesChanged: &orchionv1.ImagesChanged{Images: slices.Repeat([]string{"a"}, 1025)},
+			}})
+		}, codes.InvalidArgument, "imagesChanged.images: has 1025 entries"},
 		"bad replica": {func() error {
 			return connect(me(), hello, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_ReplicaStatus{ReplicaStatus: &orchionv1.ReplicaStatus{ReplicaId: "r"}}})
 		}, codes.InvalidArgument, "replicaStatus.state: is REPLICA_STATE_UNSPECIFIED"},

@@ -61,14 +61,17 @@ func TestJobsThatAvoidEachOther(t *testing.T) {
 func TestWantsAreShared(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		likes := func(room string) func(*job.Job) {
-			return func(j *job.Job) { j.Spec.Affinities = []job.Affinity{{Constraint: "label.room=" + room, Weight: 50}} }
+			return func(j *job.Job) {
+				j.Spec.Container.Image = "same"
+				j.Spec.Affinities = []job.Affinity{{Constraint: "label.room=" + room, Weight: 50}}
+			}
 		}
 		r.submit("1", likes("lab"))
 		r.submit("2", likes("lab"))
 		r.submit("3", likes("attic"), func(j *job.Job) { j.Spec.Placement = job.BinPack })
 		r.submit("4")
-		if classes, wants := len(r.d.queue.classes), len(r.d.queue.wants); classes != 1 || wants != 2 {
-			t.Errorf("%d classes and %d wants, want 1 and 2", classes, wants)
+		if classes, wants := len(r.d.queue.classes), len(r.d.queue.wants); classes != 1 || wants != 3 {
+			t.Errorf("%d classes and %d wants, want 1 and 3", classes, wants)
 		}
 		attic := r.register("attic", 4)
 		attic.n.Labels = map[string]string{"room": "attic"}
@@ -83,5 +86,39 @@ func TestWantsAreShared(t *testing.T) {
 		r.want(five.ID, "assigned [lab assigned]")
 		six := r.submit("6", likes("attic"))
 		r.want(six.ID, "assigned [attic assigned]")
+	})
+}
+
+func TestImageName(t *testing.T) {
+	const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	for text, want := range map[string]string{
+		"alpine":                     "docker.io/library/alpine:latest",
+		"alpine:3":                   "docker.io/library/alpine:3",
+		"ghcr.io/a/b":                "ghcr.io/a/b:latest",
+		"a/b@" + digest:              "docker.io/a/b@" + digest,
+		"localhost:5000/b@" + digest: "localhost:5000/b@" + digest,
+		"a/b:1@" + digest:            "docker.io/a/b@" + digest,
+		"Not An Image":               "",
+	} {
+		if got := imageName(text); got != want {
+			t.Errorf("imageName(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
+// A job goes where its image is, as the nodes say.
+func TestJobsGoWhereTheirImageIs(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.node("a", 4)
+		r.node("b", 4)
+		r.d.NodeImages("b", []string{"docker.io/library/app:latest"})
+		app := r.submit("app")
+		r.want(app.ID, "assigned [b assigned]")
+		other := r.submit("other")
+		r.want(other.ID, "assigned [a assigned]")
+		_, fits, err := r.d.Explain(t.Context(), app.ID)
+		if err != nil || fits[0].NodeID != "b" || fits[0].ScoreParts[1].Name != "image present" {
+			t.Errorf("explained as %v, %v", fits, err)
+		}
 	})
 }

@@ -21,6 +21,12 @@ func (d *Dispatcher) NodeChanged(prev, next *node.Node) {
 	d.drainChanged(prev, next)
 }
 
+// NodeImages takes over which container images a node has, by their full names
+// with tag or digest. It does not block.
+func (d *Dispatcher) NodeImages(nodeID string, names []string) {
+	d.cfg.Cluster.SetImages(nodeID, names)
+}
+
 // NodeLeft says that a node left on purpose, having stopped what it ran: its
 // attempts are lost without waiting for their leases. It does not block.
 func (d *Dispatcher) NodeLeft(nodeID string) {

@@ -3,6 +3,8 @@ package dispatch
 import (
 	"fmt"
 
+	"github.com/distribution/reference"
+
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
@@ -11,6 +13,7 @@ import (
 type wantsKey struct {
 	placement  job.Placement
 	affinities string
+	image      string
 }
 
 // wants are what jobs like. They do not part jobs into classes, since they say
@@ -28,6 +31,9 @@ func (q *queue) wantsOf(spec *job.Spec) *wants {
 	key := wantsKey{placement: spec.Placement}
 	for _, a := range spec.Affinities {
 		key.affinities += fmt.Sprintf("%d %s\x00", a.Weight, a.Constraint)
+	}
+	if spec.Container != nil {
+		key.image = spec.Container.Image
 	}
 	if key == (wantsKey{}) {
 		return nil
@@ -55,5 +61,25 @@ func (q *queue) unwant(e *entry) {
 // affinity that cannot be read any more counts for nothing.
 func preferencesOf(spec *job.Spec) scheduler.Preferences {
 	affinities, _ := scheduler.ParseAffinities(spec.Affinities)
-	return scheduler.Preferences{Placement: spec.Placement, Affinities: affinities}
+	p := scheduler.Preferences{Placement: spec.Placement, Affinities: affinities}
+	if spec.Container != nil {
+		p.Image = imageName(spec.Container.Image)
+	}
+	return p
+}
+
+// imageName is the name under which nodes say that they have an image: with
+// registry, repository and digest, or else tag. Empty: it is none.
+func imageName(text string) string {
+	named, err := reference.ParseNormalizedNamed(text)
+	if err != nil {
+		return ""
+	}
+	if digested, ok := named.(reference.Digested); ok {
+		if named, err = reference.WithDigest(reference.TrimNamed(named), digested.Digest()); err != nil {
+			return ""
+		}
+		return named.String()
+	}
+	return reference.TagNameOnly(named).String()
 }

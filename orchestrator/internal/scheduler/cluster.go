@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +23,7 @@ type Cluster struct {
 	next    int // where the next search begins
 	// placement is for work that does not say.
 	placement job.Placement
+	images    map[string]*image // that active nodes have, by name
 	changes   []*Changes
 }
 
@@ -28,6 +31,7 @@ type Cluster struct {
 type place struct {
 	Candidate // Node is nil while the node is not active
 	holders   int
+	images    []*image
 }
 
 // holding is what one holder takes of a node.
@@ -42,7 +46,7 @@ type holding struct {
 
 // NewCluster makes a table without nodes.
 func NewCluster() *Cluster {
-	return &Cluster{places: make(map[string]*place), holders: make(map[string]holding)}
+	return &Cluster{places: make(map[string]*place), holders: make(map[string]holding), images: make(map[string]*image)}
 }
 
 // SetPlacement says how work is placed that does not say; unless it is called,
@@ -126,10 +130,10 @@ func (cl *Cluster) Place(w *Work, holder string) (nodeID string, ok bool) {
 	w = cl.resolveLocked(w)
 	if w.Prefers.Placement == job.BinPack {
 		// From the same end each time, so that the other end stays free.
-		return cl.takeLocked(w, holder, Pick(w, cl.active, 0))
+		return cl.takeLocked(w, holder, cl.pickLocked(w, 0))
 	}
 	cl.next %= len(cl.active)
-	best := Pick(w, cl.active, cl.next)
+	best := cl.pickLocked(w, cl.next)
 	// Small clusters are looked through whole; there the rotation would only
 	// make the choice hard to foresee.
 	if best != nil && len(cl.active) > enough {
@@ -176,11 +180,18 @@ func (cl *Cluster) awaitClaimsLocked(w *Work) {
 
 // resolveLocked is the work with what it leaves to the cluster.
 func (cl *Cluster) resolveLocked(w *Work) *Work {
-	if w.Prefers.Placement != 0 || cl.placement == 0 {
+	var holders map[string]struct{}
+	if w.Prefers.Image != "" {
+		if i := cl.images[w.Prefers.Image]; i != nil {
+			holders = i.nodes
+		}
+	}
+	placement := cmp.Or(w.Prefers.Placement, cl.placement)
+	if holders == nil && placement == w.Prefers.Placement {
 		return w
 	}
 	resolved := *w
-	resolved.Prefers.Placement = cl.placement
+	resolved.Prefers.Placement, resolved.Prefers.holders = placement, holders
 	return &resolved
 }
 
@@ -244,6 +255,9 @@ func (cl *Cluster) Explain(w *Work) []Fit {
 		candidates = append(candidates, candidate)
 	}
 	w = cl.resolveLocked(w)
+	if w.Prefers.holders != nil {
+		w.Prefers.holders = maps.Clone(w.Prefers.holders)
+	}
 	cl.mu.Unlock()
 	return Explain(w, candidates)
 }
@@ -315,6 +329,7 @@ func (cl *Cluster) leaveLocked(id string) {
 		cl.active = slices.Delete(cl.active, at, at+1)
 	}
 	p.Node, p.keep = nil, nil
+	cl.dropImagesLocked(p, id)
 	cl.tidyLocked(id)
 }
 

@@ -11,6 +11,10 @@ import (
 // taken. In larger clusters looking further costs more than it gains.
 const enough = 128
 
+// plenty is how many are compared at most to find as many that have an image:
+// it is worth no more than that.
+const plenty = 8 * enough
+
 // Fit is what the scheduler thinks of one node for one piece of work.
 type Fit struct {
 	NodeID   string
@@ -33,7 +37,7 @@ type Fit struct {
 func Pick(w *Work, candidates []*Candidate, from int) *Candidate {
 	var best *Candidate
 	var bestScore float64
-	found, most := 0, w.Prefers.most()
+	found, seen, most := 0, 0, w.Prefers.most()
 	for i := range candidates {
 		at := from + i
 		if at >= len(candidates) {
@@ -49,10 +53,10 @@ func Pick(w *Work, candidates []*Candidate, from int) *Candidate {
 		}
 		// Nodes that are not what the work likes best say nothing of whether
 		// there are such, however many.
-		if len(w.Prefers.Affinities) > 0 && w.Prefers.affinity(c.Node) < most {
-			continue
+		if w.Prefers.content(c.Node, most) {
+			found++
 		}
-		if found++; found >= enough {
+		if seen++; found >= enough || seen >= plenty && len(w.Prefers.Affinities) == 0 {
 			break
 		}
 	}

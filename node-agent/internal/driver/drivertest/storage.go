@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,7 +88,20 @@ func (s *suite) testImages(t *testing.T) {
 			t.Errorf("ImageExists(%q) = %v, %v", tt.ref, got, err)
 		}
 	}
-	_, err := d.ImageExists(ctx, "Not An Image")
+	full, err := driver.NormalizeReference(ProgramImage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := d.ListImages(ctx)
+	if err != nil || !slices.Contains(list, full) || slices.ContainsFunc(list, func(name string) bool { return strings.Contains(name, "<none>") }) {
+		t.Errorf("ListImages = %v, %v, want %s among them and nothing without a name", list, err, full)
+	}
+	for _, name := range list[:min(len(list), 8)] {
+		if there, err := d.ImageExists(ctx, name); !there || err != nil {
+			t.Errorf("ImageExists(%q) of a listed image = %v, %v", name, there, err)
+		}
+	}
+	_, err = d.ImageExists(ctx, "Not An Image")
 	wantError(t, err, driver.CodeInvalid, "image:", "Not An Image")
 
 	for _, policy := range []driver.PullPolicy{"", driver.PullIfNotPresent, driver.PullNever} {

@@ -197,6 +197,16 @@ func (d *Driver) ImageExists(ctx context.Context, ref string) (bool, error) {
 	return found, err
 }
 
+// ListImages implements driver.Images.
+func (d *Driver) ListImages(ctx context.Context) ([]string, error) {
+	if err := d.check(ctx, "list images", ""); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.images)), nil
+}
+
 func (d *Driver) image(ctx context.Context, op, ref string) (Image, bool, error) {
 	full, err := driver.NormalizeReference(ref)
 	if err != nil {

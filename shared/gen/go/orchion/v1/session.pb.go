@@ -89,6 +89,7 @@ type ConnectRequest struct {
 	//	*ConnectRequest_RenewLeases
 	//	*ConnectRequest_TunnelRefused
 	//	*ConnectRequest_EnginesChanged
+	//	*ConnectRequest_ImagesChanged
 	//	*ConnectRequest_Heartbeat
 	Message       isConnectRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
@@ -186,6 +187,15 @@ func (x *ConnectRequest) GetEnginesChanged() *EnginesChanged {
 	return nil
 }
 
+func (x *ConnectRequest) GetImagesChanged() *ImagesChanged {
+	if x != nil {
+		if x, ok := x.Message.(*ConnectRequest_ImagesChanged); ok {
+			return x.ImagesChanged
+		}
+	}
+	return nil
+}
+
 func (x *ConnectRequest) GetHeartbeat() *NodeUsage {
 	if x != nil {
 		if x, ok := x.Message.(*ConnectRequest_Heartbeat); ok {
@@ -223,6 +233,10 @@ type ConnectRequest_EnginesChanged struct {
 	EnginesChanged *EnginesChanged `protobuf:"bytes,6,opt,name=engines_changed,json=enginesChanged,proto3,oneof"`
 }
 
+type ConnectRequest_ImagesChanged struct {
+	ImagesChanged *ImagesChanged `protobuf:"bytes,30,opt,name=images_changed,json=imagesChanged,proto3,oneof"`
+}
+
 type ConnectRequest_Heartbeat struct {
 	// A heartbeat, as Orchestrator.Heartbeat takes one, and without an answer: a
 	// node that is not registered any more finds its stream ended. Only when
@@ -241,6 +255,8 @@ func (*ConnectRequest_RenewLeases) isConnectRequest_Message() {}
 func (*ConnectRequest_TunnelRefused) isConnectRequest_Message() {}
 
 func (*ConnectRequest_EnginesChanged) isConnectRequest_Message() {}
+
+func (*ConnectRequest_ImagesChanged) isConnectRequest_Message() {}
 
 func (*ConnectRequest_Heartbeat) isConnectRequest_Message() {}
 
@@ -289,6 +305,53 @@ func (x *EnginesChanged) GetEngines() []*LocalEngine {
 	return nil
 }
 
+// ImagesChanged replaces the container images that the node said it has.
+type ImagesChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Full names, with registry and either tag or digest, at most 1,024; of more
+	// the newest.
+	Images        []string `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImagesChanged) Reset() {
+	*x = ImagesChanged{}
+	mi := &file_orchion_v1_session_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImagesChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImagesChanged) ProtoMessage() {}
+
+func (x *ImagesChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_session_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImagesChanged.ProtoReflect.Descriptor instead.
+func (*ImagesChanged) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ImagesChanged) GetImages() []string {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
 // Hello says what the node holds when it connects.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -301,7 +364,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_orchion_v1_session_proto_msgTypes[3]
+	mi := &file_orchion_v1_session_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -313,7 +376,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[3]
+	mi := &file_orchion_v1_session_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -326,7 +389,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{3}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hello) GetAttempts() []*AttemptStatus {
@@ -364,7 +427,7 @@ type AttemptStatus struct {
 
 func (x *AttemptStatus) Reset() {
 	*x = AttemptStatus{}
-	mi := &file_orchion_v1_session_proto_msgTypes[4]
+	mi := &file_orchion_v1_session_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +439,7 @@ func (x *AttemptStatus) String() string {
 func (*AttemptStatus) ProtoMessage() {}
 
 func (x *AttemptStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[4]
+	mi := &file_orchion_v1_session_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +452,7 @@ func (x *AttemptStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptStatus.ProtoReflect.Descriptor instead.
 func (*AttemptStatus) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AttemptStatus) GetRef() *AttemptRef {
@@ -466,7 +529,7 @@ type ReplicaStatus struct {
 
 func (x *ReplicaStatus) Reset() {
 	*x = ReplicaStatus{}
-	mi := &file_orchion_v1_session_proto_msgTypes[5]
+	mi := &file_orchion_v1_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +541,7 @@ func (x *ReplicaStatus) String() string {
 func (*ReplicaStatus) ProtoMessage() {}
 
 func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[5]
+	mi := &file_orchion_v1_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +554,7 @@ func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
 func (*ReplicaStatus) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{5}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReplicaStatus) GetReplicaId() string {
@@ -561,7 +624,7 @@ type RenewLeases struct {
 
 func (x *RenewLeases) Reset() {
 	*x = RenewLeases{}
-	mi := &file_orchion_v1_session_proto_msgTypes[6]
+	mi := &file_orchion_v1_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +636,7 @@ func (x *RenewLeases) String() string {
 func (*RenewLeases) ProtoMessage() {}
 
 func (x *RenewLeases) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[6]
+	mi := &file_orchion_v1_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +649,7 @@ func (x *RenewLeases) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewLeases.ProtoReflect.Descriptor instead.
 func (*RenewLeases) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{6}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RenewLeases) GetSequence() uint64 {
@@ -613,7 +676,7 @@ type TunnelRefused struct {
 
 func (x *TunnelRefused) Reset() {
 	*x = TunnelRefused{}
-	mi := &file_orchion_v1_session_proto_msgTypes[7]
+	mi := &file_orchion_v1_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +688,7 @@ func (x *TunnelRefused) String() string {
 func (*TunnelRefused) ProtoMessage() {}
 
 func (x *TunnelRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[7]
+	mi := &file_orchion_v1_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +701,7 @@ func (x *TunnelRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TunnelRefused.ProtoReflect.Descriptor instead.
 func (*TunnelRefused) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TunnelRefused) GetTunnelId() string {
@@ -676,7 +739,7 @@ type ConnectResponse struct {
 
 func (x *ConnectResponse) Reset() {
 	*x = ConnectResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[8]
+	mi := &file_orchion_v1_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +751,7 @@ func (x *ConnectResponse) String() string {
 func (*ConnectResponse) ProtoMessage() {}
 
 func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[8]
+	mi := &file_orchion_v1_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +764,7 @@ func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectResponse.ProtoReflect.Descriptor instead.
 func (*ConnectResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ConnectResponse) GetSequence() uint64 {
@@ -857,7 +920,7 @@ type AssignmentSet struct {
 
 func (x *AssignmentSet) Reset() {
 	*x = AssignmentSet{}
-	mi := &file_orchion_v1_session_proto_msgTypes[9]
+	mi := &file_orchion_v1_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +932,7 @@ func (x *AssignmentSet) String() string {
 func (*AssignmentSet) ProtoMessage() {}
 
 func (x *AssignmentSet) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[9]
+	mi := &file_orchion_v1_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +945,7 @@ func (x *AssignmentSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignmentSet.ProtoReflect.Descriptor instead.
 func (*AssignmentSet) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AssignmentSet) GetJobs() []*JobAssignment {
@@ -925,7 +988,7 @@ type JobAssignment struct {
 
 func (x *JobAssignment) Reset() {
 	*x = JobAssignment{}
-	mi := &file_orchion_v1_session_proto_msgTypes[10]
+	mi := &file_orchion_v1_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1000,7 @@ func (x *JobAssignment) String() string {
 func (*JobAssignment) ProtoMessage() {}
 
 func (x *JobAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[10]
+	mi := &file_orchion_v1_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1013,7 @@ func (x *JobAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobAssignment.ProtoReflect.Descriptor instead.
 func (*JobAssignment) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *JobAssignment) GetRef() *AttemptRef {
@@ -1021,7 +1084,7 @@ type CancelAttempt struct {
 
 func (x *CancelAttempt) Reset() {
 	*x = CancelAttempt{}
-	mi := &file_orchion_v1_session_proto_msgTypes[11]
+	mi := &file_orchion_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1096,7 @@ func (x *CancelAttempt) String() string {
 func (*CancelAttempt) ProtoMessage() {}
 
 func (x *CancelAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[11]
+	mi := &file_orchion_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1109,7 @@ func (x *CancelAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAttempt.ProtoReflect.Descriptor instead.
 func (*CancelAttempt) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CancelAttempt) GetRef() *AttemptRef {
@@ -1083,7 +1146,7 @@ type ReplicaAssignment struct {
 
 func (x *ReplicaAssignment) Reset() {
 	*x = ReplicaAssignment{}
-	mi := &file_orchion_v1_session_proto_msgTypes[12]
+	mi := &file_orchion_v1_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1158,7 @@ func (x *ReplicaAssignment) String() string {
 func (*ReplicaAssignment) ProtoMessage() {}
 
 func (x *ReplicaAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[12]
+	mi := &file_orchion_v1_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1171,7 @@ func (x *ReplicaAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaAssignment.ProtoReflect.Descriptor instead.
 func (*ReplicaAssignment) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReplicaAssignment) GetReplicaId() string {
@@ -1148,7 +1211,7 @@ type RemoveReplica struct {
 
 func (x *RemoveReplica) Reset() {
 	*x = RemoveReplica{}
-	mi := &file_orchion_v1_session_proto_msgTypes[13]
+	mi := &file_orchion_v1_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1223,7 @@ func (x *RemoveReplica) String() string {
 func (*RemoveReplica) ProtoMessage() {}
 
 func (x *RemoveReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[13]
+	mi := &file_orchion_v1_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1236,7 @@ func (x *RemoveReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReplica.ProtoReflect.Descriptor instead.
 func (*RemoveReplica) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveReplica) GetReplicaId() string {
@@ -1197,7 +1260,7 @@ type LeasesRenewed struct {
 
 func (x *LeasesRenewed) Reset() {
 	*x = LeasesRenewed{}
-	mi := &file_orchion_v1_session_proto_msgTypes[14]
+	mi := &file_orchion_v1_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1272,7 @@ func (x *LeasesRenewed) String() string {
 func (*LeasesRenewed) ProtoMessage() {}
 
 func (x *LeasesRenewed) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[14]
+	mi := &file_orchion_v1_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1285,7 @@ func (x *LeasesRenewed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasesRenewed.ProtoReflect.Descriptor instead.
 func (*LeasesRenewed) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LeasesRenewed) GetSequence() uint64 {
@@ -1267,7 +1330,7 @@ type AttemptAcknowledged struct {
 
 func (x *AttemptAcknowledged) Reset() {
 	*x = AttemptAcknowledged{}
-	mi := &file_orchion_v1_session_proto_msgTypes[15]
+	mi := &file_orchion_v1_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1342,7 @@ func (x *AttemptAcknowledged) String() string {
 func (*AttemptAcknowledged) ProtoMessage() {}
 
 func (x *AttemptAcknowledged) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[15]
+	mi := &file_orchion_v1_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1355,7 @@ func (x *AttemptAcknowledged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptAcknowledged.ProtoReflect.Descriptor instead.
 func (*AttemptAcknowledged) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AttemptAcknowledged) GetRef() *AttemptRef {
@@ -1325,7 +1388,7 @@ type OpenTunnel struct {
 
 func (x *OpenTunnel) Reset() {
 	*x = OpenTunnel{}
-	mi := &file_orchion_v1_session_proto_msgTypes[16]
+	mi := &file_orchion_v1_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1400,7 @@ func (x *OpenTunnel) String() string {
 func (*OpenTunnel) ProtoMessage() {}
 
 func (x *OpenTunnel) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[16]
+	mi := &file_orchion_v1_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1413,7 @@ func (x *OpenTunnel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenTunnel.ProtoReflect.Descriptor instead.
 func (*OpenTunnel) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OpenTunnel) GetTunnelId() string {
@@ -1415,7 +1478,7 @@ type PushLogsRequest struct {
 
 func (x *PushLogsRequest) Reset() {
 	*x = PushLogsRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[17]
+	mi := &file_orchion_v1_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1490,7 @@ func (x *PushLogsRequest) String() string {
 func (*PushLogsRequest) ProtoMessage() {}
 
 func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[17]
+	mi := &file_orchion_v1_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1503,7 @@ func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsRequest.ProtoReflect.Descriptor instead.
 func (*PushLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PushLogsRequest) GetMessage() isPushLogsRequest_Message {
@@ -1493,7 +1556,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_orchion_v1_session_proto_msgTypes[18]
+	mi := &file_orchion_v1_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1568,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[18]
+	mi := &file_orchion_v1_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1581,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OpenLog) GetRef() *AttemptRef {
@@ -1538,7 +1601,7 @@ type LogBatch struct {
 
 func (x *LogBatch) Reset() {
 	*x = LogBatch{}
-	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	mi := &file_orchion_v1_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1613,7 @@ func (x *LogBatch) String() string {
 func (*LogBatch) ProtoMessage() {}
 
 func (x *LogBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	mi := &file_orchion_v1_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1626,7 @@ func (x *LogBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogBatch.ProtoReflect.Descriptor instead.
 func (*LogBatch) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogBatch) GetEntries() []*LogEntry {
@@ -1593,7 +1656,7 @@ type PushLogsResponse struct {
 
 func (x *PushLogsResponse) Reset() {
 	*x = PushLogsResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	mi := &file_orchion_v1_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1668,7 @@ func (x *PushLogsResponse) String() string {
 func (*PushLogsResponse) ProtoMessage() {}
 
 func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	mi := &file_orchion_v1_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1681,7 @@ func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsResponse.ProtoReflect.Descriptor instead.
 func (*PushLogsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PushLogsResponse) GetStdoutLines() int64 {
@@ -1672,7 +1735,7 @@ type ServeRequest struct {
 
 func (x *ServeRequest) Reset() {
 	*x = ServeRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	mi := &file_orchion_v1_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1747,7 @@ func (x *ServeRequest) String() string {
 func (*ServeRequest) ProtoMessage() {}
 
 func (x *ServeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	mi := &file_orchion_v1_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1760,7 @@ func (x *ServeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeRequest.ProtoReflect.Descriptor instead.
 func (*ServeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ServeRequest) GetData() []byte {
@@ -1716,7 +1779,7 @@ type ServeResponse struct {
 
 func (x *ServeResponse) Reset() {
 	*x = ServeResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[22]
+	mi := &file_orchion_v1_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1791,7 @@ func (x *ServeResponse) String() string {
 func (*ServeResponse) ProtoMessage() {}
 
 func (x *ServeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[22]
+	mi := &file_orchion_v1_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1804,7 @@ func (x *ServeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeResponse.ProtoReflect.Descriptor instead.
 func (*ServeResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ServeResponse) GetData() []byte {
@@ -1760,7 +1823,7 @@ type CallRequest struct {
 
 func (x *CallRequest) Reset() {
 	*x = CallRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[23]
+	mi := &file_orchion_v1_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1835,7 @@ func (x *CallRequest) String() string {
 func (*CallRequest) ProtoMessage() {}
 
 func (x *CallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[23]
+	mi := &file_orchion_v1_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1848,7 @@ func (x *CallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallRequest.ProtoReflect.Descriptor instead.
 func (*CallRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CallRequest) GetData() []byte {
@@ -1804,7 +1867,7 @@ type CallResponse struct {
 
 func (x *CallResponse) Reset() {
 	*x = CallResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[24]
+	mi := &file_orchion_v1_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1879,7 @@ func (x *CallResponse) String() string {
 func (*CallResponse) ProtoMessage() {}
 
 func (x *CallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[24]
+	mi := &file_orchion_v1_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1892,7 @@ func (x *CallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallResponse.ProtoReflect.Descriptor instead.
 func (*CallResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CallResponse) GetData() []byte {
@@ -1848,18 +1911,21 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"AttemptRef\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\xce\x03\n" +
+	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\x92\x04\n" +
 	"\x0eConnectRequest\x12)\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.orchion.v1.HelloH\x00R\x05hello\x12B\n" +
 	"\x0eattempt_status\x18\x02 \x01(\v2\x19.orchion.v1.AttemptStatusH\x00R\rattemptStatus\x12B\n" +
 	"\x0ereplica_status\x18\x03 \x01(\v2\x19.orchion.v1.ReplicaStatusH\x00R\rreplicaStatus\x12<\n" +
 	"\frenew_leases\x18\x04 \x01(\v2\x17.orchion.v1.RenewLeasesH\x00R\vrenewLeases\x12B\n" +
 	"\x0etunnel_refused\x18\x05 \x01(\v2\x19.orchion.v1.TunnelRefusedH\x00R\rtunnelRefused\x12E\n" +
-	"\x0fengines_changed\x18\x06 \x01(\v2\x1a.orchion.v1.EnginesChangedH\x00R\x0eenginesChanged\x125\n" +
+	"\x0fengines_changed\x18\x06 \x01(\v2\x1a.orchion.v1.EnginesChangedH\x00R\x0eenginesChanged\x12B\n" +
+	"\x0eimages_changed\x18\x1e \x01(\v2\x19.orchion.v1.ImagesChangedH\x00R\rimagesChanged\x125\n" +
 	"\theartbeat\x18( \x01(\v2\x15.orchion.v1.NodeUsageH\x00R\theartbeatB\t\n" +
 	"\amessage\"C\n" +
 	"\x0eEnginesChanged\x121\n" +
-	"\aengines\x18\x01 \x03(\v2\x17.orchion.v1.LocalEngineR\aengines\"u\n" +
+	"\aengines\x18\x01 \x03(\v2\x17.orchion.v1.LocalEngineR\aengines\"'\n" +
+	"\rImagesChanged\x12\x16\n" +
+	"\x06images\x18\x01 \x03(\tR\x06images\"u\n" +
 	"\x05Hello\x125\n" +
 	"\battempts\x18\x01 \x03(\v2\x19.orchion.v1.AttemptStatusR\battempts\x125\n" +
 	"\breplicas\x18\x02 \x03(\v2\x19.orchion.v1.ReplicaStatusR\breplicas\"\xf5\x02\n" +
@@ -1993,102 +2059,104 @@ func file_orchion_v1_session_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_session_proto_rawDescData
 }
 
-var file_orchion_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_orchion_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_orchion_v1_session_proto_goTypes = []any{
 	(*AttemptRef)(nil),            // 0: orchion.v1.AttemptRef
 	(*ConnectRequest)(nil),        // 1: orchion.v1.ConnectRequest
 	(*EnginesChanged)(nil),        // 2: orchion.v1.EnginesChanged
-	(*Hello)(nil),                 // 3: orchion.v1.Hello
-	(*AttemptStatus)(nil),         // 4: orchion.v1.AttemptStatus
-	(*ReplicaStatus)(nil),         // 5: orchion.v1.ReplicaStatus
-	(*RenewLeases)(nil),           // 6: orchion.v1.RenewLeases
-	(*TunnelRefused)(nil),         // 7: orchion.v1.TunnelRefused
-	(*ConnectResponse)(nil),       // 8: orchion.v1.ConnectResponse
-	(*AssignmentSet)(nil),         // 9: orchion.v1.AssignmentSet
-	(*JobAssignment)(nil),         // 10: orchion.v1.JobAssignment
-	(*CancelAttempt)(nil),         // 11: orchion.v1.CancelAttempt
-	(*ReplicaAssignment)(nil),     // 12: orchion.v1.ReplicaAssignment
-	(*RemoveReplica)(nil),         // 13: orchion.v1.RemoveReplica
-	(*LeasesRenewed)(nil),         // 14: orchion.v1.LeasesRenewed
-	(*AttemptAcknowledged)(nil),   // 15: orchion.v1.AttemptAcknowledged
-	(*OpenTunnel)(nil),            // 16: orchion.v1.OpenTunnel
-	(*PushLogsRequest)(nil),       // 17: orchion.v1.PushLogsRequest
-	(*OpenLog)(nil),               // 18: orchion.v1.OpenLog
-	(*LogBatch)(nil),              // 19: orchion.v1.LogBatch
-	(*PushLogsResponse)(nil),      // 20: orchion.v1.PushLogsResponse
-	(*ServeRequest)(nil),          // 21: orchion.v1.ServeRequest
-	(*ServeResponse)(nil),         // 22: orchion.v1.ServeResponse
-	(*CallRequest)(nil),           // 23: orchion.v1.CallRequest
-	(*CallResponse)(nil),          // 24: orchion.v1.CallResponse
-	(*NodeUsage)(nil),             // 25: orchion.v1.NodeUsage
-	(*LocalEngine)(nil),           // 26: orchion.v1.LocalEngine
-	(AttemptState)(0),             // 27: orchion.v1.AttemptState
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(FailureClass)(0),             // 29: orchion.v1.FailureClass
-	(ReplicaState)(0),             // 30: orchion.v1.ReplicaState
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
-	(*JobSpec)(nil),               // 32: orchion.v1.JobSpec
-	(*DeploymentSpec)(nil),        // 33: orchion.v1.DeploymentSpec
-	(*LogEntry)(nil),              // 34: orchion.v1.LogEntry
+	(*ImagesChanged)(nil),         // 3: orchion.v1.ImagesChanged
+	(*Hello)(nil),                 // 4: orchion.v1.Hello
+	(*AttemptStatus)(nil),         // 5: orchion.v1.AttemptStatus
+	(*ReplicaStatus)(nil),         // 6: orchion.v1.ReplicaStatus
+	(*RenewLeases)(nil),           // 7: orchion.v1.RenewLeases
+	(*TunnelRefused)(nil),         // 8: orchion.v1.TunnelRefused
+	(*ConnectResponse)(nil),       // 9: orchion.v1.ConnectResponse
+	(*AssignmentSet)(nil),         // 10: orchion.v1.AssignmentSet
+	(*JobAssignment)(nil),         // 11: orchion.v1.JobAssignment
+	(*CancelAttempt)(nil),         // 12: orchion.v1.CancelAttempt
+	(*ReplicaAssignment)(nil),     // 13: orchion.v1.ReplicaAssignment
+	(*RemoveReplica)(nil),         // 14: orchion.v1.RemoveReplica
+	(*LeasesRenewed)(nil),         // 15: orchion.v1.LeasesRenewed
+	(*AttemptAcknowledged)(nil),   // 16: orchion.v1.AttemptAcknowledged
+	(*OpenTunnel)(nil),            // 17: orchion.v1.OpenTunnel
+	(*PushLogsRequest)(nil),       // 18: orchion.v1.PushLogsRequest
+	(*OpenLog)(nil),               // 19: orchion.v1.OpenLog
+	(*LogBatch)(nil),              // 20: orchion.v1.LogBatch
+	(*PushLogsResponse)(nil),      // 21: orchion.v1.PushLogsResponse
+	(*ServeRequest)(nil),          // 22: orchion.v1.ServeRequest
+	(*ServeResponse)(nil),         // 23: orchion.v1.ServeResponse
+	(*CallRequest)(nil),           // 24: orchion.v1.CallRequest
+	(*CallResponse)(nil),          // 25: orchion.v1.CallResponse
+	(*NodeUsage)(nil),             // 26: orchion.v1.NodeUsage
+	(*LocalEngine)(nil),           // 27: orchion.v1.LocalEngine
+	(AttemptState)(0),             // 28: orchion.v1.AttemptState
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(FailureClass)(0),             // 30: orchion.v1.FailureClass
+	(ReplicaState)(0),             // 31: orchion.v1.ReplicaState
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(*JobSpec)(nil),               // 33: orchion.v1.JobSpec
+	(*DeploymentSpec)(nil),        // 34: orchion.v1.DeploymentSpec
+	(*LogEntry)(nil),              // 35: orchion.v1.LogEntry
 }
 var file_orchion_v1_session_proto_depIdxs = []int32{
-	3,  // 0: orchion.v1.ConnectRequest.hello:type_name -> orchion.v1.Hello
-	4,  // 1: orchion.v1.ConnectRequest.attempt_status:type_name -> orchion.v1.AttemptStatus
-	5,  // 2: orchion.v1.ConnectRequest.replica_status:type_name -> orchion.v1.ReplicaStatus
-	6,  // 3: orchion.v1.ConnectRequest.renew_leases:type_name -> orchion.v1.RenewLeases
-	7,  // 4: orchion.v1.ConnectRequest.tunnel_refused:type_name -> orchion.v1.TunnelRefused
+	4,  // 0: orchion.v1.ConnectRequest.hello:type_name -> orchion.v1.Hello
+	5,  // 1: orchion.v1.ConnectRequest.attempt_status:type_name -> orchion.v1.AttemptStatus
+	6,  // 2: orchion.v1.ConnectRequest.replica_status:type_name -> orchion.v1.ReplicaStatus
+	7,  // 3: orchion.v1.ConnectRequest.renew_leases:type_name -> orchion.v1.RenewLeases
+	8,  // 4: orchion.v1.ConnectRequest.tunnel_refused:type_name -> orchion.v1.TunnelRefused
 	2,  // 5: orchion.v1.ConnectRequest.engines_changed:type_name -> orchion.v1.EnginesChanged
-	25, // 6: orchion.v1.ConnectRequest.heartbeat:type_name -> orchion.v1.NodeUsage
-	26, // 7: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
-	4,  // 8: orchion.v1.Hello.attempts:type_name -> orchion.v1.AttemptStatus
-	5,  // 9: orchion.v1.Hello.replicas:type_name -> orchion.v1.ReplicaStatus
-	0,  // 10: orchion.v1.AttemptStatus.ref:type_name -> orchion.v1.AttemptRef
-	27, // 11: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
-	28, // 12: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
-	28, // 13: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
-	29, // 14: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
-	30, // 15: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
-	0,  // 16: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
-	9,  // 17: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
-	10, // 18: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
-	11, // 19: orchion.v1.ConnectResponse.cancel_attempt:type_name -> orchion.v1.CancelAttempt
-	12, // 20: orchion.v1.ConnectResponse.assign_replica:type_name -> orchion.v1.ReplicaAssignment
-	13, // 21: orchion.v1.ConnectResponse.remove_replica:type_name -> orchion.v1.RemoveReplica
-	14, // 22: orchion.v1.ConnectResponse.leases_renewed:type_name -> orchion.v1.LeasesRenewed
-	15, // 23: orchion.v1.ConnectResponse.attempt_acknowledged:type_name -> orchion.v1.AttemptAcknowledged
-	16, // 24: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
-	10, // 25: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
-	12, // 26: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
-	31, // 27: orchion.v1.AssignmentSet.heartbeat_interval:type_name -> google.protobuf.Duration
-	0,  // 28: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
-	32, // 29: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
-	31, // 30: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
-	0,  // 31: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
-	31, // 32: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
-	33, // 33: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
-	31, // 34: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
-	0,  // 35: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
-	0,  // 36: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
-	0,  // 37: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
-	18, // 38: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
-	19, // 39: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
-	0,  // 40: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
-	34, // 41: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
-	34, // 42: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
-	34, // 43: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
-	1,  // 44: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
-	17, // 45: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
-	21, // 46: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
-	23, // 47: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
-	8,  // 48: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
-	20, // 49: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
-	22, // 50: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
-	24, // 51: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
-	48, // [48:52] is the sub-list for method output_type
-	44, // [44:48] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	3,  // 6: orchion.v1.ConnectRequest.images_changed:type_name -> orchion.v1.ImagesChanged
+	26, // 7: orchion.v1.ConnectRequest.heartbeat:type_name -> orchion.v1.NodeUsage
+	27, // 8: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
+	5,  // 9: orchion.v1.Hello.attempts:type_name -> orchion.v1.AttemptStatus
+	6,  // 10: orchion.v1.Hello.replicas:type_name -> orchion.v1.ReplicaStatus
+	0,  // 11: orchion.v1.AttemptStatus.ref:type_name -> orchion.v1.AttemptRef
+	28, // 12: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
+	29, // 13: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
+	29, // 14: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
+	30, // 15: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
+	31, // 16: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
+	0,  // 17: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
+	10, // 18: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
+	11, // 19: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
+	12, // 20: orchion.v1.ConnectResponse.cancel_attempt:type_name -> orchion.v1.CancelAttempt
+	13, // 21: orchion.v1.ConnectResponse.assign_replica:type_name -> orchion.v1.ReplicaAssignment
+	14, // 22: orchion.v1.ConnectResponse.remove_replica:type_name -> orchion.v1.RemoveReplica
+	15, // 23: orchion.v1.ConnectResponse.leases_renewed:type_name -> orchion.v1.LeasesRenewed
+	16, // 24: orchion.v1.ConnectResponse.attempt_acknowledged:type_name -> orchion.v1.AttemptAcknowledged
+	17, // 25: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
+	11, // 26: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
+	13, // 27: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
+	32, // 28: orchion.v1.AssignmentSet.heartbeat_interval:type_name -> google.protobuf.Duration
+	0,  // 29: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
+	33, // 30: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
+	32, // 31: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
+	0,  // 32: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
+	32, // 33: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
+	34, // 34: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
+	32, // 35: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
+	0,  // 36: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
+	0,  // 37: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
+	0,  // 38: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
+	19, // 39: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
+	20, // 40: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
+	0,  // 41: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
+	35, // 42: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
+	35, // 43: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
+	35, // 44: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
+	1,  // 45: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
+	18, // 46: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
+	22, // 47: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
+	24, // 48: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
+	9,  // 49: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
+	21, // 50: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
+	23, // 51: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
+	25, // 52: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
+	49, // [49:53] is the sub-list for method output_type
+	45, // [45:49] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_session_proto_init() }
@@ -2106,10 +2174,11 @@ func file_orchion_v1_session_proto_init() {
 		(*ConnectRequest_RenewLeases)(nil),
 		(*ConnectRequest_TunnelRefused)(nil),
 		(*ConnectRequest_EnginesChanged)(nil),
+		(*ConnectRequest_ImagesChanged)(nil),
 		(*ConnectRequest_Heartbeat)(nil),
 	}
-	file_orchion_v1_session_proto_msgTypes[4].OneofWrappers = []any{}
-	file_orchion_v1_session_proto_msgTypes[8].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[5].OneofWrappers = []any{}
+	file_orchion_v1_session_proto_msgTypes[9].OneofWrappers = []any{
 		(*ConnectResponse_Assignments)(nil),
 		(*ConnectResponse_AssignJob)(nil),
 		(*ConnectResponse_CancelAttempt)(nil),
@@ -2119,11 +2188,11 @@ func file_orchion_v1_session_proto_init() {
 		(*ConnectResponse_AttemptAcknowledged)(nil),
 		(*ConnectResponse_OpenTunnel)(nil),
 	}
-	file_orchion_v1_session_proto_msgTypes[16].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[17].OneofWrappers = []any{
 		(*OpenTunnel_ReplicaId)(nil),
 		(*OpenTunnel_EngineEndpoint)(nil),
 	}
-	file_orchion_v1_session_proto_msgTypes[17].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[18].OneofWrappers = []any{
 		(*PushLogsRequest_Open)(nil),
 		(*PushLogsRequest_Batch)(nil),
 	}
@@ -2133,7 +2202,7 @@ func file_orchion_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_session_proto_rawDesc), len(file_orchion_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
