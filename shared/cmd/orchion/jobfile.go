@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
@@ -87,25 +88,30 @@ func oneDocument(data []byte) (map[string]any, error) {
 
 // jobOf makes a job of a document. dir is where its files are looked for.
 func jobOf(document map[string]any, set map[string]string, dir string, large uploads) (*orchionv1.SubmitJobRequest, error) {
+	request := &orchionv1.SubmitJobRequest{}
+	return request, fillInto(request, document, set, dir, large)
+}
+
+// fillInto makes a message of a document, with its parameters filled in.
+func fillInto(message proto.Message, document map[string]any, set map[string]string, dir string, large uploads) error {
 	parameters, err := parametersOf(document, set)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	delete(document, "parameters")
 	f := &filler{parameters: parameters, dir: dir, large: large}
 	filled, err := f.fill("", document)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	data, err := json.Marshal(filled)
 	if err != nil {
-		return nil, fmt.Errorf("holds what JSON cannot: %w", err)
+		return fmt.Errorf("holds what JSON cannot: %w", err)
 	}
-	request := &orchionv1.SubmitJobRequest{}
-	if err := protojson.Unmarshal(data, request); err != nil {
-		return nil, errors.New(protoMessage(err))
+	if err := protojson.Unmarshal(data, message); err != nil {
+		return errors.New(protoMessage(err))
 	}
-	return request, nil
+	return nil
 }
 
 var protoPlace = regexp.MustCompile(`^proto:[\s\x{a0}]+\(line [0-9]+:[0-9]+\):\s*`)
@@ -223,7 +229,7 @@ func (f *filler) fill(at string, value any) (any, error) {
 
 // textField are the fields in which people write what looks like a number and is
 // none: 1.10 would arrive as 1.1.
-var textField = regexp.MustCompile(`^(labels\..*|spec\.(container|process)\.(env\..*|(args|command)\[[0-9]+\]))$`)
+var textField = regexp.MustCompile(`^(template\.)?(labels\..*|spec\.(container|process)\.(env\..*|(args|command)\[[0-9]+\]))$`)
 
 func (f *filler) fillMap(at string, fields map[string]any) (any, error) {
 	filled := make(map[string]any, len(fields))
@@ -289,7 +295,7 @@ var durationFields = []string{"timeout", "startTimeout", "stopGrace", "initialBa
 // written as in flags. The names of a job's own choosing are left alone.
 func spelledOut(at, key string, value any) (any, error) {
 	text, ok := value.(string)
-	if !ok || !strings.HasPrefix(at, "spec.") || strings.Contains(at, ".env.") {
+	if !ok || !strings.HasPrefix(strings.TrimPrefix(at, "template."), "spec.") || strings.Contains(at, ".env.") {
 		return value, nil
 	}
 	switch {
@@ -315,7 +321,7 @@ func spelledOut(at, key string, value any) (any, error) {
 	return value, nil
 }
 
-var fileField = regexp.MustCompile(`^spec\.container\.files\[[0-9]+\]$`)
+var fileField = regexp.MustCompile(`^(template\.)?spec\.container\.files\[[0-9]+\]$`)
 
 // takeIn puts into an input file the content that the job file has as text or
 // names with from, a path beside it.

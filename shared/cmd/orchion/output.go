@@ -39,6 +39,11 @@ func (c *cli) show(w io.Writer, message proto.Message, table func(io.Writer) err
 	if err := json.Unmarshal(data, &value); err != nil {
 		return err
 	}
+	return c.encode(w, value)
+}
+
+// encode prints a value as --output says, which is not table.
+func (c *cli) encode(w io.Writer, value any) error {
 	if c.output == outputYAML {
 		encoder := yaml.NewEncoder(w)
 		encoder.SetIndent(2)
