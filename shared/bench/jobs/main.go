@@ -13,6 +13,9 @@
 //	  - the time from submitting to the first instruction of a container on a real
 //	    engine (DOCKER_HOST; left out without one), in turns with "docker run" of
 //	    the same image, which is the floor.
+//	  - containers per second when an array of jobs runs on a real Docker, beside
+//	    the same containers as a replicated job of Docker Swarm on the same engine
+//	    (where that is a Swarm, or with --swarm).
 //	  - a page of the list of jobs, of many jobs. Floor: a page of few.
 //
 // It builds the programs, uses ports and folders of its own, talks to loopback
@@ -27,6 +30,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/orchion/orchion/shared/bench/internal/measure"
@@ -36,6 +40,9 @@ import (
 type settings struct {
 	jobs, clients int
 	starts        int
+	containers    int
+	swarm         bool
+	only          string
 	history       int
 	syncs         time.Duration
 }
@@ -45,16 +52,36 @@ func main() {
 	flag.IntVar(&s.jobs, "jobs", 20_000, "jobs to run for each number of nodes")
 	flag.IntVar(&s.clients, "clients", 64, "concurrent clients")
 	flag.IntVar(&s.starts, "starts", 40, "containers to start each way")
+	flag.IntVar(&s.containers, "containers", 100, "containers to run beside Docker Swarm, at most 1000")
+	flag.BoolVar(&s.swarm, "swarm", false, "make the Docker engine a Swarm while it is measured, unless it is one")
+	flag.StringVar(&s.only, "only", "", "measure this part alone: throughput, latency, starts, swarm or lists")
 	flag.IntVar(&s.history, "history", 1_000_000, "jobs to list from")
 	flag.DurationVar(&s.syncs, "syncs", 3*time.Second, "how long the disk is measured")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, s)
+	err := s.check()
+	if err == nil {
+		err = run(ctx, s)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "jobs:", err)
 		os.Exit(1)
 	}
+}
+
+func (s settings) check() error {
+	names := []string{""}
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	if !slices.Contains(names, s.only) {
+		return fmt.Errorf("--only: %q is not one of %s", s.only, strings.Join(names[1:], ", "))
+	}
+	if s.containers < 1 || s.containers > 1000 {
+		return fmt.Errorf("--containers: %d is not from 1 to 1000", s.containers)
+	}
+	return nil
 }
 
 func run(ctx context.Context, s settings) error {
@@ -72,12 +99,27 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	measure.Header()
-	for _, part := range []func(context.Context, settings, string) error{measureThroughput, measureIdleLatency, measureStarts, measureLists} {
-		if err := part(ctx, s, dir); err != nil {
+	for _, part := range parts() {
+		if s.only != "" && s.only != part.name {
+			continue
+		}
+		if err := part.measure(ctx, s, dir); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+type part struct {
+	name    string
+	measure func(context.Context, settings, string) error
+}
+
+func parts() []part {
+	return []part{
+		{"throughput", measureThroughput}, {"latency", measureIdleLatency}, {"starts", measureStarts},
+		{"swarm", measureSwarm}, {"lists", measureLists},
+	}
 }
 
 // percentile of times, which it sorts.

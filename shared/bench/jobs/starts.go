@@ -37,8 +37,7 @@ func measureStarts(ctx context.Context, s settings, dir string) error {
 		measure.Fact(what, "no "+e.Name+" command")
 		return nil
 	}
-	dockerfile := "FROM scratch\nCOPY program /program\nENTRYPOINT [\"/program\"]\n"
-	if _, err := e.Build(ctx, startedImage, dockerfile, []engine.File{{Name: "program", From: filepath.Join(dir, "started"), Mode: 0o755}}, os.Stderr); err != nil {
+	if err := buildStarted(ctx, e, dir); err != nil {
 		return err
 	}
 	p, err := measure.StartOrchestrator(ctx, dir, "starts")
@@ -75,6 +74,13 @@ func measureStarts(ctx context.Context, s settings, dir string) error {
 		measure.Fact("  more than "+e.Name+" run", fmt.Sprintf("%.0f", own-floor))
 	}
 	return nil
+}
+
+// buildStarted makes the image of the program started.
+func buildStarted(ctx context.Context, e *engine.Engine, dir string) error {
+	dockerfile := "FROM scratch\nCOPY program /program\nENTRYPOINT [\"/program\"]\n"
+	_, err := e.Build(ctx, startedImage, dockerfile, []engine.File{{Name: "program", From: filepath.Join(dir, "started"), Mode: 0o755}}, os.Stderr)
+	return err
 }
 
 // startJob submits a job and answers when its container began.
