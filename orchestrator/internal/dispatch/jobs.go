@@ -168,11 +168,13 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 	switch kept := waits.asks.Mine; {
 	case summary == "":
 		summary = "a node fits: it is about to be assigned"
-	case waits.stops != "":
-		summary = waits.stops + "; " + summary
+	case waits.making != "":
+		summary = waits.making + "; " + summary
 	case kept != nil && kept.JobID == id:
 		summary = fmt.Sprintf("room on node %s is being kept for this job, which goes there once enough of what runs there has ended: %s",
 			kept.NodeID, summary)
+	case waits.inVain != "":
+		summary += "; " + waits.inVain
 	}
 	return summary, fits, nil
 }
@@ -240,8 +242,9 @@ type waiting struct {
 	// why says how other jobs, or its queue's settings, keep it waiting; empty:
 	// they do not.
 	why string
-	// stops says what is stopped for it, or would be; empty: nothing.
-	stops string
+	// making says what is stopped for it, or is to be, and inVain that stopping
+	// would not help; empty: nothing.
+	making, inVain string
 }
 
 func (d *Dispatcher) waitsFor(ctx context.Context, id string, work *scheduler.Work) waiting {
@@ -255,7 +258,8 @@ func (d *Dispatcher) waitsFor(ctx context.Context, id string, work *scheduler.Wo
 		case e.delayed:
 			return waiting{asks: work}
 		case e.bucket.lane.takes():
-			return waiting{asks: d.queue.heed(work, e), stops: d.whatStops(e)}
+			making, inVain := d.whatStops(e)
+			return waiting{asks: d.queue.heed(work, e), making: making, inVain: inVain}
 		}
 		return waiting{asks: work, why: e.bucket.lane.why()}
 	})

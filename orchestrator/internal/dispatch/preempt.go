@@ -212,30 +212,30 @@ func (d *Dispatcher) serveFreed(now time.Time) {
 	}
 }
 
-// whatStops says what is stopped for a job that finds no room, or would be;
-// empty: nothing may be.
-func (d *Dispatcher) whatStops(e *entry) string {
+// whatStops says what is stopped for a job that finds no room, or is to be, or
+// that stopping what may be would not make room; both empty: nothing may be.
+func (d *Dispatcher) whatStops(e *entry) (making, inVain string) {
 	c := e.bucket.class
 	if k := c.keep; k != nil && k.freeing != nil && k.head() == e {
 		ids := make([]string, 0, len(k.freeing))
 		for _, ref := range k.freeing {
 			ids = append(ids, ref.JobID)
 		}
-		return "room is being made for this job on node " + k.room.NodeID + stopped(ids, "is being stopped", "are being stopped")
+		return "room is being made for this job on node " + k.room.NodeID + stopped(ids, "is being stopped", "are being stopped"), ""
 	}
 	victims := e.victims()
 	if len(victims) == 0 || c.hope != blocked {
-		return ""
+		return "", ""
 	}
 	r := d.relief(e, victims)
 	if r == nil {
-		return fmt.Sprintf("stopping what is preemptible in its queue and has a lower priority (%d) would not make room either", len(victims))
+		return "", fmt.Sprintf("stopping what is preemptible in its queue and has a lower priority (%d) would not make room either", len(victims))
 	}
 	ids := make([]string, 0, len(r.End))
 	for _, v := range r.End {
 		ids = append(ids, jobOf(v.Holder))
 	}
-	return "room is to be made for this job on node " + r.NodeID + stopped(ids, "is to be stopped", "are to be stopped")
+	return "room is to be made for this job on node " + r.NodeID + stopped(ids, "is to be stopped", "are to be stopped"), ""
 }
 
 // stopped names jobs, and how many more there are.

@@ -78,6 +78,8 @@ func (l *load) submit(ctx context.Context, number int, submitting <-chan struct{
 			}},
 			Retry:    &orchionv1.RetryPolicy{MaxAttempts: s.attempts},
 			Priority: int32(rng.IntN(3)),
+			// There are more clients than places, so some are stopped for others.
+			Preemptible: rng.IntN(6) == 0,
 		},
 	}
 	began := time.Now() // every try may be the one that took effect
