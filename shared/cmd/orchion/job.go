@@ -22,7 +22,7 @@ func (c *cli) jobCommand() *cobra.Command {
 		c.jobSubmit(), c.jobRun(), c.jobList(), c.jobShow(), c.jobLogs(),
 		c.jobChange("cancel", "Cancel jobs, or all jobs of an array", &orchionv1.CancelJobRequest{}),
 		c.jobChange("retry", "Queue failed or cancelled jobs again", &orchionv1.RetryJobRequest{}),
-		c.jobExplain())
+		c.jobExplain(), c.jobTop())
 }
 
 func (c *cli) jobList() *cobra.Command {
