@@ -17,6 +17,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 )
 
@@ -125,6 +126,15 @@ func (e *Engine) RemoveContainers(ctx context.Context, label string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// RemoveImage removes an image. One that is not there is no error.
+func (e *Engine) RemoveImage(ctx context.Context, ref string) error {
+	_, err := e.api.ImageRemove(ctx, ref, image.RemoveOptions{Force: true})
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("remove image %s from %s: %w", ref, e.Name, err)
+	}
+	return nil
 }
 
 // RemoveVolume removes a volume; one that is not there is no error.

@@ -22,11 +22,13 @@ func (d *Driver) Logs(ctx context.Context, id string, opts driver.LogOptions, ha
 	}
 	r := &logReader{dir: d.path(id, logFolder)}
 	defer r.close()
-	for pause := firstPoll; ; pause = min(2*pause, slowPoll) {
+	pause := firstPoll
+	for looks := 0; ; looks++ {
 		// Looked at first: what is not there after the end never will be.
-		c, err := d.inspect(op, id)
-		if err != nil {
-			return err
+		if !opts.Follow || d.mayHaveEnded(id, looks) {
+			if c, err = d.inspect(op, id); err != nil {
+				return err
+			}
 		}
 		for {
 			e, err := r.next()
@@ -56,6 +58,7 @@ func (d *Driver) Logs(ctx context.Context, id string, opts driver.LogOptions, ha
 		if err := sleep(ctx, pause); err != nil {
 			return ended(op, id, err)
 		}
+		pause = min(2*pause, slowPoll)
 	}
 }
 
