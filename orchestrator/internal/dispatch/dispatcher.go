@@ -165,10 +165,12 @@ type Dispatcher struct {
 	// preemptible is how many attempts may be stopped for others.
 	preemptible int
 	// keepsDue is before when keepRooms does not look again.
-	keepsDue time.Time
-	changes  *scheduler.Changes
-	dirty    map[string]struct{} // nodes that gained room since classes were blocked
-	changed  []string            // kept between rounds for its memory only
+	keepsDue  time.Time
+	changes   *scheduler.Changes
+	dirty     map[string]struct{} // nodes that gained room since classes were blocked
+	changed   []string            // dirty as a list, while classes are probing
+	room      scheduler.Room      // of the changed nodes, or more
+	roomTaken bool                // some of it was given out
 }
 
 // New makes a dispatcher that shares the hub's streams. Call Start to load the

@@ -27,13 +27,7 @@ func (d *Dispatcher) place(now time.Time) {
 		return
 	}
 	d.serveFreed(now)
-	switch {
-	case len(d.dirty) > maxDirty:
-		q.openAll()
-	case len(d.dirty) > 0:
-		d.changed = slices.AppendSeq(d.changed[:0], maps.Keys(d.dirty))
-		q.probe(func(w *scheduler.Work) bool { return d.cfg.Cluster.FitsOn(w, d.changed) })
-	}
+	d.look()
 	for b := q.next(); b != nil; b = q.next() {
 		if d.claims >= d.cfg.MaxClaims {
 			return // and go on with the same dirty nodes when a claim is done
@@ -50,6 +44,18 @@ func (d *Dispatcher) place(now time.Time) {
 		d.claim(e, nodeID, now)
 	}
 	clear(d.dirty)
+}
+
+// look finds out which classes have room on the nodes that changed.
+func (d *Dispatcher) look() {
+	switch {
+	case len(d.dirty) > maxDirty:
+		d.queue.openAll()
+	case len(d.dirty) > 0:
+		d.changed = slices.AppendSeq(d.changed[:0], maps.Keys(d.dirty))
+		d.room, d.roomTaken = d.cfg.Cluster.Room(d.changed), false
+		d.queue.probe(func(w *scheduler.Work) bool { return d.room.MayFit(w) && d.cfg.Cluster.FitsOn(w, d.changed) })
+	}
 }
 
 // find takes room for a job on a node: one that the job should avoid only when
@@ -75,7 +81,18 @@ func (d *Dispatcher) find(c *class, e *entry) (nodeID string, ok bool) {
 func (d *Dispatcher) findFor(c *class, work *scheduler.Work, e *entry) (nodeID string, ok bool) {
 	work = d.queue.heed(work, e)
 	if c.hope == probing {
-		return d.cfg.Cluster.PlaceOn(work, holder(e.id), d.changed)
+		if !d.room.MayFit(work) {
+			return "", false
+		}
+		nodeID, ok = d.cfg.Cluster.PlaceOn(work, holder(e.id), d.changed)
+		if !ok && d.roomTaken {
+			// Others of this round took the room, and most of those that are yet
+			// to come need as much: they are not tried one by one.
+			d.room, d.roomTaken = d.cfg.Cluster.Room(d.changed), false
+			d.queue.unprobe(d.room.MayFit)
+		}
+		d.roomTaken = d.roomTaken || ok
+		return nodeID, ok
 	}
 	return d.cfg.Cluster.Place(work, holder(e.id))
 }

@@ -297,6 +297,15 @@ func (q *queue) probe(fits func(*scheduler.Work) bool) {
 	}
 }
 
+// unprobe takes back that classes may have room, but for those that still may.
+func (q *queue) unprobe(mayFit func(*scheduler.Work) bool) {
+	for _, c := range q.classes {
+		if c.hope == probing && !mayFit(c.work) {
+			q.set(c, blocked)
+		}
+	}
+}
+
 // tally keeps count of the eligible classes over a change of one.
 func (q *queue) tally(c *class, change func()) {
 	before := c.eligible()

@@ -19,6 +19,7 @@ type Cluster struct {
 	places map[string]*place
 	// active are the candidates of the nodes that are there, ordered by id.
 	active  []*Candidate
+	blocks  []block // of active; nil: to be made anew
 	holders map[string]holding
 	next    int // where the next search begins
 	// placement is for work that does not say.
@@ -78,9 +79,11 @@ func (cl *Cluster) NodeChanged(prev, next *node.Node) {
 	if p.Node == nil {
 		at, _ := cl.findLocked(next.ID)
 		cl.active = slices.Insert(cl.active, at, &p.Candidate)
+		cl.blocks = nil
 	}
 	p.Node = next
 	p.others.measure(next)
+	cl.changedLocked(&p.Candidate)
 	cl.signalLocked(next.ID)
 }
 
@@ -97,7 +100,9 @@ func (cl *Cluster) UsageChanged(n *node.Node) {
 	measured := *p.Node
 	measured.Usage, measured.LastSeenAt = n.Usage, n.LastSeenAt
 	p.Node = &measured
-	if p.others.measure(&measured) || freed >= diskFreed {
+	gained := p.others.measure(&measured)
+	cl.changedLocked(&p.Candidate)
+	if gained || freed >= diskFreed {
 		cl.signalLocked(n.ID)
 	}
 }
@@ -112,6 +117,7 @@ func (cl *Cluster) SetConnected(nodeID string, connected bool) {
 	defer cl.mu.Unlock()
 	p := cl.placeLocked(nodeID)
 	p.Connected = connected
+	cl.changedLocked(&p.Candidate)
 	if connected {
 		cl.signalLocked(nodeID)
 	} else {
@@ -294,16 +300,6 @@ func (cl *Cluster) Held(nodeID string) Held {
 	return Held{}
 }
 
-// Watch begins to collect the nodes that gained room: they are new, changed,
-// connected, or hold less.
-func (cl *Cluster) Watch() *Changes {
-	ch := &Changes{cluster: cl, ready: make(chan struct{}, 1), nodes: make(map[string]struct{})}
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	cl.changes = append(cl.changes, ch)
-	return ch
-}
-
 func (cl *Cluster) placeLocked(id string) *place {
 	p := cl.places[id]
 	if p == nil {
@@ -327,6 +323,7 @@ func (cl *Cluster) leaveLocked(id string) {
 	}
 	if at, found := cl.findLocked(id); found {
 		cl.active = slices.Delete(cl.active, at, at+1)
+		cl.blocks = nil
 	}
 	p.Node, p.keep = nil, nil
 	cl.dropImagesLocked(p, id)
@@ -358,6 +355,7 @@ func (cl *Cluster) holdLocked(nodeID, holder string, w *Work, gpus []gpuGrant) {
 		cl.signalLocked(nodeID)
 	}
 	p.Held.add(h.resources, h.slots, h.gpus...)
+	cl.changedLocked(&p.Candidate)
 	p.holders++
 	cl.holders[holder] = h
 }
@@ -370,6 +368,7 @@ func (cl *Cluster) releaseLocked(holder string) (nodeID string, held bool) {
 	delete(cl.holders, holder)
 	p := cl.places[h.nodeID]
 	p.Held.remove(h.resources, h.slots, h.gpus...)
+	cl.changedLocked(&p.Candidate)
 	p.holders--
 	if h.claim {
 		p.tenants.claims--
@@ -379,41 +378,4 @@ func (cl *Cluster) releaseLocked(holder string) (nodeID string, held bool) {
 	}
 	cl.tidyLocked(h.nodeID)
 	return h.nodeID, true
-}
-
-func (cl *Cluster) signalLocked(nodeID string) {
-	for _, ch := range cl.changes {
-		ch.nodes[nodeID] = struct{}{}
-		select {
-		case ch.ready <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// Changes collects the nodes that gained room, for one watcher.
-type Changes struct {
-	cluster *Cluster
-	ready   chan struct{}
-	nodes   map[string]struct{} // guarded by cluster.mu
-}
-
-// Ready receives when nodes may have gained room.
-func (ch *Changes) Ready() <-chan struct{} { return ch.ready }
-
-// Take moves the nodes that gained room since the last call into a set.
-func (ch *Changes) Take(into map[string]struct{}) {
-	ch.cluster.mu.Lock()
-	defer ch.cluster.mu.Unlock()
-	for id := range ch.nodes {
-		into[id] = struct{}{}
-	}
-	clear(ch.nodes)
-}
-
-// Stop ends collecting.
-func (ch *Changes) Stop() {
-	ch.cluster.mu.Lock()
-	defer ch.cluster.mu.Unlock()
-	ch.cluster.changes = slices.DeleteFunc(ch.cluster.changes, func(other *Changes) bool { return other == ch })
 }

@@ -53,6 +53,7 @@ type Candidate struct {
 	Held      Held
 	others    others
 	tenants   tenants
+	at        int   // among the active nodes, while Cluster.blocks are there
 	keep      *Keep // nil: no room is kept
 }
 

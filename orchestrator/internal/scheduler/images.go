@@ -44,7 +44,7 @@ func (cl *Cluster) dropImagesLocked(p *place, nodeID string) {
 // pickLocked is Pick among all active nodes. When few of them have the image
 // that the work needs, those are looked at wherever the search begins.
 func (cl *Cluster) pickLocked(w *Work, from int) *Candidate {
-	best := Pick(w, cl.active, from)
+	best := cl.searchLocked(w, from)
 	if len(cl.active) <= enough || !w.Prefers.fewHolders() {
 		return best
 	}

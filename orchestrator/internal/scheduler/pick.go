@@ -35,32 +35,49 @@ type Fit struct {
 // stops when it has found plenty of those whose affinities are met. Of equals
 // it takes the first by id.
 func Pick(w *Work, candidates []*Candidate, from int) *Candidate {
-	var best *Candidate
-	var bestScore float64
-	found, seen, most := 0, 0, w.Prefers.most()
+	s := newSearch(w)
 	for i := range candidates {
 		at := from + i
 		if at >= len(candidates) {
 			at -= len(candidates)
 		}
-		c := candidates[at]
-		if !passes(w, c) {
-			continue
-		}
-		score := rank(w, c, nil)
-		if best == nil || score > bestScore || score == bestScore && c.Node.ID < best.Node.ID {
-			best, bestScore = c, score
-		}
-		// Nodes that are not what the work likes best say nothing of whether
-		// there are such, however many.
-		if w.Prefers.content(c.Node, most) {
-			found++
-		}
-		if seen++; found >= enough || seen >= plenty && len(w.Prefers.Affinities) == 0 {
+		if s.look(candidates[at]) {
 			break
 		}
 	}
-	return best
+	return s.best
+}
+
+// search is one under way.
+type search struct {
+	work  *Work
+	most  float64 // that affinities can give
+	best  *Candidate
+	score float64 // of the best
+	// found counts those that fit and are all that the work likes, seen those
+	// that fit, fitted those since somebody set it to 0.
+	found, seen, fitted int
+}
+
+func newSearch(w *Work) *search { return &search{work: w, most: w.Prefers.most()} }
+
+// look looks at a candidate and says whether that was enough.
+func (s *search) look(c *Candidate) (done bool) {
+	if !passes(s.work, c) {
+		return false
+	}
+	score := rank(s.work, c, nil)
+	if s.best == nil || score > s.score || score == s.score && c.Node.ID < s.best.Node.ID {
+		s.best, s.score = c, score
+	}
+	// Nodes that are not what the work likes best say nothing of whether there
+	// are such, however many.
+	if s.work.Prefers.content(c.Node, s.most) {
+		s.found++
+	}
+	s.seen++
+	s.fitted++
+	return s.found >= enough || s.seen >= plenty && len(s.work.Prefers.Affinities) == 0
 }
 
 // Explain says of every candidate whether it fits, and of those that do not,
