@@ -8,7 +8,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // gateway is what stands for the gateway: it says who asked for what.
 func gateway(t *testing.T) func(jobID string, attempt int) *http.Client {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/drivertest"
 )
@@ -48,7 +50,10 @@ func runTests(m *testing.M) (code int, err error) {
 	if err := drivertest.CompileProgram(context.Background(), testProgram, runtime.GOOS); err != nil {
 		return 1, err
 	}
-	return m.Run(), nil
+	if code = m.Run(); code == 0 {
+		err = goleak.Find()
+	}
+	return code, err
 }
 
 func open(t *testing.T, dir string) *Driver {
