@@ -66,7 +66,13 @@ type Config struct {
 	// compressed: over it lines are dropped from the middle. 64 KiB to 1 TiB.
 	// Default 256 MiB.
 	JobLogMaxBytes int64
-	// BlobMaxBytes bounds one uploaded input file. 1 MiB to 1
+	// ArtifactRetention is how long artifacts are kept. 1m to 36500d; 0: as long as
+	// their job. Default 30d.
+	ArtifactRetention time.Duration
+	// ArtifactMaxBytes bounds what one attempt may leave. At least 1 MiB and at
+	// most BlobStoreMaxBytes. Default 1 GiB.
+	ArtifactMaxBytes int64
+	// BlobMaxBytes bounds one blob: an input file or an artifact. 1 MiB to 1
 	// TiB. Default 1 GiB.
 	BlobMaxBytes int64
 	// BlobStoreMaxBytes is how much of the disk all blobs together may take. At
@@ -122,6 +128,8 @@ func DefaultConfig() Config {
 		JobLogMaxBytes:   logfile.DefaultMaxBytes,
 		Placement:        job.Spread,
 
+		ArtifactRetention: 30 * day,
+		ArtifactMaxBytes:  1 << 30,
 		BlobMaxBytes:      blob.DefaultMaxBytes,
 		BlobStoreMaxBytes: blob.DefaultStoreMaxBytes,
 	}
@@ -191,6 +199,10 @@ func (c *Config) Validate() error {
 		return fault.BadField("--blob-max-bytes", "is %d; it must be between %d and %d", c.BlobMaxBytes, minBlobBytes, maxBlobBytes)
 	case c.BlobStoreMaxBytes < c.BlobMaxBytes:
 		return fault.BadField("--blob-store-max-bytes", "is %d; it must be at least --blob-max-bytes, which is %d", c.BlobStoreMaxBytes, c.BlobMaxBytes)
+	case c.ArtifactRetention != 0 && (c.ArtifactRetention < time.Minute || c.ArtifactRetention > maxLogRetention):
+		return fault.BadField("--artifact-retention", "is %v; it must be between 1m and 36500d, or 0 to keep artifacts as long as their jobs", c.ArtifactRetention)
+	case c.ArtifactMaxBytes < minBlobBytes || c.ArtifactMaxBytes > c.BlobStoreMaxBytes:
+		return fault.BadField("--artifact-max-bytes", "is %d; it must be between %d and --blob-store-max-bytes, which is %d", c.ArtifactMaxBytes, minBlobBytes, c.BlobStoreMaxBytes)
 	}
 	if c.DataDir == "" {
 		return fault.BadField("--data-dir", "is empty; name a folder")

@@ -185,7 +185,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 		return nil, err
 	}
 	p.history, err = history.New(history.Config{
-		Store: db, Logs: logs, Keep: o.cfg.JobHistory, Max: o.cfg.MaxJobHistory, Logger: o.log,
+		Store: db, Logs: logs, Keep: o.cfg.JobHistory, Max: o.cfg.MaxJobHistory, KeepArtifacts: o.cfg.ArtifactRetention, Logger: o.log,
 		Removed: func(id string) { p.bus.Publish(events.Event{Type: events.Removed, Job: &job.Job{ID: id}}) },
 	})
 	if err != nil {
@@ -224,7 +224,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Deployments: p.models,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,

@@ -324,6 +324,8 @@ func TestValidate(t *testing.T) {
 		"log retention":      {func(c *Config) { c.LogRetention = time.Second }, "--log-retention: is 1s; it must be between 1m and 36500d, or 0 to keep logs for ever"},
 		"log bytes":          {func(c *Config) { c.LogMaxBytes = 1000 }, "--log-max-bytes: is 1000; it must be at least 1048576, or 0 for no limit"},
 		"blob bytes":         {func(c *Config) { c.BlobMaxBytes = 1 }, "--blob-max-bytes: is 1; it must be between 1048576 and 1099511627776"},
+		"artifact retention": {func(c *Config) { c.ArtifactRetention = time.Second }, "--artifact-retention: is 1s; it must be between 1m and 36500d, or 0 to keep artifacts as long as their jobs"},
+		"artifact bytes":     {func(c *Config) { c.ArtifactMaxBytes = 21 << 30 }, "--artifact-max-bytes: is 22548578304; it must be between 1048576 and --blob-store-max-bytes, which is 21474836480"},
 		"blob store bytes":   {func(c *Config) { c.BlobStoreMaxBytes = 5 << 20 }, "--blob-store-max-bytes: is 5242880; it must be at least --blob-max-bytes, which is 1073741824"},
 		"job log bytes":      {func(c *Config) { c.JobLogMaxBytes = 0 }, "--job-log-max-bytes: is 0; it must be between 65536 and 1099511627776"},
 		"nodes":              {func(c *Config) { c.MaxNodes = 0 }, "--max-nodes: is 0; it must be between 1 and 1000000"},

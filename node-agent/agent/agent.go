@@ -231,6 +231,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		ProcessLinks:  n.processLinks(dialer),
 		GatewayClient: dialer.HTTPClient,
 		Inputs:        n.inputs,
+		Artifacts:     session.NewArtifacts(orchionv1.NewArtifactSessionClient(conn), reach, a.cfg.Logger),
 		Report:        n.stream,
 		Logs:          session.NewLogs(sessions, reach, int(a.cfg.LogRate), a.cfg.Logger),
 		MaxContainers: a.cfg.MaxJobs,

@@ -77,6 +77,12 @@ type Containers interface {
 	// has there. Folders that are missing are made.
 	PutFiles(ctx context.Context, id string, files []File) error
 
+	// CopyOut hands what lies at a path of a container, running or not, and below it to take,
+	// each folder before what is in it. Links are not followed, but for those in the folders
+	// on the way to the path, within the container. An error from take ends the call and is
+	// returned as it is. Errors: CodeNoFile (nothing lies there).
+	CopyOut(ctx context.Context, id, path string, take func(*Copied) error) error
+
 	// Start starts a created or stopped container. Starting a running one is no error.
 	Start(ctx context.Context, id string) error
 

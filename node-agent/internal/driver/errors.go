@@ -14,6 +14,8 @@ const (
 	CodeInvalid Code = "invalid"
 	// CodeNotFound: no such container or volume.
 	CodeNotFound Code = "not_found"
+	// CodeNoFile: no such file or folder in the container.
+	CodeNoFile Code = "no_file"
 	// CodeImageNotFound: the image is not on the machine (and may not be pulled), or the
 	// registry has no such image.
 	CodeImageNotFound Code = "image_not_found"

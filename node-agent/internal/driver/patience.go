@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"time"
 )
@@ -90,6 +91,42 @@ func (d *impatient) PutFiles(ctx context.Context, id string, files []File) error
 		limit += time.Duration(files[i].Size / slowestDisk * int64(time.Second))
 	}
 	return done(ctx, limit, "put files into container", id, func(ctx context.Context) error { return d.Driver.PutFiles(ctx, id, files) })
+}
+
+// CopyOut may take any time as long as it goes on; that of take does not count.
+func (d *impatient) CopyOut(ctx context.Context, id, path string, take func(*Copied) error) error {
+	bounded, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	patience := time.AfterFunc(changePatience, func() { cancel(errNoAnswer) })
+	defer patience.Stop()
+	err := d.Driver.CopyOut(bounded, id, path, func(found *Copied) error {
+		patience.Stop()
+		defer patience.Reset(changePatience)
+		if found.Content != nil {
+			found.Content = &impatientReader{r: found.Content, patience: patience}
+		}
+		return take(found)
+	})
+	if err == nil || ctx.Err() != nil || !errors.Is(context.Cause(bounded), errNoAnswer) {
+		return err
+	}
+	return &Error{
+		Code: CodeTimeout, Op: "copy files out of container", Subject: id,
+		Err:  fmt.Errorf("the container engine has given nothing for %s", changePatience),
+		Hint: "it hangs: restart it",
+	}
+}
+
+// impatientReader lets the time run while it waits for content.
+type impatientReader struct {
+	r        io.Reader
+	patience *time.Timer
+}
+
+func (r *impatientReader) Read(p []byte) (int, error) {
+	r.patience.Reset(changePatience)
+	defer r.patience.Stop()
+	return r.r.Read(p)
 }
 
 func (d *impatient) Start(ctx context.Context, id string) error {

@@ -27,6 +27,7 @@ type Fake struct {
 	orchionv1.UnimplementedOrchestratorServer
 	orchionv1.UnimplementedNodeSessionServer
 	orchionv1.UnimplementedBlobsServer
+	orchionv1.UnimplementedArtifactSessionServer
 
 	// Interval and LeaseTTL are what a registration is answered.
 	Interval, LeaseTTL time.Duration
@@ -46,6 +47,11 @@ type Fake struct {
 	cutAfter int // after so many entries
 	blobs    map[string][]byte
 	cutBlobs int // streams of blobs to break
+
+	artifacts         map[string]*Artifacts // by job
+	cutArtifacts      int                   // streams of artifacts to break
+	cutArtifactsAfter int                   // after so many contents
+	loseContents      bool
 }
 
 // Log is what was pushed of one attempt.
@@ -73,6 +79,7 @@ func (f *Fake) Start() {
 	orchionv1.RegisterOrchestratorServer(f.server, f)
 	orchionv1.RegisterNodeSessionServer(f.server, f)
 	orchionv1.RegisterBlobsServer(f.server, f)
+	orchionv1.RegisterArtifactSessionServer(f.server, f)
 	server, listener, served := f.server, f.listener, f.served
 	go func() {
 		defer close(served)

@@ -53,6 +53,8 @@ type attempt struct {
 	endHold  context.CancelCauseFunc
 	work     context.Context
 	endWork  context.CancelCauseFunc
+	sending  context.Context // within hold: its artifacts are to be sent
+	endSend  context.CancelFunc
 	assigned chan struct{} // closed once the assignment is known
 	leaseOK  chan struct{} // closed once the lease was renewed: before, it may have aged on its way
 	acked    chan struct{} // closed once the orchestrator has acknowledged the end
@@ -88,6 +90,7 @@ func newAttempt(w *Worker, key refKey, found *driver.Container) *attempt {
 	}
 	a.hold, a.endHold = context.WithCancelCause(w.root)
 	a.work, a.endWork = context.WithCancelCause(a.hold)
+	a.sending, a.endSend = context.WithCancel(a.hold)
 	a.status = &orchionv1.AttemptStatus{Ref: key.proto(), State: orchionv1.AttemptState_ATTEMPT_STATE_ASSIGNED}
 	if found != nil {
 		a.containerID, a.adopted, a.foundDigest = found.ID, true, found.Labels[labelSpec]

@@ -86,6 +86,7 @@ func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
 		return end // its log ends when it does
 	}
 	end.output = log.wait(a.hold)
+	a.keepArtifacts(spec, &end)
 	return end
 }
 

@@ -99,6 +99,8 @@ type Config struct {
 	// Inputs fetches the content of input files that are blobs; nil: jobs with such files
 	// fail.
 	Inputs *session.Blobs
+	// Artifacts sends what containers leave; nil: jobs that want something kept fail.
+	Artifacts ArtifactPusher
 	// Report and Logs are needed.
 	Report Reporter
 	Logs   LogPusher
@@ -408,6 +410,7 @@ func (w *Worker) CancelAttempt(c *orchionv1.CancelAttempt) {
 	}
 	// The orchestrator knows why. What it is told is how the job took it.
 	a.halt(&stopError{state: orchionv1.AttemptState_ATTEMPT_STATE_CANCELLED, grace: grace})
+	a.endSend() // also of one whose time was up before
 }
 
 // LeasesRenewed implements [session.Worker].

@@ -95,12 +95,17 @@ func (s *blobs) GetBlob(req *orchionv1.GetBlobRequest, stream grpc.ServerStreami
 	if _, err := content.Seek(req.GetOffset(), io.SeekStart); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the blob %s cannot be read", digest)
 	}
+	return sendParts(content, func(part []byte) error { return stream.Send(&orchionv1.GetBlobResponse{Data: part}) })
+}
+
+// sendParts sends content in messages.
+func sendParts(content io.Reader, send func(part []byte) error) error {
 	for {
 		// Not used again: gRPC may still hold what was sent.
 		part := make([]byte, blobPart)
 		n, err := io.ReadFull(content, part)
 		if n > 0 {
-			if err := stream.Send(&orchionv1.GetBlobResponse{Data: part[:n]}); err != nil {
+			if err := send(part[:n]); err != nil {
 				return err
 			}
 		}
@@ -108,7 +113,7 @@ func (s *blobs) GetBlob(req *orchionv1.GetBlobRequest, stream grpc.ServerStreami
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return nil
 		case err != nil:
-			return fault.Wrap(fault.Unavailable, err, "the blob %s cannot be read", digest)
+			return fault.Wrap(fault.Unavailable, err, "the content cannot be read")
 		}
 	}
 }

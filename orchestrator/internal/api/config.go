@@ -79,6 +79,13 @@ type JobReader interface {
 	ListJobs(ctx context.Context, f store.JobFilter) (store.JobPage, error)
 }
 
+// Artifacts is the store as the API keeps in it what attempts left.
+type Artifacts interface {
+	PutArtifacts(ctx context.Context, ref job.Ref, list []job.Artifact, now time.Time) error
+	ArtifactSets(ctx context.Context, jobID string) ([]job.ArtifactSet, error)
+	ListArtifacts(ctx context.Context, jobID string, f store.ArtifactFilter) ([]job.Artifact, error)
+}
+
 // Deployments is the model manager as the API uses it.
 type Deployments interface {
 	Create(ctx context.Context, d model.Deployment) (model.Deployment, error)
@@ -102,17 +109,21 @@ type Tunnels interface {
 
 // Config says what the API serves. Every field without a default is required.
 type Config struct {
-	Nodes       *node.Registry
-	Jobs        Jobs
-	Queues      Queues
-	Schedules   Schedules
-	JobStore    JobReader
-	Logs        store.LogStore
-	Blobs       *blob.Store
-	Deployments Deployments
-	Hub         *dispatch.Hub
-	Tunnels     Tunnels
-	Events      *events.Bus
+	Nodes     *node.Registry
+	Jobs      Jobs
+	Queues    Queues
+	Schedules Schedules
+	JobStore  JobReader
+	Logs      store.LogStore
+	Blobs     *blob.Store
+	Artifacts Artifacts
+	// ArtifactMaxBytes bounds what one attempt may leave. Default: as much as one
+	// blob may have.
+	ArtifactMaxBytes int64
+	Deployments      Deployments
+	Hub              *dispatch.Hub
+	Tunnels          Tunnels
+	Events           *events.Bus
 	// LeaseTTL is told to nodes when they register.
 	LeaseTTL time.Duration
 	// GRPCAddress is the address that nodes dial, host:port.
@@ -156,5 +167,6 @@ func (c *Config) applyDefaults() {
 	if c.Ready == nil {
 		c.Ready = func(context.Context) error { return nil }
 	}
+	c.ArtifactMaxBytes = cmp.Or(c.ArtifactMaxBytes, c.Blobs.MaxBytes())
 	c.KeepAlive = cmp.Or(c.KeepAlive, defaultKeepAlive)
 }

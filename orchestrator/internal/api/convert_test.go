@@ -146,6 +146,9 @@ func drawJobSpec(t *rapid.T) job.Spec {
 				Path: fmt.Sprintf("/in/%d", i), Content: content, Size: int64(len(content)), Mode: rapid.IntRange(1, 0o777).Draw(t, "mode"),
 			})
 		}
+		if rapid.Bool().Draw(t, "artifact") {
+			spec.Container.Artifacts = []job.ArtifactSpec{{Path: "/out/**", Name: "all", Optional: rapid.Bool().Draw(t, "optional")}}
+		}
 		if rapid.Bool().Draw(t, "blob") {
 			spec.Container.Files = append(spec.Container.Files, job.File{
 				Path: "/in/blob", Blob: blob.Digest("sha256:" + strings.Repeat("b", 64)), Mode: 0o644,

@@ -76,7 +76,7 @@ func newHarness(t *testing.T, s settings) *harness {
 	db := memory.New()
 	logs, err := logfile.Open(logfile.Config{Dir: t.TempDir()})
 	must(err)
-	blobs, err := blob.Open(blob.Config{Dir: t.TempDir(), MaxBytes: 1 << 20, StoreMaxBytes: 3 << 20})
+	blobs, err := blob.Open(blob.Config{Dir: t.TempDir(), MaxBytes: 1 << 20, StoreMaxBytes: 9 << 20})
 	must(err)
 	h := &harness{hub: dispatch.NewHub(), bus: events.NewBus(s.busSize)}
 	cluster := scheduler.NewCluster()
@@ -103,7 +103,7 @@ func newHarness(t *testing.T, s settings) *harness {
 	}})
 	h.tunnels = tunnel.New(tunnel.Config{Open: func(id string, m dispatch.OpenTunnel) bool { return h.hub.Send(id, m) }})
 	h.server, err = New(Config{
-		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Deployments: h.models,
+		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: 2 << 20, Deployments: h.models,
 		Hub: h.hub, Tunnels: h.tunnels, Events: h.bus, LeaseTTL: 30 * time.Second,
 		GRPCAddress: "127.0.0.1:50051", StartedAt: time.Unix(1_700_000_000, 0), Ready: s.ready,
 		Gateway: s.gateway, Dashboard: s.dashboard, AllowedOrigins: s.origins, AllowedHosts: s.hosts,

@@ -37,6 +37,10 @@ func (s *Server) newHTTP(connection *inProcess, logs *logReader) (http.Handler, 
 	content := &blobContent{cfg: s.cfg, report: s.statusOf}
 	mux.Handle("GET /api/blobs/{digest}", s.counted("api_blobs", http.HandlerFunc(content.get)))
 	mux.Handle("PUT /api/blobs/{digest}", s.counted("api_blobs", http.HandlerFunc(content.put)))
+	left := &artifactContent{cfg: s.cfg, until: s.untilClosing, report: s.statusOf}
+	mux.Handle("GET /api/jobs/{id}/artifacts/{name...}", s.counted("api_artifacts", http.HandlerFunc(left.one)))
+	mux.Handle("GET /api/jobs/{id}/artifacts", rest) // and not that of an empty name
+	mux.Handle("GET /api/jobs/{id}/artifacts.tar", s.counted("api_artifacts", http.HandlerFunc(left.all)))
 	mux.HandleFunc("GET /api/openapi.json", serveOpenAPI)
 	mux.Handle("/v1/", s.counted("gateway", s.cfg.Gateway))
 	// Clients of Ollama would otherwise be answered with the dashboard's page.

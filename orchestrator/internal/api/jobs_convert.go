@@ -114,6 +114,9 @@ func containerToProto(c *job.Container) *orchionv1.ContainerSpec {
 	for _, v := range c.Volumes {
 		out.Volumes = append(out.Volumes, &orchionv1.VolumeMount{Name: v.Name, Path: v.Path, ReadOnly: v.ReadOnly})
 	}
+	for _, a := range c.Artifacts {
+		out.Artifacts = append(out.Artifacts, &orchionv1.ArtifactSpec{Path: a.Path, Name: a.Name, Optional: a.Optional})
+	}
 	for _, f := range c.Files {
 		out.Files = append(out.Files, &orchionv1.InputFile{Path: f.Path, Content: f.Content, Mode: uint32(f.Mode), SizeBytes: f.Size, Blob: string(f.Blob)})
 	}

@@ -23,6 +23,9 @@ const (
 	minTmpfsBytes   = 4 << 10
 	defaultTmpfs    = 64 << 20
 	defaultFileMode = 0o644
+
+	// tmpfsMounted says what is mounted.
+	tmpfsMounted = "a tmpfs"
 )
 
 var (
@@ -53,7 +56,10 @@ func surroundingsFromProto(field string, c *orchionv1.ContainerSpec, out *job.Co
 	if out.Volumes, err = volumesFromProto(field+".volumes", c.GetVolumes(), taken); err != nil {
 		return err
 	}
-	out.Files, err = filesFromProto(field+".files", c.GetFiles(), taken)
+	if out.Files, err = filesFromProto(field+".files", c.GetFiles(), taken); err != nil {
+		return err
+	}
+	out.Artifacts, err = artifactsFromProto(field+".artifacts", c.GetArtifacts(), taken)
 	return err
 }
 
@@ -64,7 +70,7 @@ func tmpfsFromProto(field string, mounts []*orchionv1.TmpfsMount, taken *paths) 
 	var list []job.Tmpfs
 	for i, m := range mounts {
 		at := indexed(field, i)
-		if err := taken.mount(at+".path", m.GetPath(), "a tmpfs"); err != nil {
+		if err := taken.mount(at+".path", m.GetPath(), tmpfsMounted); err != nil {
 			return nil, err
 		}
 		size := m.GetSizeBytes()
@@ -194,13 +200,21 @@ func (p *paths) free(field, text string) error {
 	if text == "/" {
 		return fault.BadField(field, "is \"/\"; it must be below that")
 	}
-	for _, system := range []string{"/proc", "/sys", "/dev"} {
-		if text == system || strings.HasPrefix(text, system+"/") {
-			return fault.BadField(field, "is %q; nothing can be put into %s", clip(text), system)
-		}
+	if err := notOfTheSystem(field, text, "put into"); err != nil {
+		return err
 	}
 	if what, there := p.what[text]; there {
 		return fault.BadField(field, "is %q, where there is %s already", clip(text), what)
+	}
+	return nil
+}
+
+// notOfTheSystem refuses what is no part of the container's own files.
+func notOfTheSystem(field, text, done string) error {
+	for _, system := range []string{"/proc", "/sys", "/dev"} {
+		if text == system || strings.HasPrefix(text, system+"/") {
+			return fault.BadField(field, "is %q; nothing can be %s %s", clip(text), done, system)
+		}
 	}
 	return nil
 }

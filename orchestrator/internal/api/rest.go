@@ -45,6 +45,7 @@ func newREST(connection *inProcess) (http.Handler, error) {
 		orchionv1.RegisterJobsHandlerClient(ctx, mux, orchionv1.NewJobsClient(connection)),
 		orchionv1.RegisterQueuesHandlerClient(ctx, mux, orchionv1.NewQueuesClient(connection)),
 		orchionv1.RegisterSchedulesHandlerClient(ctx, mux, orchionv1.NewSchedulesClient(connection)),
+		orchionv1.RegisterArtifactsHandlerClient(ctx, mux, orchionv1.NewArtifactsClient(connection)),
 		orchionv1.RegisterDeploymentsHandlerClient(ctx, mux, orchionv1.NewDeploymentsClient(connection)),
 	} {
 		if err != nil {
@@ -162,7 +163,7 @@ func queryParameters() map[string][]string {
 	known := make(map[string][]string)
 	for _, file := range []protoreflect.FileDescriptor{
 		orchionv1.File_orchion_v1_node_proto, orchionv1.File_orchion_v1_job_proto,
-		orchionv1.File_orchion_v1_queue_proto, orchionv1.File_orchion_v1_schedule_proto, orchionv1.File_orchion_v1_deployment_proto, orchionv1.File_orchion_v1_event_proto,
+		orchionv1.File_orchion_v1_queue_proto, orchionv1.File_orchion_v1_schedule_proto, orchionv1.File_orchion_v1_deployment_proto, orchionv1.File_orchion_v1_artifact_proto, orchionv1.File_orchion_v1_event_proto,
 	} {
 		for service := range each(file.Services()) {
 			for method := range each(service.Methods()) {

@@ -46,10 +46,12 @@ func New(cfg Config) (*Server, error) {
 		orchionv1.RegisterQueuesServer(registrar, &queues{cfg: &cfg})
 		orchionv1.RegisterSchedulesServer(registrar, &schedules{cfg: &cfg})
 		orchionv1.RegisterDeploymentsServer(registrar, &deployments{cfg: &cfg})
+		orchionv1.RegisterArtifactsServer(registrar, &artifacts{cfg: &cfg})
 		orchionv1.RegisterEventsServer(registrar, &watch{cfg: &cfg})
 	}
 	orchionv1.RegisterBlobsServer(s.grpc, &blobs{cfg: &cfg})
 	orchionv1.RegisterNodeSessionServer(s.grpc, &sessions{cfg: &cfg})
+	orchionv1.RegisterArtifactSessionServer(s.grpc, &artifactSessions{cfg: &cfg})
 	orchionv1.RegisterTunnelServer(s.grpc, &tunnels{cfg: &cfg})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)

@@ -1,5 +1,5 @@
 // Package history bounds how many ended jobs are kept, and for how long: it
-// deletes the others with their logs, a few at a time, so that those who work
+// deletes the others with their logs and artifacts, a few at a time, so that those who work
 // with the store hardly notice.
 package history
 
@@ -19,6 +19,7 @@ type Store interface {
 	DeleteEnded(ctx context.Context, before time.Time, limit int) (ids []string, err error)
 	DeletedJobs(ctx context.Context, limit int) (ids []string, err error)
 	ForgetDeleted(ctx context.Context, ids []string) error
+	DeleteArtifacts(ctx context.Context, before time.Time, limit int) (more bool, err error)
 }
 
 // Logs is what the history needs of store.LogStore.
@@ -32,6 +33,8 @@ type Config struct {
 	Logs  Logs
 	// Keep is how long a job is kept after it ended; 0: for ever.
 	Keep time.Duration
+	// KeepArtifacts is how long artifacts are kept; 0: as long as their job.
+	KeepArtifacts time.Duration
 	// Max is how many ended jobs are kept; 0: any number.
 	Max int
 	// Removed is told of every job that is deleted. It must not block. Default:
@@ -46,6 +49,8 @@ const (
 	// batch is how many jobs are deleted in one transaction, which others wait
 	// for.
 	batch = 100
+	// artifactBatch is how many artifacts are.
+	artifactBatch = 500
 	// breath lies between two batches, for the others.
 	breath = 20 * time.Millisecond
 )
@@ -144,7 +149,26 @@ func (k *Keeper) sweep(ctx context.Context) error {
 	if deleted > 0 {
 		k.cfg.Logger.Info("old jobs deleted", "jobs", deleted)
 	}
-	return nil
+	return k.deleteArtifacts(ctx)
+}
+
+// deleteArtifacts deletes old artifacts, and those of jobs that are deleted.
+func (k *Keeper) deleteArtifacts(ctx context.Context) error {
+	var before time.Time
+	if k.cfg.KeepArtifacts > 0 {
+		before = time.Now().Add(-k.cfg.KeepArtifacts)
+	}
+	for {
+		more, err := k.cfg.Store.DeleteArtifacts(ctx, before, artifactBatch)
+		if err != nil || !more {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(breath):
+		}
+	}
 }
 
 // deleteJobs deletes jobs that ended before a time, with their logs: at most so

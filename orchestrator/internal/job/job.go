@@ -148,6 +148,8 @@ type Container struct {
 	ShmBytes   int64         `json:"shmBytes,omitempty"` // 0: the engine's default
 	// RegistryCredentials names what the node is to show the image's registry.
 	RegistryCredentials string `json:"registryCredentials,omitempty"`
+	// Artifacts are what is kept of the files that it leaves.
+	Artifacts []ArtifactSpec `json:"artifacts,omitempty"`
 }
 
 // Tmpfs is an empty folder in memory.

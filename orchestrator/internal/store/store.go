@@ -101,8 +101,25 @@ type Store interface {
 	DeletedJobs(ctx context.Context, limit int) (ids []string, err error)
 	ForgetDeleted(ctx context.Context, ids []string) error
 
-	// BlobsInUse answers which of some blobs a job is given (job.Spec.Blobs): from
-	// when it is submitted until it is deleted.
+	// PutArtifacts stores what an attempt left, instead of what was stored of it
+	// before. Their names differ. When it returns without an error, all of it is
+	// there; before that, none is seen. NotFound; Precondition when the attempt is
+	// not the newest or has ended.
+	PutArtifacts(ctx context.Context, ref job.Ref, list []job.Artifact, now time.Time) error
+	// ArtifactSets answers which attempts of a job left something, ordered by
+	// number. NotFound.
+	ArtifactSets(ctx context.Context, jobID string) ([]job.ArtifactSet, error)
+	// ListArtifacts answers what the attempts of a job left, ordered by attempt and
+	// name. NotFound.
+	ListArtifacts(ctx context.Context, jobID string, f ArtifactFilter) ([]job.Artifact, error)
+	// DeleteArtifacts deletes a part, at most so many, of what one attempt left:
+	// one of a job that is deleted, or whose artifacts were stored before a time
+	// (zero: none). Of that nothing is seen from then on. more says whether it
+	// found one.
+	DeleteArtifacts(ctx context.Context, before time.Time, limit int) (more bool, err error)
+
+	// BlobsInUse answers which of some blobs a job is given (job.Spec.Blobs), from
+	// when it is submitted until it is deleted, or are artifacts.
 	BlobsInUse(ctx context.Context, digests []blob.Digest) (map[blob.Digest]bool, error)
 
 	// PutQueue inserts or replaces the settings of a queue. Invalid.

@@ -19,7 +19,7 @@ import (
 
 func (c *cli) jobCommand() *cobra.Command {
 	return group("job", "Submit jobs and follow them", []string{"jobs"},
-		c.jobSubmit(), c.jobRun(), c.jobList(), c.jobShow(), c.jobLogs(),
+		c.jobSubmit(), c.jobRun(), c.jobList(), c.jobShow(), c.jobLogs(), c.jobArtifacts(), c.jobDownload(),
 		c.jobChange("cancel", "Cancel jobs, or all jobs of an array", &orchionv1.CancelJobRequest{}),
 		c.jobChange("retry", "Queue failed or cancelled jobs again", &orchionv1.RetryJobRequest{}),
 		c.jobExplain(), c.jobTop())

@@ -21,6 +21,7 @@ const exitInterrupted = 130
 
 func (c *cli) jobRun() *cobra.Command {
 	var s submission
+	var dir string
 	cmd := &cobra.Command{
 		Use:   "run {-f FILE [--set NAME=VALUE...] | --image IMAGE [-- ARG...] | --chat MODEL PROMPT...}",
 		Short: "Submit a job, follow it, and end with its exit code",
@@ -40,15 +41,17 @@ func (c *cli) jobRun() *cobra.Command {
 			if err := c.upload(cmd.Context(), s.uploads, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			return c.run(cmd, request)
+			return c.run(cmd, request, dir)
 		},
 	}
 	s.flags(cmd)
+	cmd.Flags().StringVar(&dir, "download", "", "put the files that it leaves into this folder")
 	return cmd
 }
 
-// run submits a job and stays with it to its end.
-func (c *cli) run(cmd *cobra.Command, request *orchionv1.SubmitJobRequest) error {
+// run submits a job, stays with it to its end, and downloads to dir what it left,
+// unless that is empty.
+func (c *cli) run(cmd *cobra.Command, request *orchionv1.SubmitJobRequest, dir string) error {
 	// Listened to from before the job is there: from then on Ctrl-C is about the
 	// job, and not the end of what looks after it.
 	signals := make(chan os.Signal, 2)
@@ -79,6 +82,15 @@ func (c *cli) run(cmd *cobra.Command, request *orchionv1.SubmitJobRequest) error
 		}
 	}()
 	err := c.follow(ctx, j.GetId(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+	if ended := (jobEndedError{}); dir != "" && ctx.Err() == nil && (err == nil || errors.As(err, &ended)) {
+		if failed := c.downloadAfter(ctx, j.GetId(), dir, cmd.ErrOrStderr()); failed != nil {
+			if err == nil {
+				err = failed
+			} else {
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%v\n", failed) // how the job ended matters more
+			}
+		}
+	}
 	leave()
 	<-heeding
 	if ended := (jobEndedError{}); interrupted.Load() && errors.As(err, &ended) {

@@ -59,6 +59,8 @@ type submission struct {
 	tmpfs, volumes    []string
 	files             []string
 	shm, disk         string
+	artifacts         []string
+	optionalArtifacts []string
 
 	// uploads are what the request needs to be uploaded before.
 	uploads uploads
@@ -157,6 +159,8 @@ func (s *submission) flags(cmd *cobra.Command) {
 	f.StringVarP(&s.workdir, "workdir", "w", "", "where the program begins; default: the image's")
 	f.StringVarP(&s.user, "user", "u", "", "as whom it runs, USER or USER:GROUP; default: the image's")
 	f.StringArrayVar(&s.files, "input", nil, "a file of this machine to put into the container, LOCAL:PATH; large ones are uploaded before (repeatable)")
+	f.StringArrayVar(&s.artifacts, "artifact", nil, "what to keep of the container's files: a file, a folder or a pattern such as '/out/**/*.csv', PATH or PATH:NAME (repeatable)")
+	f.StringArrayVar(&s.optionalArtifacts, "optional-artifact", nil, "as --artifact, for what need not be there (repeatable)")
 	f.StringArrayVar(&s.volumes, "volume", nil, "a named volume of the node, NAME:PATH or NAME:PATH:ro (repeatable)")
 	f.StringArrayVar(&s.tmpfs, "tmpfs", nil, "an empty folder in memory, PATH or PATH:SIZE (repeatable)")
 	f.StringVar(&s.shm, "shm", "", "size of /dev/shm, such as 1GiB")
@@ -365,7 +369,7 @@ func parseSize(flag, text string) (int64, error) {
 
 // besideFile are the flags that go with a job file.
 var besideFile = []string{
-	"file", "set", "name", "label", "idempotency-key", "follow", "url", "output",
+	"file", "set", "name", "label", "idempotency-key", "follow", "url", "output", "download",
 	"cron", "time-zone", "overlap", "paused", // of schedule apply
 }
 
@@ -429,6 +433,19 @@ func (s *submission) surround(container *orchionv1.ContainerSpec) error {
 		}
 		file.Path = text[at+1:]
 		container.Files = append(container.Files, file)
+	}
+	for _, list := range []struct {
+		flag     string
+		texts    []string
+		optional bool
+	}{{"artifact", s.artifacts, false}, {"optional-artifact", s.optionalArtifacts, true}} {
+		for _, text := range list.texts {
+			spec, err := artifactSpec(list.flag, text, list.optional)
+			if err != nil {
+				return err
+			}
+			container.Artifacts = append(container.Artifacts, spec)
+		}
 	}
 	return nil
 }

@@ -10,7 +10,8 @@
 //	stubborn           wait for ever, whatever SIGTERM says
 //	cat FILE           print a file
 //	sum FILE           print a file's size and SHA-256
-//	put FILE TEXT      write a file
+//	put FILE TEXT      write a file, and the folders that it is in
+//	random FILE BYTES  write a file of random bytes and print its size and SHA-256
 //	where              print the working directory, the user and the group
 //	env NAME           print an environment variable
 //	connect HOST:PORT  print "open" or "closed"
@@ -20,12 +21,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -78,7 +81,11 @@ func main() {
 			sum(args[1])
 		case "put":
 			used = 3
-			check(os.WriteFile(args[1], []byte(args[2]+"\n"), 0o600))
+			check(os.MkdirAll(filepath.Dir(args[1]), 0o700))
+			check(os.WriteFile(args[1], []byte(args[2]+"\n"), 0o640))
+		case "random":
+			used = 3
+			random(args[1], args[2])
 		case "where":
 			used = 1
 			dir, err := os.Getwd()
@@ -154,6 +161,18 @@ func connect(address string) {
 	}
 	_ = conn.Close()
 	fmt.Println("open", address)
+}
+
+func random(name, bytes string) {
+	n, err := strconv.ParseInt(bytes, 10, 64)
+	check(err)
+	check(os.MkdirAll(filepath.Dir(name), 0o700))
+	file, err := os.Create(name)
+	check(err)
+	_, err = io.CopyN(file, rand.Reader, n)
+	check(err)
+	check(file.Close())
+	sum(name)
 }
 
 func sum(name string) {

@@ -288,6 +288,11 @@ func (d *Driver) PutFiles(_ context.Context, id string, _ []driver.File) error {
 	return unsupported("put files into process", id)
 }
 
+// CopyOut implements driver.Containers: what a process left is the machine's.
+func (d *Driver) CopyOut(_ context.Context, id, _ string, _ func(*driver.Copied) error) error {
+	return unsupported("copy files out of process", id)
+}
+
 // Attach implements driver.Containers.
 func (d *Driver) Attach(_ context.Context, id string) (*driver.Attachment, error) {
 	return nil, unsupported("attach to process", id)

@@ -7,7 +7,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/blob"
 )
 
-// BlobsInUse answers which of some blobs a job is given.
+// BlobsInUse answers which of some blobs are input files or artifacts.
 func (s *Store) BlobsInUse(ctx context.Context, digests []blob.Digest) (map[blob.Digest]bool, error) {
 	used := map[blob.Digest]bool{}
 	err := s.do(ctx, func() error {
@@ -15,6 +15,13 @@ func (s *Store) BlobsInUse(ctx context.Context, digests []blob.Digest) (map[blob
 			for _, digest := range j.Spec.Blobs() {
 				if slices.Contains(digests, digest) {
 					used[digest] = true
+				}
+			}
+		}
+		for _, set := range s.artifacts {
+			for _, a := range set.list {
+				if slices.Contains(digests, a.Digest) {
+					used[a.Digest] = true
 				}
 			}
 		}

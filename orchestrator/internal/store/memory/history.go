@@ -55,6 +55,12 @@ func (s *Store) deleteLocked(j job.Job) {
 		}
 	}
 	s.deleted[j.ID] = struct{}{}
+	for ref, set := range s.artifacts {
+		if ref.JobID == j.ID {
+			set.deleted = true
+			s.artifacts[ref] = set
+		}
+	}
 }
 
 // DeletedJobs answers jobs that were deleted and not forgotten yet.

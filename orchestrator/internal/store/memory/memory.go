@@ -26,6 +26,7 @@ type Store struct {
 	keys        map[string]string   // idempotency key -> job id
 	arrays      map[string][]string // array id -> job ids
 	deleted     map[string]struct{} // jobs that DeleteEnded deleted
+	artifacts   map[job.Ref]artifactSet
 	queues      map[string]job.Queue
 	schedules   map[string]schedule.Schedule
 	deployments map[string]model.Deployment
@@ -42,6 +43,7 @@ func New() *Store {
 		keys:        map[string]string{},
 		arrays:      map[string][]string{},
 		deleted:     map[string]struct{}{},
+		artifacts:   map[job.Ref]artifactSet{},
 		queues:      map[string]job.Queue{},
 		schedules:   map[string]schedule.Schedule{},
 		deployments: map[string]model.Deployment{},

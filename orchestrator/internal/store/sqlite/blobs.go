@@ -18,13 +18,15 @@ func (t *tx) useBlobs(j *job.Job, seq int64) error {
 	return nil
 }
 
-// BlobsInUse answers which of some blobs a job is given.
+const blobInUse = `SELECT EXISTS (SELECT 1 FROM job_blobs WHERE digest = ?1) OR EXISTS (SELECT 1 FROM artifacts WHERE digest = ?1)`
+
+// BlobsInUse answers which of some blobs are input files or artifacts.
 func (s *Store) BlobsInUse(ctx context.Context, digests []blob.Digest) (map[blob.Digest]bool, error) {
 	used := map[blob.Digest]bool{}
 	err := s.reading(ctx, func() error {
 		for _, digest := range digests {
 			var found bool
-			err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job_blobs WHERE digest = ?)", string(digest)).Scan(&found)
+			err := s.read.QueryRowContext(ctx, blobInUse, string(digest)).Scan(&found)
 			if err != nil {
 				return fmt.Errorf("looking for who uses blob %s: %w", digest, err)
 			}

@@ -101,6 +101,9 @@ func (t *tx) deleteEnded(d *doomed) (deleted bool, err error) {
 	if err := t.exec("DELETE FROM job_blobs WHERE job = ?", d.seq); err != nil {
 		return false, fmt.Errorf("releasing the blobs of job %s: %w", d.id, err)
 	}
+	if err := t.exec("UPDATE artifact_sets SET stored_at = -1, complete = 0 WHERE job_id = ?", d.id); err != nil {
+		return false, fmt.Errorf("releasing the artifacts of job %s: %w", d.id, err)
+	}
 	if err := t.exec("INSERT OR IGNORE INTO deleted_jobs (id) VALUES (?)", d.id); err != nil {
 		return false, fmt.Errorf("noting that job %s is deleted: %w", d.id, err)
 	}

@@ -43,6 +43,8 @@ func Run(t *testing.T, im Implementation) {
 		{"waiting", testWaiting},
 		{"history", testHistory},
 		{"blobs", testBlobs},
+		{"artifacts", testArtifacts},
+		{"delete artifacts", testDeleteArtifacts},
 		{"schedules", testSchedules},
 		{"racing submits", testRacingSubmits},
 		{"racing claims", testRacingClaims},

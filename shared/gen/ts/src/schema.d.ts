@@ -187,6 +187,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/jobs/{id}/artifacts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListArtifacts answers what the attempts of a job left, by attempt and name.
+         *     NOT_FOUND.
+         */
+        get: operations["Artifacts_ListArtifacts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{id}/artifacts/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetArtifact answers the content of one. NOT_FOUND. Over HTTP the answer is
+         *     the content as it is, to be saved, or the part of it that a Range header
+         *     names.
+         */
+        get: operations["Artifacts_GetArtifact"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/jobs/{id}/explain": {
         parameters: {
             query?: never;
@@ -621,6 +662,45 @@ export interface components {
             /** @description Absolute. */
             path?: string;
         };
+        /** @description Artifact is one file that an attempt left. */
+        "orchion.v1.Artifact": {
+            /** Format: int32 */
+            attempt?: number;
+            /** @description Of the content, as in Blobs. */
+            digest?: string;
+            /**
+             * Format: int64
+             * @description Its permissions, at most 0777.
+             */
+            mode?: number;
+            /** @description A relative path of 1 to 1,024 bytes, with / between its parts. */
+            name?: string;
+            /** @description Where it was in the container. */
+            path?: string;
+            /** Format: int64 */
+            sizeBytes?: string;
+        };
+        /**
+         * @description ArtifactSpec names files that are copied out of the container when it has
+         *     ended, however it did unless it was cancelled. A job succeeds once they are
+         *     kept.
+         */
+        "orchion.v1.ArtifactSpec": {
+            /**
+             * @description What it is called instead of its path without the first slash; of a folder or
+             *     a pattern, what stands for the parts before the first with *, ? or [.
+             */
+            name?: string;
+            /** @description A job that ends well may leave none of it. Otherwise it fails then. */
+            optional?: boolean;
+            /**
+             * @description Absolute: a file, a folder with all that is below, or a pattern: in a part
+             *     of it * stands for any letters, ? for one and [a-z] for one of these, and **
+             *     as a whole part for any number of folders. The first part has none of them.
+             *     Links are not followed. Not below /proc, /sys and /dev, and not in a tmpfs.
+             */
+            path?: string;
+        };
         "orchion.v1.Attempt": {
             /** Format: date-time */
             assignedAt?: string;
@@ -715,6 +795,8 @@ export interface components {
         };
         "orchion.v1.ContainerSpec": {
             args?: string[];
+            /** @description What is kept of the files that the program leaves, at most 64. */
+            artifacts?: components["schemas"]["orchion.v1.ArtifactSpec"][];
             /** @description Replaces the image's entrypoint. */
             command?: string[];
             env?: {
@@ -857,6 +939,13 @@ export interface components {
          * @enum {string}
          */
         "orchion.v1.FailureClass": "FAILURE_CLASS_UNSPECIFIED" | "FAILURE_CLASS_EXIT_CODE" | "FAILURE_CLASS_OUT_OF_MEMORY" | "FAILURE_CLASS_IMAGE" | "FAILURE_CLASS_IMAGE_UNAVAILABLE" | "FAILURE_CLASS_START" | "FAILURE_CLASS_TIMEOUT" | "FAILURE_CLASS_INVALID" | "FAILURE_CLASS_ENGINE" | "FAILURE_CLASS_NODE_LOST" | "FAILURE_CLASS_NODE";
+        "orchion.v1.GetArtifactResponse": {
+            /**
+             * Format: byte
+             * @description The next part of the content.
+             */
+            data?: string;
+        };
         "orchion.v1.GetBlobResponse": {
             /**
              * Format: byte
@@ -1069,6 +1158,10 @@ export interface components {
             name?: string;
             /** @description Without start_after and after. */
             spec?: components["schemas"]["orchion.v1.JobSpec"];
+        };
+        "orchion.v1.ListArtifactsResponse": {
+            artifacts?: components["schemas"]["orchion.v1.Artifact"][];
+            nextPageToken?: string;
         };
         "orchion.v1.ListDeploymentsResponse": {
             deployments?: components["schemas"]["orchion.v1.Deployment"][];
@@ -2014,6 +2107,83 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.Job"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Artifacts_ListArtifacts: {
+        parameters: {
+            query?: {
+                /** @description 0: all attempts. */
+                attempt?: number;
+                /** @description 1 to 1,000; 0 means 100. */
+                pageSize?: number;
+                pageToken?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ListArtifactsResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Artifacts_GetArtifact: {
+        parameters: {
+            query?: {
+                /** @description 0: the newest that has artifacts. */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Of the job. */
+                id: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. (streaming responses) */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: components["schemas"]["google.rpc.Status"];
+                        result?: components["schemas"]["orchion.v1.GetArtifactResponse"];
+                    };
                 };
             };
             /** @description An unexpected error response. */

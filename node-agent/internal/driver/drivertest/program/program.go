@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -37,6 +38,7 @@ type Host interface {
 	// Terminate is closed by a SIGTERM.
 	Terminate() <-chan struct{}
 	ReadFile(name string) ([]byte, error)
+	WriteFile(name string, content []byte, mode fs.FileMode) error
 	// Allocate takes up memory until the program ends.
 	Allocate(bytes int64)
 	// Listen listens at a TCP port of the container.
@@ -149,7 +151,7 @@ var steps = map[string]step{
 	// get URL: write what it answers.
 	"get": {1, func(r *run, a []string) error { return r.get(a[0]) }},
 	// write FILE TEXT; read FILE; status FIELD: a line of /proc/self/status; exists FILE.
-	"write": {2, func(_ *run, a []string) error { return os.WriteFile(a[0], []byte(a[1]), 0o600) }},
+	"write": {2, func(r *run, a []string) error { return r.WriteFile(a[0], []byte(a[1]), 0o600) }},
 	"read": {1, func(r *run, a []string) error {
 		data, err := r.ReadFile(a[0])
 		if err == nil {
@@ -161,6 +163,11 @@ var steps = map[string]step{
 	"stat": {1, func(r *run, a []string) error { return r.stat(a[0]) }},
 	// fill FILE BYTES: write so many zeros, and say "full" when there is no space.
 	"fill": {2, func(r *run, a []string) error { return r.fill(a[0], a[1]) }},
+	// hostile DIR: leave there what does not want to be copied out; many DIR N: leave so many
+	// files; sparse FILE BYTES: leave a file of so many bytes that are not there.
+	"hostile": {1, func(_ *run, a []string) error { return hostile(a[0]) }},
+	"many":    {2, func(_ *run, a []string) error { return many(a[0], a[1]) }},
+	"sparse":  {2, func(_ *run, a []string) error { return sparse(a[0], a[1]) }},
 	// whereami: write the working directory; whoami: user and group.
 	"whereami": {0, func(r *run, _ []string) error {
 		dir, err := os.Getwd()

@@ -946,8 +946,10 @@ type ContainerSpec struct {
 	// owner keeps on the node. 1 to 63 characters of A-Z a-z 0-9 . _ -, starting
 	// with a letter or digit. Empty: none.
 	RegistryCredentials string `protobuf:"bytes,30,opt,name=registry_credentials,json=registryCredentials,proto3" json:"registry_credentials,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// What is kept of the files that the program leaves, at most 64.
+	Artifacts     []*ArtifactSpec `protobuf:"bytes,20,rep,name=artifacts,proto3" json:"artifacts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ContainerSpec) Reset() {
@@ -1076,6 +1078,13 @@ func (x *ContainerSpec) GetRegistryCredentials() string {
 		return x.RegistryCredentials
 	}
 	return ""
+}
+
+func (x *ContainerSpec) GetArtifacts() []*ArtifactSpec {
+	if x != nil {
+		return x.Artifacts
+	}
+	return nil
 }
 
 // TmpfsMount is an empty folder in memory. What is in it counts as the
@@ -1381,6 +1390,76 @@ func (x *ProcessSpec) GetModels() []string {
 	return nil
 }
 
+// ArtifactSpec names files that are copied out of the container when it has
+// ended, however it did unless it was cancelled. A job succeeds once they are
+// kept.
+type ArtifactSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute: a file, a folder with all that is below, or a pattern: in a part
+	// of it * stands for any letters, ? for one and [a-z] for one of these, and **
+	// as a whole part for any number of folders. The first part has none of them.
+	// Links are not followed. Not below /proc, /sys and /dev, and not in a tmpfs.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// What it is called instead of its path without the first slash; of a folder or
+	// a pattern, what stands for the parts before the first with *, ? or [.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// A job that ends well may leave none of it. Otherwise it fails then.
+	Optional      bool `protobuf:"varint,3,opt,name=optional,proto3" json:"optional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArtifactSpec) Reset() {
+	*x = ArtifactSpec{}
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArtifactSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArtifactSpec) ProtoMessage() {}
+
+func (x *ArtifactSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArtifactSpec.ProtoReflect.Descriptor instead.
+func (*ArtifactSpec) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ArtifactSpec) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ArtifactSpec) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ArtifactSpec) GetOptional() bool {
+	if x != nil {
+		return x.Optional
+	}
+	return false
+}
+
 // ChatSpec is one prompt to a model; the answer is the job's output.
 type ChatSpec struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -1395,7 +1474,7 @@ type ChatSpec struct {
 
 func (x *ChatSpec) Reset() {
 	*x = ChatSpec{}
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1486,7 @@ func (x *ChatSpec) String() string {
 func (*ChatSpec) ProtoMessage() {}
 
 func (x *ChatSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[9]
+	mi := &file_orchion_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1499,7 @@ func (x *ChatSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatSpec.ProtoReflect.Descriptor instead.
 func (*ChatSpec) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ChatSpec) GetModel() string {
@@ -1462,7 +1541,7 @@ type ChatMessage struct {
 
 func (x *ChatMessage) Reset() {
 	*x = ChatMessage{}
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1553,7 @@ func (x *ChatMessage) String() string {
 func (*ChatMessage) ProtoMessage() {}
 
 func (x *ChatMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[10]
+	mi := &file_orchion_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1566,7 @@ func (x *ChatMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatMessage.ProtoReflect.Descriptor instead.
 func (*ChatMessage) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ChatMessage) GetRole() string {
@@ -1527,7 +1606,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1618,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[11]
+	mi := &file_orchion_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1631,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Resources) GetCpuMillis() int64 {
@@ -1619,7 +1698,7 @@ type RetryPolicy struct {
 
 func (x *RetryPolicy) Reset() {
 	*x = RetryPolicy{}
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1710,7 @@ func (x *RetryPolicy) String() string {
 func (*RetryPolicy) ProtoMessage() {}
 
 func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[12]
+	mi := &file_orchion_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1723,7 @@ func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPolicy.ProtoReflect.Descriptor instead.
 func (*RetryPolicy) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RetryPolicy) GetMaxAttempts() int32 {
@@ -1695,7 +1774,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1786,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[13]
+	mi := &file_orchion_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1799,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JobResult) GetExitCode() int32 {
@@ -1765,7 +1844,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +1856,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[14]
+	mi := &file_orchion_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +1869,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Attempt) GetNumber() int32 {
@@ -1882,7 +1961,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +1973,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[15]
+	mi := &file_orchion_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +1986,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SubmitJobRequest) GetName() string {
@@ -1968,7 +2047,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2059,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[16]
+	mi := &file_orchion_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2072,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListJobsRequest) GetPageSize() int32 {
@@ -2062,7 +2141,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +2153,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[17]
+	mi := &file_orchion_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +2166,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -2113,7 +2192,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2204,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[18]
+	mi := &file_orchion_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2217,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -2159,7 +2238,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2250,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[19]
+	mi := &file_orchion_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2263,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CancelJobRequest) GetId() string {
@@ -2213,7 +2292,7 @@ type CancelArrayRequest struct {
 
 func (x *CancelArrayRequest) Reset() {
 	*x = CancelArrayRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[20]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2304,7 @@ func (x *CancelArrayRequest) String() string {
 func (*CancelArrayRequest) ProtoMessage() {}
 
 func (x *CancelArrayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[20]
+	mi := &file_orchion_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2317,7 @@ func (x *CancelArrayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelArrayRequest.ProtoReflect.Descriptor instead.
 func (*CancelArrayRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CancelArrayRequest) GetId() string {
@@ -2268,7 +2347,7 @@ type CancelArrayResponse struct {
 
 func (x *CancelArrayResponse) Reset() {
 	*x = CancelArrayResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[21]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2359,7 @@ func (x *CancelArrayResponse) String() string {
 func (*CancelArrayResponse) ProtoMessage() {}
 
 func (x *CancelArrayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[21]
+	mi := &file_orchion_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2372,7 @@ func (x *CancelArrayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelArrayResponse.ProtoReflect.Descriptor instead.
 func (*CancelArrayResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CancelArrayResponse) GetArrayId() string {
@@ -2326,7 +2405,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[22]
+	mi := &file_orchion_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2417,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[22]
+	mi := &file_orchion_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2430,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RetryJobRequest) GetId() string {
@@ -2382,7 +2461,7 @@ type ReadJobLogsRequest struct {
 
 func (x *ReadJobLogsRequest) Reset() {
 	*x = ReadJobLogsRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[23]
+	mi := &file_orchion_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2473,7 @@ func (x *ReadJobLogsRequest) String() string {
 func (*ReadJobLogsRequest) ProtoMessage() {}
 
 func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[23]
+	mi := &file_orchion_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2486,7 @@ func (x *ReadJobLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadJobLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadJobLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReadJobLogsRequest) GetId() string {
@@ -2461,7 +2540,7 @@ type ExplainJobRequest struct {
 
 func (x *ExplainJobRequest) Reset() {
 	*x = ExplainJobRequest{}
-	mi := &file_orchion_v1_job_proto_msgTypes[24]
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +2552,7 @@ func (x *ExplainJobRequest) String() string {
 func (*ExplainJobRequest) ProtoMessage() {}
 
 func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[24]
+	mi := &file_orchion_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +2565,7 @@ func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
 func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainJobRequest) GetId() string {
@@ -2508,7 +2587,7 @@ type ExplainJobResponse struct {
 
 func (x *ExplainJobResponse) Reset() {
 	*x = ExplainJobResponse{}
-	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	mi := &file_orchion_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2599,7 @@ func (x *ExplainJobResponse) String() string {
 func (*ExplainJobResponse) ProtoMessage() {}
 
 func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[25]
+	mi := &file_orchion_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2612,7 @@ func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
 func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExplainJobResponse) GetJobId() string {
@@ -2575,7 +2654,7 @@ type NodeFit struct {
 
 func (x *NodeFit) Reset() {
 	*x = NodeFit{}
-	mi := &file_orchion_v1_job_proto_msgTypes[26]
+	mi := &file_orchion_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2587,7 +2666,7 @@ func (x *NodeFit) String() string {
 func (*NodeFit) ProtoMessage() {}
 
 func (x *NodeFit) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[26]
+	mi := &file_orchion_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2600,7 +2679,7 @@ func (x *NodeFit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeFit.ProtoReflect.Descriptor instead.
 func (*NodeFit) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *NodeFit) GetNodeId() string {
@@ -2658,7 +2737,7 @@ type ScorePart struct {
 
 func (x *ScorePart) Reset() {
 	*x = ScorePart{}
-	mi := &file_orchion_v1_job_proto_msgTypes[27]
+	mi := &file_orchion_v1_job_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +2749,7 @@ func (x *ScorePart) String() string {
 func (*ScorePart) ProtoMessage() {}
 
 func (x *ScorePart) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[27]
+	mi := &file_orchion_v1_job_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +2762,7 @@ func (x *ScorePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScorePart.ProtoReflect.Descriptor instead.
 func (*ScorePart) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{27}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ScorePart) GetName() string {
@@ -2724,7 +2803,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_orchion_v1_job_proto_msgTypes[28]
+	mi := &file_orchion_v1_job_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2736,7 +2815,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_job_proto_msgTypes[28]
+	mi := &file_orchion_v1_job_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2749,7 +2828,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_job_proto_rawDescGZIP(), []int{28}
+	return file_orchion_v1_job_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LogEntry) GetStream() string {
@@ -2856,7 +2935,7 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x06weight\x18\x02 \x01(\x05R\x06weight\"P\n" +
 	"\rJobDependency\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
-	"\x02on\x18\x02 \x01(\x0e2\x18.orchion.v1.JobConditionR\x02on\"\xdf\x04\n" +
+	"\x02on\x18\x02 \x01(\x0e2\x18.orchion.v1.JobConditionR\x02on\"\x97\x05\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x18\n" +
 	"\acommand\x18\x02 \x03(\tR\acommand\x12\x12\n" +
@@ -2875,7 +2954,8 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\avolumes\x18\v \x03(\v2\x17.orchion.v1.VolumeMountR\avolumes\x12+\n" +
 	"\x05files\x18\f \x03(\v2\x15.orchion.v1.InputFileR\x05files\x12\x1b\n" +
 	"\tshm_bytes\x18\r \x01(\x03R\bshmBytes\x121\n" +
-	"\x14registry_credentials\x18\x1e \x01(\tR\x13registryCredentials\x1a6\n" +
+	"\x14registry_credentials\x18\x1e \x01(\tR\x13registryCredentials\x126\n" +
+	"\tartifacts\x18\x14 \x03(\v2\x18.orchion.v1.ArtifactSpecR\tartifacts\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"?\n" +
@@ -2906,7 +2986,11 @@ const file_orchion_v1_job_proto_rawDesc = "" +
 	"\x06models\x18\x06 \x03(\tR\x06models\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xab\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"R\n" +
+	"\fArtifactSpec\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\boptional\x18\x03 \x01(\bR\boptional\"\xab\x01\n" +
 	"\bChatSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x123\n" +
 	"\bmessages\x18\x02 \x03(\v2\x17.orchion.v1.ChatMessageR\bmessages\x12\x1d\n" +
@@ -3092,7 +3176,7 @@ func file_orchion_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_orchion_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_orchion_v1_job_proto_goTypes = []any{
 	(JobState)(0),                 // 0: orchion.v1.JobState
 	(AttemptState)(0),             // 1: orchion.v1.AttemptState
@@ -3109,100 +3193,102 @@ var file_orchion_v1_job_proto_goTypes = []any{
 	(*VolumeMount)(nil),           // 12: orchion.v1.VolumeMount
 	(*InputFile)(nil),             // 13: orchion.v1.InputFile
 	(*ProcessSpec)(nil),           // 14: orchion.v1.ProcessSpec
-	(*ChatSpec)(nil),              // 15: orchion.v1.ChatSpec
-	(*ChatMessage)(nil),           // 16: orchion.v1.ChatMessage
-	(*Resources)(nil),             // 17: orchion.v1.Resources
-	(*RetryPolicy)(nil),           // 18: orchion.v1.RetryPolicy
-	(*JobResult)(nil),             // 19: orchion.v1.JobResult
-	(*Attempt)(nil),               // 20: orchion.v1.Attempt
-	(*SubmitJobRequest)(nil),      // 21: orchion.v1.SubmitJobRequest
-	(*ListJobsRequest)(nil),       // 22: orchion.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 23: orchion.v1.ListJobsResponse
-	(*GetJobRequest)(nil),         // 24: orchion.v1.GetJobRequest
-	(*CancelJobRequest)(nil),      // 25: orchion.v1.CancelJobRequest
-	(*CancelArrayRequest)(nil),    // 26: orchion.v1.CancelArrayRequest
-	(*CancelArrayResponse)(nil),   // 27: orchion.v1.CancelArrayResponse
-	(*RetryJobRequest)(nil),       // 28: orchion.v1.RetryJobRequest
-	(*ReadJobLogsRequest)(nil),    // 29: orchion.v1.ReadJobLogsRequest
-	(*ExplainJobRequest)(nil),     // 30: orchion.v1.ExplainJobRequest
-	(*ExplainJobResponse)(nil),    // 31: orchion.v1.ExplainJobResponse
-	(*NodeFit)(nil),               // 32: orchion.v1.NodeFit
-	(*ScorePart)(nil),             // 33: orchion.v1.ScorePart
-	(*LogEntry)(nil),              // 34: orchion.v1.LogEntry
-	nil,                           // 35: orchion.v1.Job.LabelsEntry
-	nil,                           // 36: orchion.v1.ContainerSpec.EnvEntry
-	nil,                           // 37: orchion.v1.ProcessSpec.EnvEntry
-	nil,                           // 38: orchion.v1.SubmitJobRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
+	(*ArtifactSpec)(nil),          // 15: orchion.v1.ArtifactSpec
+	(*ChatSpec)(nil),              // 16: orchion.v1.ChatSpec
+	(*ChatMessage)(nil),           // 17: orchion.v1.ChatMessage
+	(*Resources)(nil),             // 18: orchion.v1.Resources
+	(*RetryPolicy)(nil),           // 19: orchion.v1.RetryPolicy
+	(*JobResult)(nil),             // 20: orchion.v1.JobResult
+	(*Attempt)(nil),               // 21: orchion.v1.Attempt
+	(*SubmitJobRequest)(nil),      // 22: orchion.v1.SubmitJobRequest
+	(*ListJobsRequest)(nil),       // 23: orchion.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 24: orchion.v1.ListJobsResponse
+	(*GetJobRequest)(nil),         // 25: orchion.v1.GetJobRequest
+	(*CancelJobRequest)(nil),      // 26: orchion.v1.CancelJobRequest
+	(*CancelArrayRequest)(nil),    // 27: orchion.v1.CancelArrayRequest
+	(*CancelArrayResponse)(nil),   // 28: orchion.v1.CancelArrayResponse
+	(*RetryJobRequest)(nil),       // 29: orchion.v1.RetryJobRequest
+	(*ReadJobLogsRequest)(nil),    // 30: orchion.v1.ReadJobLogsRequest
+	(*ExplainJobRequest)(nil),     // 31: orchion.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),    // 32: orchion.v1.ExplainJobResponse
+	(*NodeFit)(nil),               // 33: orchion.v1.NodeFit
+	(*ScorePart)(nil),             // 34: orchion.v1.ScorePart
+	(*LogEntry)(nil),              // 35: orchion.v1.LogEntry
+	nil,                           // 36: orchion.v1.Job.LabelsEntry
+	nil,                           // 37: orchion.v1.ContainerSpec.EnvEntry
+	nil,                           // 38: orchion.v1.ProcessSpec.EnvEntry
+	nil,                           // 39: orchion.v1.SubmitJobRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 41: google.protobuf.Duration
 }
 var file_orchion_v1_job_proto_depIdxs = []int32{
-	35, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
+	36, // 0: orchion.v1.Job.labels:type_name -> orchion.v1.Job.LabelsEntry
 	7,  // 1: orchion.v1.Job.spec:type_name -> orchion.v1.JobSpec
 	0,  // 2: orchion.v1.Job.state:type_name -> orchion.v1.JobState
-	39, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	39, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	39, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	19, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
-	20, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
+	40, // 3: orchion.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	40, // 4: orchion.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	40, // 5: orchion.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	20, // 6: orchion.v1.Job.result:type_name -> orchion.v1.JobResult
+	21, // 7: orchion.v1.Job.attempts:type_name -> orchion.v1.Attempt
 	10, // 8: orchion.v1.JobSpec.container:type_name -> orchion.v1.ContainerSpec
-	15, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
+	16, // 9: orchion.v1.JobSpec.chat:type_name -> orchion.v1.ChatSpec
 	14, // 10: orchion.v1.JobSpec.process:type_name -> orchion.v1.ProcessSpec
-	17, // 11: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
-	18, // 12: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
-	40, // 13: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	40, // 14: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
-	39, // 15: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
-	40, // 16: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
+	18, // 11: orchion.v1.JobSpec.resources:type_name -> orchion.v1.Resources
+	19, // 12: orchion.v1.JobSpec.retry:type_name -> orchion.v1.RetryPolicy
+	41, // 13: orchion.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	41, // 14: orchion.v1.JobSpec.start_timeout:type_name -> google.protobuf.Duration
+	40, // 15: orchion.v1.JobSpec.start_after:type_name -> google.protobuf.Timestamp
+	41, // 16: orchion.v1.JobSpec.queue_timeout:type_name -> google.protobuf.Duration
 	9,  // 17: orchion.v1.JobSpec.after:type_name -> orchion.v1.JobDependency
 	4,  // 18: orchion.v1.JobSpec.placement:type_name -> orchion.v1.Placement
 	8,  // 19: orchion.v1.JobSpec.affinities:type_name -> orchion.v1.Affinity
 	5,  // 20: orchion.v1.JobDependency.on:type_name -> orchion.v1.JobCondition
-	36, // 21: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
+	37, // 21: orchion.v1.ContainerSpec.env:type_name -> orchion.v1.ContainerSpec.EnvEntry
 	3,  // 22: orchion.v1.ContainerSpec.pull_policy:type_name -> orchion.v1.PullPolicy
-	40, // 23: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
+	41, // 23: orchion.v1.ContainerSpec.stop_grace:type_name -> google.protobuf.Duration
 	11, // 24: orchion.v1.ContainerSpec.tmpfs:type_name -> orchion.v1.TmpfsMount
 	12, // 25: orchion.v1.ContainerSpec.volumes:type_name -> orchion.v1.VolumeMount
 	13, // 26: orchion.v1.ContainerSpec.files:type_name -> orchion.v1.InputFile
-	37, // 27: orchion.v1.ProcessSpec.env:type_name -> orchion.v1.ProcessSpec.EnvEntry
-	40, // 28: orchion.v1.ProcessSpec.stop_grace:type_name -> google.protobuf.Duration
-	16, // 29: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
-	40, // 30: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	40, // 31: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	2,  // 32: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
-	1,  // 33: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
-	39, // 34: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
-	39, // 35: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	39, // 36: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
-	2,  // 37: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
-	38, // 38: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
-	7,  // 39: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
-	6,  // 40: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
-	39, // 41: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
-	32, // 42: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
-	33, // 43: orchion.v1.NodeFit.score_parts:type_name -> orchion.v1.ScorePart
-	39, // 44: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	21, // 45: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
-	22, // 46: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
-	24, // 47: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
-	25, // 48: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
-	28, // 49: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
-	26, // 50: orchion.v1.Jobs.CancelArray:input_type -> orchion.v1.CancelArrayRequest
-	29, // 51: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
-	30, // 52: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
-	6,  // 53: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
-	23, // 54: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
-	6,  // 55: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
-	6,  // 56: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
-	6,  // 57: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
-	27, // 58: orchion.v1.Jobs.CancelArray:output_type -> orchion.v1.CancelArrayResponse
-	34, // 59: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
-	31, // 60: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
-	53, // [53:61] is the sub-list for method output_type
-	45, // [45:53] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	15, // 27: orchion.v1.ContainerSpec.artifacts:type_name -> orchion.v1.ArtifactSpec
+	38, // 28: orchion.v1.ProcessSpec.env:type_name -> orchion.v1.ProcessSpec.EnvEntry
+	41, // 29: orchion.v1.ProcessSpec.stop_grace:type_name -> google.protobuf.Duration
+	17, // 30: orchion.v1.ChatSpec.messages:type_name -> orchion.v1.ChatMessage
+	41, // 31: orchion.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	41, // 32: orchion.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	2,  // 33: orchion.v1.RetryPolicy.retry_on:type_name -> orchion.v1.FailureClass
+	1,  // 34: orchion.v1.Attempt.state:type_name -> orchion.v1.AttemptState
+	40, // 35: orchion.v1.Attempt.assigned_at:type_name -> google.protobuf.Timestamp
+	40, // 36: orchion.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	40, // 37: orchion.v1.Attempt.finished_at:type_name -> google.protobuf.Timestamp
+	2,  // 38: orchion.v1.Attempt.failure:type_name -> orchion.v1.FailureClass
+	39, // 39: orchion.v1.SubmitJobRequest.labels:type_name -> orchion.v1.SubmitJobRequest.LabelsEntry
+	7,  // 40: orchion.v1.SubmitJobRequest.spec:type_name -> orchion.v1.JobSpec
+	6,  // 41: orchion.v1.ListJobsResponse.jobs:type_name -> orchion.v1.Job
+	40, // 42: orchion.v1.ReadJobLogsRequest.since:type_name -> google.protobuf.Timestamp
+	33, // 43: orchion.v1.ExplainJobResponse.nodes:type_name -> orchion.v1.NodeFit
+	34, // 44: orchion.v1.NodeFit.score_parts:type_name -> orchion.v1.ScorePart
+	40, // 45: orchion.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	22, // 46: orchion.v1.Jobs.SubmitJob:input_type -> orchion.v1.SubmitJobRequest
+	23, // 47: orchion.v1.Jobs.ListJobs:input_type -> orchion.v1.ListJobsRequest
+	25, // 48: orchion.v1.Jobs.GetJob:input_type -> orchion.v1.GetJobRequest
+	26, // 49: orchion.v1.Jobs.CancelJob:input_type -> orchion.v1.CancelJobRequest
+	29, // 50: orchion.v1.Jobs.RetryJob:input_type -> orchion.v1.RetryJobRequest
+	27, // 51: orchion.v1.Jobs.CancelArray:input_type -> orchion.v1.CancelArrayRequest
+	30, // 52: orchion.v1.Jobs.ReadJobLogs:input_type -> orchion.v1.ReadJobLogsRequest
+	31, // 53: orchion.v1.Jobs.ExplainJob:input_type -> orchion.v1.ExplainJobRequest
+	6,  // 54: orchion.v1.Jobs.SubmitJob:output_type -> orchion.v1.Job
+	24, // 55: orchion.v1.Jobs.ListJobs:output_type -> orchion.v1.ListJobsResponse
+	6,  // 56: orchion.v1.Jobs.GetJob:output_type -> orchion.v1.Job
+	6,  // 57: orchion.v1.Jobs.CancelJob:output_type -> orchion.v1.Job
+	6,  // 58: orchion.v1.Jobs.RetryJob:output_type -> orchion.v1.Job
+	28, // 59: orchion.v1.Jobs.CancelArray:output_type -> orchion.v1.CancelArrayResponse
+	35, // 60: orchion.v1.Jobs.ReadJobLogs:output_type -> orchion.v1.LogEntry
+	32, // 61: orchion.v1.Jobs.ExplainJob:output_type -> orchion.v1.ExplainJobResponse
+	54, // [54:62] is the sub-list for method output_type
+	46, // [46:54] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_job_proto_init() }
@@ -3215,17 +3301,17 @@ func file_orchion_v1_job_proto_init() {
 		(*JobSpec_Chat)(nil),
 		(*JobSpec_Process)(nil),
 	}
-	file_orchion_v1_job_proto_msgTypes[9].OneofWrappers = []any{}
-	file_orchion_v1_job_proto_msgTypes[13].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[10].OneofWrappers = []any{}
 	file_orchion_v1_job_proto_msgTypes[14].OneofWrappers = []any{}
 	file_orchion_v1_job_proto_msgTypes[15].OneofWrappers = []any{}
+	file_orchion_v1_job_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_job_proto_rawDesc), len(file_orchion_v1_job_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

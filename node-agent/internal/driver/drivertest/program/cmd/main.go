@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/signal"
@@ -39,6 +40,10 @@ func (h *host) Stderr() io.Writer          { return os.Stderr }
 func (h *host) Terminate() <-chan struct{} { return h.term }
 
 func (h *host) ReadFile(name string) ([]byte, error) { return os.ReadFile(name) }
+
+func (h *host) WriteFile(name string, content []byte, mode fs.FileMode) error {
+	return os.WriteFile(name, content, mode)
+}
 
 func (h *host) Allocate(bytes int64) {
 	const chunk = 1 << 20
