@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,13 +17,14 @@ func fleetRegistry(b *testing.B) (*Registry, []string) {
 	ids := make([]string, fleet)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("node-%05d", i)
+		text := strings.Clone // as from the wire
 		_, _, err := r.Register(context.Background(), Registration{
-			ID: ids[i], Hostname: ids[i], AgentVersion: "v1.0.0",
-			Labels: map[string]string{"room": "lab", "rack": fmt.Sprint(i % 40)},
+			ID: ids[i], Hostname: ids[i], AgentVersion: text("v1.0.0"),
+			Labels: map[string]string{text("room"): text("lab"), text("rack"): fmt.Sprint(i % 40)},
 			Capabilities: Capabilities{
-				OS: "linux", Arch: "amd64", Platform: "debian 12", Kernel: "6.1.0",
-				GPUs:     []GPU{{Vendor: "nvidia", Model: "RTX", UUID: ids[i]}},
-				Runtimes: []Runtime{{Name: "podman", Version: "5"}},
+				OS: text("linux"), Arch: text("amd64"), Platform: text("debian 12"), Kernel: text("6.1.0"),
+				GPUs:     []GPU{{Vendor: text("nvidia"), Model: text("RTX"), UUID: ids[i]}},
+				Runtimes: []Runtime{{Name: text("podman"), Version: text("5")}},
 			},
 		})
 		if err != nil {

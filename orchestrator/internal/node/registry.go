@@ -48,6 +48,7 @@ type Registry struct {
 	sorted  []*entry
 	outages outages
 	cooling map[*entry]struct{} // nodes with a CoolDown
+	texts   texts
 	// changes wait for OnChange and OnOutage; usageQueue for OnUsage; dirtyIDs for the store.
 	changes    []change
 	usageQueue []*entry
@@ -72,6 +73,7 @@ func NewRegistry(cfg Config) *Registry {
 		cfg:     cfg.withDefaults(),
 		entries: make(map[string]*entry),
 		cooling: make(map[*entry]struct{}),
+		texts:   make(texts),
 		wake:    make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
 	}
@@ -97,6 +99,7 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 		return nil, 0, fault.New(fault.Exhausted,
 			"%d nodes are registered, which is the limit (--max-nodes)", r.cfg.MaxNodes)
 	}
+	r.texts.share(&reg)
 	n := &Node{
 		ID:           reg.ID,
 		Hostname:     reg.Hostname,
@@ -346,7 +349,15 @@ func jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d)/10)) //nolint:gosec // spreading load needs no secret randomness
 }
 
+// mergeLabels puts labels together. The answer may be one of them and is not to
+// be changed.
 func mergeLabels(agent, user map[string]string) map[string]string {
+	switch {
+	case len(user) == 0 && agent != nil:
+		return agent
+	case len(agent) == 0 && user != nil:
+		return user
+	}
 	merged := make(map[string]string, len(agent)+len(user))
 	maps.Copy(merged, agent)
 	maps.Copy(merged, user)
