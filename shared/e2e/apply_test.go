@@ -71,4 +71,10 @@ spec: {queue: night, container: {image: busybox}}
 	if got := apply(); strings.Count(got, " unchanged") != 6 {
 		t.Errorf("once more:\n%s", got)
 	}
+	if got := c.cli("delete", "-f", file); strings.Count(got, " deleted") != 5 || !strings.Contains(got, "Job once cancelled") {
+		t.Errorf("deleting:\n%s", got)
+	}
+	if got := c.cli("delete", "-f", file); strings.Count(got, " absent") != 5 || !strings.Contains(got, "Job once has ended") {
+		t.Errorf("deleting again:\n%s", got)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -16,6 +17,10 @@ const (
 	isCreated   = "created"
 	isUpdated   = "updated"
 	isUnchanged = "unchanged"
+	isDeleted   = "deleted"
+	isCancelled = "cancelled"
+	isAbsent    = "absent"
+	hasEnded    = "has ended"
 )
 
 // applied is what became of a document, as it is printed.
@@ -36,6 +41,8 @@ type thing interface {
 	plan(ctx context.Context, c *client) (action string, err error)
 	// do does it and says what became of it.
 	do(ctx context.Context, c *client) (action, id string, err error)
+	// remove takes it away and says what became of it.
+	remove(ctx context.Context, c *client) (action, id string, err error)
 }
 
 func (c *cli) applyCommand() *cobra.Command {
@@ -55,25 +62,35 @@ func (c *cli) applyCommand() *cobra.Command {
 			"  generate | orchion apply -f - -o json",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(files) == 0 {
-				return usagef("-f is missing; name a file, a folder, or - for stdin")
-			}
-			values, err := keyValues("set", set)
-			if err != nil {
-				return err
-			}
-			documents, err := readDocuments(files, values)
+			documents, err := namedDocuments(files, set)
 			if err != nil {
 				return err
 			}
 			return c.apply(cmd, documents, dryRun)
 		},
 	}
-	f := cmd.Flags()
-	f.StringArrayVarP(&files, "file", "f", nil, "YAML or JSON, a folder of such files, or - for stdin (repeatable)")
-	f.StringArrayVar(&set, "set", nil, "a parameter of the documents that declare it, NAME=VALUE (repeatable)")
-	f.BoolVar(&dryRun, "dry-run", false, "only say what would be done")
+	documentFlags(cmd, &files, &set)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be done")
 	return cmd
+}
+
+// namedDocuments reads what the flags name.
+func namedDocuments(files, set []string) ([]*document, error) {
+	if len(files) == 0 {
+		return nil, usagef("-f is missing; name a file, a folder, or - for stdin")
+	}
+	values, err := keyValues("set", set)
+	if err != nil {
+		return nil, err
+	}
+	return readDocuments(files, values)
+}
+
+// documentFlags name documents.
+func documentFlags(cmd *cobra.Command, files, set *[]string) {
+	f := cmd.Flags()
+	f.StringArrayVarP(files, "file", "f", nil, "YAML or JSON, a folder of such files, or - for stdin (repeatable)")
+	f.StringArrayVar(set, "set", nil, "a parameter of the documents that declare it, NAME=VALUE (repeatable)")
 }
 
 func (c *cli) apply(cmd *cobra.Command, documents []*document, dryRun bool) error {
@@ -107,6 +124,51 @@ func (c *cli) apply(cmd *cobra.Command, documents []*document, dryRun bool) erro
 		}
 	}
 	return errors.Join(c.showApplied(cmd.OutOrStdout(), results[:done], dryRun), failed)
+}
+
+func (c *cli) deleteCommand() *cobra.Command {
+	var files, set []string
+	cmd := &cobra.Command{
+		Use:   "delete -f FILE|FOLDER|-",
+		Short: "Take away what files say: the opposite of apply",
+		Long: "Deletes the deployments, queues and schedules of files, and cancels their jobs, from the last document to the\n" +
+			"first. A job is the one that apply submitted for the same document, with the same parameters; jobs that have ended\n" +
+			"stay in the history. The jobs of queues and schedules go on.",
+		Example: "  orchion delete -f cluster.yaml",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			documents, err := namedDocuments(files, set)
+			if err != nil {
+				return err
+			}
+			var results []applied
+			var failed error
+			for _, d := range slices.Backward(documents) {
+				action, id, err := d.thing().remove(cmd.Context(), c.client())
+				if err != nil {
+					failed = fmt.Errorf("%s: %w", d.at(), err)
+					break
+				}
+				results = append(results, applied{File: d.file, Document: d.number, Kind: d.kind, Name: d.name, ID: id, Action: action})
+			}
+			return errors.Join(c.showApplied(cmd.OutOrStdout(), results, false), failed)
+		},
+	}
+	documentFlags(cmd, &files, &set)
+	return cmd
+}
+
+// removeAt deletes what is at a path.
+func removeAt(ctx context.Context, c *client, path string) (action, id string, err error) {
+	exists, err := there(c.call(ctx, http.MethodDelete, path, nil, nil, nil))
+	switch {
+	case err != nil:
+		return "", "", err
+	case !exists:
+		return isAbsent, "", nil
+	default:
+		return isDeleted, "", nil
+	}
 }
 
 func (c *cli) showApplied(w io.Writer, results []applied, dryRun bool) error {

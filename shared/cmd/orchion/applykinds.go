@@ -60,6 +60,10 @@ func (q *queueThing) do(ctx context.Context, c *client) (action, id string, err 
 	return q.action, "", err
 }
 
+func (q *queueThing) remove(ctx context.Context, c *client) (action, id string, err error) {
+	return removeAt(ctx, c, q.path())
+}
+
 // scheduleThing is a schedule as it is to be.
 type scheduleThing struct {
 	wanted *orchionv1.PutScheduleRequest
@@ -98,6 +102,10 @@ func (s *scheduleThing) do(ctx context.Context, c *client) (action, id string, e
 		return isUnchanged, "", nil
 	}
 	return s.action, "", nil
+}
+
+func (s *scheduleThing) remove(ctx context.Context, c *client) (action, id string, err error) {
+	return removeAt(ctx, c, s.path())
 }
 
 // asPut is what of a schedule people say.
@@ -225,6 +233,10 @@ func (d *deploymentThing) do(ctx context.Context, c *client) (action, id string,
 	return d.action, "", err
 }
 
+func (d *deploymentThing) remove(ctx context.Context, c *client) (action, id string, err error) {
+	return removeAt(ctx, c, d.path())
+}
+
 // jobThing is a job that is to have been submitted.
 type jobThing struct {
 	wanted *orchionv1.SubmitJobRequest
@@ -232,19 +244,45 @@ type jobThing struct {
 }
 
 func (j *jobThing) plan(ctx context.Context, c *client) (string, error) {
+	found, err := j.find(ctx, c)
 	j.action = isCreated
+	if found != nil {
+		j.action = isUnchanged
+	}
+	return j.action, err
+}
+
+// find looks for the job with the key; nil: there is none.
+func (j *jobThing) find(ctx context.Context, c *client) (found *orchionv1.Job, err error) {
 	query := url.Values{"name": {j.wanted.GetName()}, "pageSize": {"1000"}}
-	err := everyPage(query, func() (string, bool, error) {
+	err = everyPage(query, func() (string, bool, error) {
 		page := &orchionv1.ListJobsResponse{}
 		err := c.call(ctx, http.MethodGet, "/api/jobs", query, nil, page)
 		for _, job := range page.GetJobs() {
 			if job.GetIdempotencyKey() == j.wanted.GetIdempotencyKey() {
-				j.action = isUnchanged
+				found = job
 			}
 		}
-		return page.GetNextPageToken(), j.action == isUnchanged, err
+		return page.GetNextPageToken(), found != nil, err
 	})
-	return j.action, err
+	return found, err
+}
+
+func (j *jobThing) remove(ctx context.Context, c *client) (action, id string, err error) {
+	found, err := j.find(ctx, c)
+	switch {
+	case err != nil:
+		return "", "", err
+	case found == nil:
+		return isAbsent, "", nil
+	case found.GetArrayId() != "":
+		err = c.call(ctx, http.MethodPost, "/api/arrays/"+segment(found.GetArrayId())+":cancel", nil, &orchionv1.CancelArrayRequest{}, nil)
+		return isCancelled, found.GetArrayId(), err
+	case terminal(found.GetState()):
+		return hasEnded, found.GetId(), nil
+	}
+	err = c.call(ctx, http.MethodPost, "/api/jobs/"+segment(found.GetId())+":cancel", nil, &orchionv1.CancelJobRequest{}, nil)
+	return isCancelled, found.GetId(), err
 }
 
 func (j *jobThing) do(ctx context.Context, c *client) (action, id string, err error) {
