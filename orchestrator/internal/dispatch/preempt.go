@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// maxVictims is how many attempts are thought of for one job, of those that
-	// are worth least.
-	maxVictims = 4096
+	// maxVictims is about how many attempts are thought of at once, of so many
+	// that are looked at.
+	maxVictims, maxOffers = 1024, 4096
 	// maxContenders is how many buckets of a lane are looked at, and
 	// laneContenders for how many of them attempts are thought of.
 	maxContenders, laneContenders = 4096, 4
@@ -65,19 +65,36 @@ func (a *attempt) ending() bool {
 	return a.stopping() || a.evict != "" || a.lost != "" || a.status != nil && a.status.State.Ended()
 }
 
-// victims are the attempts that may be stopped for a job: those of its queue
-// that say so, of a lower priority.
-func (e *entry) victims() []scheduler.Victim {
-	var list []scheduler.Victim
-	for _, a := range e.bucket.lane.preemptible[:min(len(e.bucket.lane.preemptible), maxVictims)] {
-		if a.job.Spec.Priority < int(e.priority) {
+// victims are attempts that may be stopped for the first job of a bucket: those
+// of its queue that say so, of a lower priority. Of many, all on the nodes of
+// those that are worth least, from a place in that order on; more is where to
+// go on, 0: there are no more.
+func (d *Dispatcher) victims(b *bucket) (list []scheduler.Victim, more int) {
+	l, priority := b.lane, int(b.ready[0].priority)
+	seen := make(map[string]bool)
+	for i := b.look; i < len(l.preemptible); i++ {
+		if i-b.look == maxOffers {
+			return list, i
+		}
+		a := l.preemptible[i]
+		if a.job.Spec.Priority >= priority || seen[a.nodeID] {
+			continue
+		}
+		if len(list) >= maxVictims {
+			return list, i
+		}
+		seen[a.nodeID] = true
+		for _, other := range d.byNode[a.nodeID] {
+			if other.lane != l || other.worth < 0 || other.job.Spec.Priority >= priority {
+				continue
+			}
 			list = append(list, scheduler.Victim{
-				NodeID: a.nodeID, Holder: holder(a.ref.JobID), Priority: a.job.Spec.Priority,
-				Since: a.assignedAt(), Ending: a.ending(),
+				NodeID: a.nodeID, Holder: holder(other.ref.JobID), Priority: other.job.Spec.Priority,
+				Since: other.assignedAt(), Ending: other.ending(),
 			})
 		}
 	}
-	return list
+	return list, 0
 }
 
 // preempt makes room for jobs that find none, where others may be stopped for
@@ -137,12 +154,15 @@ func (d *Dispatcher) makeRoom(b *bucket, now time.Time) {
 			freeing++
 		}
 	}
-	victims := e.victims()
+	victims, more := d.victims(b)
 	r := d.relief(e, victims)
 	if r == nil || freeing >= maxKeeps {
-		b.relieveAfter = now.Add(reliefRetry).UnixNano()
+		if b.look = more; more == 0 {
+			b.relieveAfter = now.Add(reliefRetry).UnixNano()
+		}
 		return
 	}
+	b.look = 0
 	if c.keep != nil {
 		d.stopKeeping(c.keep)
 	}
@@ -158,12 +178,10 @@ func (d *Dispatcher) makeRoom(b *bucket, now time.Time) {
 	}
 	k := d.queue.keep(b, room, now)
 	k.freeing = []job.Ref{}
-	for _, v := range victims {
-		ends := slices.ContainsFunc(r.End, func(end scheduler.Victim) bool { return end.Holder == v.Holder })
-		if a := d.active[jobOf(v.Holder)]; ends || v.Ending && v.NodeID == r.NodeID {
-			k.freeing = append(k.freeing, a.ref)
-			d.evict(a, k.whyEvicted())
-		}
+	for _, v := range append(r.End, slices.DeleteFunc(victims, func(v scheduler.Victim) bool { return !v.Ending || v.NodeID != r.NodeID })...) {
+		a := d.active[jobOf(v.Holder)]
+		k.freeing = append(k.freeing, a.ref)
+		d.evict(a, k.whyEvicted())
 	}
 	d.cfg.Logger.Info("room is made for a job", "job", e.id, "node", r.NodeID, "stopped", len(k.freeing))
 }
@@ -223,12 +241,15 @@ func (d *Dispatcher) whatStops(e *entry) (making, inVain string) {
 		}
 		return "room is being made for this job on node " + k.room.NodeID + stopped(ids, "is being stopped", "are being stopped"), ""
 	}
-	victims := e.victims()
-	if len(victims) == 0 || c.hope != blocked {
+	if c.hope != blocked || len(e.bucket.ready) == 0 || e.bucket.ready[0] != e {
 		return "", ""
 	}
+	victims, more := d.victims(e.bucket)
 	r := d.relief(e, victims)
-	if r == nil {
+	switch {
+	case len(victims) == 0, r == nil && more > 0:
+		return "", ""
+	case r == nil:
 		return "", fmt.Sprintf("stopping what is preemptible in its queue and has a lower priority (%d) would not make room either", len(victims))
 	}
 	ids := make([]string, 0, len(r.End))

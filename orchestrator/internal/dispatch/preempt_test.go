@@ -242,3 +242,28 @@ func TestNoPingPong(t *testing.T) {
 		}
 	})
 }
+
+// TestPreemptionLooksEverywhere: what is worth most, and the only thing that
+// helps, is found among more than are thought of at once.
+func TestPreemptionLooksEverywhere(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		for i := range maxVictims + 50 {
+			r.node(fmt.Sprintf("n%04d", i), 1)
+		}
+		first := r.submit("first", cores(1), preemptible)
+		time.Sleep(time.Second)
+		_, err := r.d.SubmitArray(t.Context(), job.Job{Name: "many", Spec: job.Spec{
+			Container: &job.Container{Image: "many"}, Resources: job.Resources{CPUMillis: 1000}, Preemptible: true,
+		}}, maxVictims+49)
+		if err != nil {
+			t.Fatal(err)
+		}
+		oldest := r.get(first.ID).Attempts[0].NodeID
+		urgent := r.submit("urgent", cores(1), withPriority(1), func(j *job.Job) { j.Spec.Constraints = []string{"node=" + oldest} })
+		time.Sleep(3 * time.Second)
+		if got := r.nodes[oldest].stops(); !slices.Equal(got, []string{"first"}) {
+			t.Fatalf("was asked to stop %v, want first: %s", got, r.summary(urgent.ID))
+		}
+		r.want(urgent.ID, "assigned ["+oldest+" assigned]")
+	})
+}

@@ -96,8 +96,9 @@ type bucket struct {
 	aside   int  // in class.aside; -1: not there
 	counted bool // in class.live
 	// relieveAfter is when to look again for what may be stopped for its first
-	// job: Unix nanoseconds.
+	// job, in Unix nanoseconds, and look where to go on.
 	relieveAfter int64
+	look         int
 }
 
 type bucketKey struct {

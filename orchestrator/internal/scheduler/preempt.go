@@ -23,8 +23,8 @@ func (v *Victim) compareWorth(other *Victim) int {
 	return cmp.Or(cmp.Compare(v.Priority, other.Priority), other.Since.Compare(v.Since), strings.Compare(v.Holder, other.Holder))
 }
 
-// Relief is what to end on a node so that work fits there; nothing: it is
-// enough to wait for what ends anyway.
+// Relief is what to end on a node so that work fits there, what is worth least
+// first; nothing: it is enough to wait for what ends anyway.
 type Relief struct {
 	NodeID string
 	End    []Victim
@@ -103,6 +103,7 @@ func (cl *Cluster) relieveLocked(w *Work, c Candidate, victims []Victim) *Relief
 			relief.End = append(relief.End, v)
 		}
 	}
+	slices.Reverse(relief.End)
 	return relief
 }
 

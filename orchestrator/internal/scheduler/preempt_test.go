@@ -129,3 +129,39 @@ func TestReliefIsEnoughAndNoMore(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkRelieve is one search for what to end, and one for a node to keep
+// room on, on 10,000 nodes that are full.
+func BenchmarkRelieve(b *testing.B) {
+	cl := NewCluster()
+	var victims []Victim
+	for i := range 10_000 {
+		id := fmt.Sprintf("node-%05d", i)
+		cl.NodeChanged(nil, plain(id, 16, 64*gib))
+		cl.SetConnected(id, true)
+		for part := range 4 {
+			holder := fmt.Sprint(id, "/", part)
+			cl.Hold(id, holder, &Work{TakesSlot: true, Resources: job.Resources{CPUMillis: 4000}})
+			if len(victims) < 1024 {
+				victims = append(victims, Victim{NodeID: id, Holder: holder, Priority: i % 7, Since: time.Unix(int64(i), 0)})
+			}
+		}
+	}
+	work := &Work{NeedsRuntime: true, TakesSlot: true, Resources: job.Resources{CPUMillis: 8000}}
+	b.Run("end", func(b *testing.B) {
+		for b.Loop() {
+			if cl.Relieve(work, victims) == nil {
+				b.Fatal("found nothing")
+			}
+		}
+	})
+	b.Run("keep", func(b *testing.B) {
+		for b.Loop() {
+			k, _ := cl.KeepRoom(work, "j", "", nil)
+			if k == nil {
+				b.Fatal("found nothing")
+			}
+			cl.StopKeeping(k)
+		}
+	})
+}
