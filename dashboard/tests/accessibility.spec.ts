@@ -29,10 +29,12 @@ test('empty pages teach the next command, which can be copied', async ({
 }) => {
 	await context.grantPermissions(['clipboard-read', 'clipboard-write']);
 	orchestrator.load({ nodes: [], jobs: [], deployments: [] });
+	orchestrator.schedules.clear();
 	for (const [path, command] of [
 		['/', 'node-agent --orchestrator localhost:50051'],
 		['/nodes', 'node-agent --orchestrator localhost:50051'],
 		['/jobs', 'orchion job submit'],
+		['/schedules', 'orchion schedule apply nightly'],
 		['/models', 'orchion model deploy qwen3:0.6b']
 	] as const) {
 		await page.goto(path);

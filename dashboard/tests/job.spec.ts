@@ -282,7 +282,7 @@ test('the log has the colours of the program, and only those', async ({ page, or
 		log
 			.getByText(text, { exact: true })
 			.evaluate((element, name) => getComputedStyle(element).getPropertyValue(name), property);
-	expect(await style('red', 'color')).toMatch(/^oklch\(0\.46 /);
+	expect(await style('red', 'color')).toMatch(/^oklch\(0\.44 /);
 	expect(await style('loud', 'font-style')).toBe('italic');
 	expect(await style('loud', 'text-decoration-line')).toBe('underline');
 	expect(await style('boxed', 'background-color')).toBe('rgb(255, 255, 255)');

@@ -12,6 +12,10 @@ const PAGES = {
 	jobs: '/jobs',
 	submit: '/jobs/new',
 	queues: '/queues',
+	schedules: '/schedules',
+	schedule: '/schedules/nightly',
+	'schedule-new': '/schedules/new',
+	'schedule-edit': '/schedules/nightly/edit',
 	models: '/models',
 	model: '/models/llama3-2-3b',
 	deploy: '/models/new',
@@ -107,7 +111,7 @@ test('a log that is searched', async ({ page, orchestrator }) => {
 	await expect(page.getByText('7 lines dropped')).toBeVisible();
 	await page.getByRole('searchbox').fill('model');
 	await page.keyboard.press('Enter');
-	await expectGoodLooks(page, 'job-searched');
+	await expectGoodLooks(page, 'job-searched', ['wide']);
 });
 
 test('the page of a job that has failed', async ({ page, orchestrator }) => {
@@ -174,11 +178,13 @@ for (const [name, path] of Object.entries({
 	overview: '/',
 	nodes: '/nodes',
 	jobs: '/jobs',
+	schedules: '/schedules',
 	models: '/models',
 	chat: '/models/chat'
 })) {
 	test(`the page ${name} with nothing on it`, async ({ page, orchestrator }) => {
 		orchestrator.load({ nodes: [], jobs: [], deployments: [] });
+		orchestrator.schedules.clear();
 		await page.goto(path);
 		await expect(page.getByRole('heading', { level: 2 }).first()).toBeVisible();
 		await expectGoodLooks(page, `empty-${name}`);

@@ -1,10 +1,7 @@
 import { job, queue } from './fixture/objects';
 import { expect, test } from './fixture/test';
 
-test('queues show what waits and runs, and are read again when jobs change', async ({
-	page,
-	orchestrator
-}) => {
+test('queues show what waits and runs, and change by events', async ({ page, orchestrator }) => {
 	await page.goto('/queues');
 	const rows = page.getByRole('table', { name: 'Queues' }).getByRole('row');
 	await expect(rows).toHaveCount(4);
@@ -12,9 +9,10 @@ test('queues show what waits and runs, and are read again when jobs change', asy
 	await expect(rows.nth(3)).toContainText('paused');
 	await expect(rows.nth(3)).toContainText('1,204');
 	await expect(page.getByText('1 paused')).toBeVisible();
-	orchestrator.queues.set('default', queue('default', { queued: '77' }));
-	orchestrator.putJob(job(700, 'JOB_STATE_QUEUED'));
+	orchestrator.putQueue(queue('default', { queued: '77' }));
 	await expect(rows.nth(1)).toContainText('77');
+	orchestrator.putQueue(queue('annual'));
+	await expect(rows.nth(1)).toContainText('annual');
 });
 
 test('a queue is paused and resumed, and edited where it stands', async ({
@@ -48,6 +46,19 @@ test('a queue is paused and resumed, and edited where it stands', async ({
 	await page.getByRole('button', { name: 'Edit default' }).click();
 	await page.keyboard.press('Escape');
 	await expect(page.getByRole('form')).toHaveCount(0);
+});
+
+test('a queue leads to its jobs', async ({ page, orchestrator }) => {
+	const one = job(700, 'JOB_STATE_QUEUED', { spec: { chat: { model: 'm' }, queue: 'night' } });
+	orchestrator.putJob(one);
+	await page.goto('/queues');
+	await page.getByRole('link', { name: 'night' }).click();
+	await expect(page.getByRole('row')).toHaveCount(2);
+	await expect(page.getByRole('row').nth(1)).toContainText(one.name ?? '');
+	await expect(page).toHaveURL(/\/jobs\?queue=night$/);
+	await page.getByRole('button', { name: 'Queue night: show all queues' }).click();
+	await expect(page.getByText('25 shown')).toBeVisible();
+	await expect(page).toHaveURL(/\/jobs$/);
 });
 
 test('a queue is set up before a job names it', async ({ page, orchestrator }) => {

@@ -9,6 +9,8 @@ const PAGES = [
 	['/jobs', 'Jobs'],
 	['/jobs/new', 'Submit a job'],
 	['/queues', 'Queues'],
+	['/schedules', 'Schedules'],
+	['/schedules/new', 'New schedule'],
 	['/models', 'Models'],
 	['/models/new', 'Deploy a model'],
 	['/settings', 'Settings']

@@ -25,6 +25,8 @@ type Answer<O extends keyof operations> = operations[O] extends {
 	: never;
 
 export type Queue = Answer<'Queues_GetQueue'>;
+export type Schedule = Answer<'Schedules_GetSchedule'>;
+export type PutSchedule = Body<'Schedules_PutSchedule'>;
 
 type QueryValues = Record<string, string | number | boolean | undefined>;
 
@@ -207,6 +209,55 @@ export class OrchionApi {
 	/** Changes the settings that are given. */
 	updateQueue(name: string, body: Body<'Queues_UpdateQueue'>): Promise<Queue> {
 		return this.json('PATCH', `/api/queues/${encodeURIComponent(name)}`, { body });
+	}
+
+	/** Every schedule, ordered by name, without what is in input files. */
+	allSchedules(options?: CallOptions): Promise<Schedule[]> {
+		return collect(async (pageToken) => {
+			const page = await this.json<Answer<'Schedules_ListSchedules'>>(
+				'GET',
+				'/api/schedules',
+				{ query: { pageSize: MAX_PAGE_SIZE, pageToken } },
+				options
+			);
+			return { items: page.schedules, next: page.nextPageToken };
+		});
+	}
+
+	getSchedule(name: string, options?: CallOptions): Promise<Schedule> {
+		return this.json('GET', `/api/schedules/${encodeURIComponent(name)}`, {}, options);
+	}
+
+	/** Makes a schedule, or replaces what one of that name does. */
+	putSchedule(name: string, body: PutSchedule): Promise<Schedule> {
+		return this.json('PUT', `/api/schedules/${encodeURIComponent(name)}`, { body });
+	}
+
+	pauseSchedule(name: string, paused: boolean): Promise<Schedule> {
+		return this.json('PATCH', `/api/schedules/${encodeURIComponent(name)}`, { body: { paused } });
+	}
+
+	/** Submits a run now and answers its job. */
+	triggerSchedule(name: string): Promise<Job> {
+		return this.json('POST', `/api/schedules/${encodeURIComponent(name)}:trigger`, { body: {} });
+	}
+
+	async deleteSchedule(name: string): Promise<void> {
+		await this.json('DELETE', `/api/schedules/${encodeURIComponent(name)}`);
+	}
+
+	/** When a schedule would submit from now on. */
+	async previewSchedule(
+		query: Query<'Schedules_PreviewSchedule'>,
+		options?: CallOptions
+	): Promise<string[]> {
+		const answer = await this.json<Answer<'Schedules_PreviewSchedule'>>(
+			'GET',
+			'/api/schedules:preview',
+			{ query },
+			options
+		);
+		return answer.runs ?? [];
 	}
 
 	allDeployments(options?: CallOptions): Promise<Deployment[]> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatAge, formatAgo, formatDuration, formatSpan, spanBetween } from './time';
+import { formatAge, formatAgo, formatDuration, formatSpan, formatUntil, spanBetween } from './time';
 
 const now = Date.parse('2026-03-01T12:00:00Z');
 const before = (seconds: number) => new Date(now - seconds * 1000).toISOString();
@@ -48,4 +48,12 @@ it('formatDuration reads the API’s durations', () => {
 	expect(formatDuration('600s')).toBe('10 m 00 s');
 	expect(formatDuration('1.5s')).toBe('1.5 s');
 	expect(formatDuration('soon')).toBe('–');
+});
+
+it('says how long until a time', () => {
+	const now = Date.parse('2026-01-01T00:00:00Z');
+	expect(formatUntil('2026-01-01T00:00:30Z', now)).toBe('in 30 s');
+	expect(formatUntil('2026-01-01T09:30:00Z', now)).toBe('in 9 h');
+	expect(formatUntil('2025-12-31T23:59:59Z', now)).toBe('now');
+	expect(formatUntil(undefined, now)).toBe('–');
 });

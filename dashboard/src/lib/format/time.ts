@@ -24,6 +24,14 @@ export function formatAgo(time: string | undefined, now: number): string {
 	return `${wholeUnit(seconds)} ago`;
 }
 
+/** How long until a time: "in 5 m", "in 3 h", "now" when it has come. */
+export function formatUntil(time: string | undefined, now: number): string {
+	const then = parseTime(time);
+	if (then === undefined) return '–';
+	const seconds = Math.ceil((then - now) / 1000);
+	return seconds < 1 ? 'now' : `in ${wholeUnit(seconds)}`;
+}
+
 /** The same without "ago", for a column that is headed "Age". */
 export function formatAge(time: string | undefined, now: number): string {
 	const then = parseTime(time);

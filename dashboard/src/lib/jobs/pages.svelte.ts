@@ -43,6 +43,7 @@ export class JobPages {
 					state: this.query.states.join(','),
 					nodeId: this.query.nodeId,
 					label: this.label,
+					queue: this.query.queue,
 					pageSize: JOB_PAGE_SIZE,
 					pageToken: this.nextToken
 				},

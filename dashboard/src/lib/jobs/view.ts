@@ -19,6 +19,8 @@ export interface JobQuery {
 	states: readonly JobState[];
 	nodeId: string;
 	labels: Selector;
+	/** Undefined: every queue. */
+	queue?: string;
 }
 
 /** Whether a job passes what the API filters by. */
@@ -27,6 +29,7 @@ export function matchesQuery(job: Job, filter: JobQuery): boolean {
 		return false;
 	}
 	if (filter.nodeId !== '' && jobNode(job) !== filter.nodeId) return false;
+	if (filter.queue && (job.spec?.queue || 'default') !== filter.queue) return false;
 	return matchesSelector(filter.labels, job.labels);
 }
 

@@ -53,6 +53,8 @@ function keyOf(event: OrchionEvent): string | undefined {
 	if (event.node?.id) return `node/${event.node.id}`;
 	if (event.job?.id) return `job/${event.job.id}`;
 	if (event.deployment?.name) return `deployment/${event.deployment.name}`;
+	if (event.queue?.name) return `queue/${event.queue.name}`;
+	if (event.schedule?.name) return `schedule/${event.schedule.name}`;
 	return undefined;
 }
 

@@ -44,6 +44,8 @@ export class Live {
 	private readonly stream: EventStream;
 	private readonly clock = new ServerClock();
 	private readonly changes = new Changes();
+	// eslint-disable-next-line svelte/prefer-svelte-reactivity -- nothing is drawn from it
+	private readonly watchers = new Set<(events: OrchionEvent[]) => void>();
 	private frame: number | undefined;
 	private ticker: ReturnType<typeof setInterval> | undefined;
 	private hiddenTimer: ReturnType<typeof setTimeout> | undefined;
@@ -95,6 +97,18 @@ export class Live {
 		this.stream.connect();
 	}
 
+	/** Has a view told of events, once a frame; what it answers ends that. */
+	watch(told: (events: OrchionEvent[]) => void): () => void {
+		this.watchers.add(told);
+		return () => this.watchers.delete(told);
+	}
+
+	private take(): OrchionEvent[] {
+		const events = this.changes.take();
+		for (const told of this.watchers) told(events);
+		return events;
+	}
+
 	/** Takes in jobs that a view has read. */
 	addJobs(jobs: Iterable<Job>): void {
 		this.cluster = mergeJobs(this.cluster, jobs);
@@ -132,7 +146,7 @@ export class Live {
 		if (this.frame !== undefined || this.reading) return;
 		this.frame = requestAnimationFrame(() => {
 			this.frame = undefined;
-			if (!this.reading) this.cluster = applyEvents(this.cluster, this.changes.take());
+			if (!this.reading) this.cluster = applyEvents(this.cluster, this.take());
 		});
 	}
 
@@ -155,7 +169,7 @@ export class Live {
 				{ nodes, deployments }
 			);
 			const jobs = [...(newest.jobs ?? []), ...(active.jobs ?? [])];
-			this.cluster = applyEvents(mergeJobs(cluster, jobs), this.changes.take());
+			this.cluster = applyEvents(mergeJobs(cluster, jobs), this.take());
 			this.moreActiveJobs = Boolean(active.nextPageToken);
 			this.loaded = true;
 			this.loadError = undefined;

@@ -32,7 +32,7 @@ export interface StreamOptions {
 }
 
 /** The names of the events that carry objects. */
-const OBJECT_EVENTS = ['node', 'job', 'deployment', 'log', 'cluster'] as const;
+const OBJECT_EVENTS = ['node', 'job', 'deployment', 'log', 'cluster', 'queue', 'schedule'] as const;
 
 export const FIRST_RETRY_MS = 1000;
 export const MAX_RETRY_MS = 30_000;

@@ -106,6 +106,14 @@ export const queueLook = (paused: boolean): StateLook =>
 		? { label: 'paused', tone: 'wait', icon: 'pause' }
 		: { label: 'open', tone: 'ok', icon: 'dot' };
 
+/** A schedule that is not paused, but whose last time made no job, needs a look. */
+export function scheduleLook(schedule: { paused?: boolean; reason?: string }): StateLook {
+	if (schedule.paused) return { label: 'paused', tone: 'wait', icon: 'pause' };
+	return schedule.reason
+		? { label: 'active', tone: 'warn', icon: 'warning' }
+		: { label: 'active', tone: 'ok', icon: 'clock' };
+}
+
 const FAILURES: Partial<Record<NonNullable<Attempt['failure']>, string>> = {
 	FAILURE_CLASS_EXIT_CODE: 'exit code',
 	FAILURE_CLASS_OUT_OF_MEMORY: 'out of memory',
