@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,36 +18,25 @@ func (c *cli) queueCommand() *cobra.Command {
 		c.queueList(), c.queueSet(),
 		c.queuePause("pause", "Let the jobs of queues wait; what runs goes on", true),
 		c.queuePause("resume", "Let the jobs of paused queues run again", false),
-		c.queueRemove())
+		c.removeEach("Forget what is set for queues; their jobs stay", "/api/queues"))
 }
 
 func (c *cli) queueList() *cobra.Command {
-	return &cobra.Command{
-		Use:     "ls",
-		Aliases: []string{"list"},
-		Short:   "List queues, with how much waits and runs",
-		Args:    exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list := &orchionv1.ListQueuesResponse{}
-			query := url.Values{}
-			err := c.pages(query, func() (string, error) {
-				page := &orchionv1.ListQueuesResponse{}
-				err := c.client().call(cmd.Context(), http.MethodGet, "/api/queues", query, nil, page)
-				list.Queues = append(list.Queues, page.GetQueues()...)
-				return page.GetNextPageToken(), err
-			})
-			if err != nil {
-				return err
-			}
-			return c.show(cmd.OutOrStdout(), list, func(w io.Writer) error {
-				rows := [][]string{{"NAME", "WEIGHT", "QUEUED", "RUNNING", "LIMIT", "STATE"}}
-				for _, q := range list.GetQueues() {
-					rows = append(rows, queueRow(q))
-				}
-				return table(w, rows...)
-			})
+	list := &orchionv1.ListQueuesResponse{}
+	return c.listAll("List queues, with how much waits and runs", list,
+		func(ctx context.Context, query url.Values) (string, error) {
+			page := &orchionv1.ListQueuesResponse{}
+			err := c.client().call(ctx, http.MethodGet, "/api/queues", query, nil, page)
+			list.Queues = append(list.Queues, page.GetQueues()...)
+			return page.GetNextPageToken(), err
 		},
-	}
+		func(w io.Writer) error {
+			rows := [][]string{{"NAME", "WEIGHT", "QUEUED", "RUNNING", "LIMIT", "STATE"}}
+			for _, q := range list.GetQueues() {
+				rows = append(rows, queueRow(q))
+			}
+			return table(w, rows...)
+		})
 }
 
 func queueRow(q *orchionv1.Queue) []string {
@@ -90,16 +80,9 @@ func (c *cli) queueSet() *cobra.Command {
 }
 
 func (c *cli) queuePause(verb, short string, paused bool) *cobra.Command {
-	return &cobra.Command{
-		Use:   verb + " NAME...",
-		Short: short,
-		Args:  atLeastOne("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return each(args, func(name string) error {
-				return c.updateQueue(cmd, name, &orchionv1.UpdateQueueRequest{Paused: &paused})
-			})
-		},
-	}
+	return forEach(verb, short, func(cmd *cobra.Command, name string) error {
+		return c.updateQueue(cmd, name, &orchionv1.UpdateQueueRequest{Paused: &paused})
+	})
 }
 
 // updateQueue changes a queue and shows what it is now.
@@ -113,17 +96,4 @@ func (c *cli) updateQueue(cmd *cobra.Command, name string, request *orchionv1.Up
 		_, err := fmt.Fprintf(w, "%s is %s, with weight %s and limit %s\n", printable(row[0]), row[5], row[1], row[4])
 		return err
 	})
-}
-
-func (c *cli) queueRemove() *cobra.Command {
-	return &cobra.Command{
-		Use:   "rm NAME...",
-		Short: "Forget what is set for queues; their jobs stay",
-		Args:  atLeastOne("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return each(args, func(name string) error {
-				return c.client().call(cmd.Context(), http.MethodDelete, "/api/queues/"+segment(name), nil, nil, nil)
-			})
-		},
-	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,43 +19,32 @@ func (c *cli) scheduleCommand() *cobra.Command {
 		c.scheduleList(), c.scheduleApply(), c.schedulePreview(), c.scheduleTrigger(),
 		c.schedulePause("pause", "Let schedules submit nothing", true),
 		c.schedulePause("resume", "Let paused schedules go on; what they missed is not made up for", false),
-		c.scheduleRemove())
+		c.removeEach("Forget schedules; their jobs stay", "/api/schedules"))
 }
 
 func (c *cli) scheduleList() *cobra.Command {
-	return &cobra.Command{
-		Use:     "ls",
-		Aliases: []string{"list"},
-		Short:   "List schedules, with their last and their next run",
-		Args:    exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list := &orchionv1.ListSchedulesResponse{}
-			query := url.Values{}
-			err := c.pages(query, func() (string, error) {
-				page := &orchionv1.ListSchedulesResponse{}
-				err := c.client().call(cmd.Context(), http.MethodGet, "/api/schedules", query, nil, page)
-				list.Schedules = append(list.Schedules, page.GetSchedules()...)
-				return page.GetNextPageToken(), err
-			})
-			if err != nil {
+	list := &orchionv1.ListSchedulesResponse{}
+	return c.listAll("List schedules, with their last and their next run", list,
+		func(ctx context.Context, query url.Values) (string, error) {
+			page := &orchionv1.ListSchedulesResponse{}
+			err := c.client().call(ctx, http.MethodGet, "/api/schedules", query, nil, page)
+			list.Schedules = append(list.Schedules, page.GetSchedules()...)
+			return page.GetNextPageToken(), err
+		},
+		func(w io.Writer) error {
+			if len(list.GetSchedules()) == 0 {
+				_, err := fmt.Fprintln(w, "No schedules. Make one: orchion schedule apply nightly --cron '30 3 * * *' --image docker.io/library/busybox -- echo hello")
 				return err
 			}
-			return c.show(cmd.OutOrStdout(), list, func(w io.Writer) error {
-				if len(list.GetSchedules()) == 0 {
-					_, err := fmt.Fprintln(w, "No schedules. Make one: orchion schedule apply nightly --cron '30 3 * * *' --image docker.io/library/busybox -- echo hello")
-					return err
-				}
-				rows := [][]string{{"NAME", "CRON", "TIME ZONE", "OVERLAP", "NEXT", "LAST", "LAST JOB", "REASON"}}
-				for _, s := range list.GetSchedules() {
-					rows = append(rows, []string{
-						s.GetName(), s.GetCron(), scheduleZone(s), enumText(s.GetOverlap().String(), overlapPrefix),
-						scheduleNext(s), clock(s.GetLastRunAt()), orDash(s.GetLastJobId()), orDash(s.GetReason()),
-					})
-				}
-				return table(w, rows...)
-			})
-		},
-	}
+			rows := [][]string{{"NAME", "CRON", "TIME ZONE", "OVERLAP", "NEXT", "LAST", "LAST JOB", "REASON"}}
+			for _, s := range list.GetSchedules() {
+				rows = append(rows, []string{
+					s.GetName(), s.GetCron(), scheduleZone(s), enumText(s.GetOverlap().String(), overlapPrefix),
+					scheduleNext(s), clock(s.GetLastRunAt()), orDash(s.GetLastJobId()), orDash(s.GetReason()),
+				})
+			}
+			return table(w, rows...)
+		})
 }
 
 const overlapPrefix = "SCHEDULE_OVERLAP_"
@@ -191,22 +181,15 @@ func (c *cli) showSchedule(cmd *cobra.Command, s *orchionv1.Schedule) error {
 }
 
 func (c *cli) schedulePause(verb, short string, paused bool) *cobra.Command {
-	return &cobra.Command{
-		Use:   verb + " NAME...",
-		Short: short,
-		Args:  atLeastOne("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return each(args, func(name string) error {
-				s := &orchionv1.Schedule{}
-				err := c.client().call(cmd.Context(), http.MethodPatch, "/api/schedules/"+segment(name), nil,
-					&orchionv1.UpdateScheduleRequest{Paused: &paused}, s)
-				if err != nil {
-					return err
-				}
-				return c.showSchedule(cmd, s)
-			})
-		},
-	}
+	return forEach(verb, short, func(cmd *cobra.Command, name string) error {
+		s := &orchionv1.Schedule{}
+		err := c.client().call(cmd.Context(), http.MethodPatch, "/api/schedules/"+segment(name), nil,
+			&orchionv1.UpdateScheduleRequest{Paused: &paused}, s)
+		if err != nil {
+			return err
+		}
+		return c.showSchedule(cmd, s)
+	})
 }
 
 func (c *cli) scheduleTrigger() *cobra.Command {
@@ -223,19 +206,6 @@ func (c *cli) scheduleTrigger() *cobra.Command {
 			return c.show(cmd.OutOrStdout(), j, func(w io.Writer) error {
 				_, err := fmt.Fprintln(w, j.GetId())
 				return err
-			})
-		},
-	}
-}
-
-func (c *cli) scheduleRemove() *cobra.Command {
-	return &cobra.Command{
-		Use:   "rm NAME...",
-		Short: "Forget schedules; their jobs stay",
-		Args:  atLeastOne("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return each(args, func(name string) error {
-				return c.client().call(cmd.Context(), http.MethodDelete, "/api/schedules/"+segment(name), nil, nil, nil)
 			})
 		},
 	}
