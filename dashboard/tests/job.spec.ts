@@ -364,3 +364,38 @@ test('what was submitted can be copied as YAML', async ({ page, context, orchest
 	// Nobody has asked for GPUs.
 	expect(copied).not.toContain('gpus');
 });
+
+test('what a job left can be downloaded, from when its attempt has ended', async ({
+	page,
+	orchestrator
+}) => {
+	const one = job(0, 'JOB_STATE_RUNNING');
+	const container = { ...one.spec?.container, artifacts: [{ path: '/out/**' }] };
+	const leaving = { ...one, spec: { ...one.spec, container } };
+	const id = one.id ?? '';
+	orchestrator.putJob(leaving);
+	await page.goto(`/jobs/${id}`);
+	const panel = page.getByRole('region', { name: 'Artifacts' });
+	await expect(panel).toContainText('Kept when its container has ended: /out/**');
+
+	orchestrator.artifacts.set(id, [
+		{ attempt: 1, name: 'out/a b.txt', path: '/out/a b.txt', sizeBytes: '1536', mode: 0o640 },
+		{ attempt: 1, name: 'out/deep/<b>', path: '/out/deep/<b>', sizeBytes: '0', mode: 0o755 }
+	]);
+	orchestrator.putJob({
+		...leaving,
+		state: 'JOB_STATE_SUCCEEDED',
+		attempts: [{ number: 1, state: 'ATTEMPT_STATE_SUCCEEDED', finishedAt: ago(0) }]
+	});
+	await expect(panel).toContainText('Attempt 1: 2 files, 1.5 KiB');
+	await expect(panel.getByRole('link', { name: 'out/a b.txt' })).toHaveAttribute(
+		'href',
+		new RegExp(`/api/jobs/${id}/artifacts/out/a%20b.txt\\?attempt=1$`)
+	);
+	await expect(panel.getByRole('link', { name: 'out/deep/<b>' })).toBeVisible();
+	await expect(panel.getByRole('link', { name: 'Download all as tar' })).toHaveAttribute(
+		'href',
+		new RegExp(`/api/jobs/${id}/artifacts.tar\\?attempt=1$`)
+	);
+	await expect(panel).toContainText('0640');
+});

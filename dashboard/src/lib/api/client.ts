@@ -163,6 +163,16 @@ export class OrchionApi {
 		return this.json('GET', `/api/jobs/${encodeURIComponent(id)}/explain`, {}, options);
 	}
 
+	/** What the attempts of a job left; the first page, which is most of them. */
+	listArtifacts(id: string, options?: CallOptions) {
+		return this.json<Answer<'Artifacts_ListArtifacts'>>(
+			'GET',
+			`/api/jobs/${encodeURIComponent(id)}/artifacts`,
+			{ query: { pageSize: MAX_PAGE_SIZE } },
+			options
+		);
+	}
+
 	/**
 	 * The log of a job, entry by entry, until the job has ended or the signal aborts. The connection
 	 * stays open while the job is silent, so there is no timeout once the answer has begun.
