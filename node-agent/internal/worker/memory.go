@@ -49,15 +49,31 @@ func (a *attempt) declaredMemory() uint64 {
 // container engine is not asked.
 func (w *Worker) MemoryAsDeclared(ctx context.Context) int64 {
 	promised := w.promises()
-	if w.cfg.Driver == nil || len(promised.jobs) == 0 && promised.models == 0 {
+	if len(promised.jobs) == 0 && promised.models == 0 {
 		return 0
 	}
-	containers, err := w.cfg.Driver.List(ctx, map[string]string{labelNode: w.cfg.NodeID})
+	var sum measured
+	if w.cfg.Driver != nil {
+		w.measure(ctx, w.cfg.Driver, promised, &sum)
+	}
+	if w.cfg.Processes != nil {
+		w.measure(ctx, w.cfg.Processes, promised, &sum)
+	}
+	return int64(sum.jobs + min(sum.models, promised.models))
+}
+
+// measured is how much memory jobs use as declared, and models altogether.
+type measured struct {
+	mu           sync.Mutex // guards what follows
+	jobs, models uint64
+}
+
+// measure adds up what runs on one engine.
+func (w *Worker) measure(ctx context.Context, on driver.Containers, promised promises, sum *measured) {
+	containers, err := on.List(ctx, map[string]string{labelNode: w.cfg.NodeID})
 	if err != nil {
-		return 0
+		return
 	}
-	var mu sync.Mutex // guards jobs and models
-	var jobs, models uint64
 	var group errgroup.Group
 	group.SetLimit(measurers)
 	for _, c := range containers {
@@ -68,20 +84,19 @@ func (w *Worker) MemoryAsDeclared(ctx context.Context) int64 {
 			continue
 		}
 		group.Go(func() error {
-			stats, err := w.cfg.Driver.Stats(ctx, c.ID)
+			stats, err := on.Stats(ctx, c.ID)
 			if err != nil {
 				return nil // it may have ended just now
 			}
-			mu.Lock()
-			defer mu.Unlock()
+			sum.mu.Lock()
+			defer sum.mu.Unlock()
 			if ofJob {
-				jobs += min(stats.MemoryBytes, declared)
+				sum.jobs += min(stats.MemoryBytes, declared)
 			} else {
-				models += stats.MemoryBytes
+				sum.models += stats.MemoryBytes
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // its functions have no errors
-	return int64(jobs + min(models, promised.models))
 }

@@ -303,10 +303,8 @@ func (d *Driver) Exec(_ context.Context, id string, _ []string) (*driver.Attachm
 	return nil, unsupported("start another program beside process", id)
 }
 
-// Stats implements driver.Containers.
-func (d *Driver) Stats(_ context.Context, id string) (driver.Stats, error) {
-	return driver.Stats{}, unsupported("measure process", id)
-}
+// errNotRunning says that what asks for a running process cannot be had.
+var errNotRunning = errors.New("the process does not run")
 
 func unsupported(op, id string) error {
 	return fail(driver.CodeUnsupported, op, id, errors.New("that can be done with containers only"))
