@@ -161,6 +161,56 @@ func TestRunServesAndStops(t *testing.T) {
 	}
 }
 
+// TestChangesAreTold: queues and schedules have events, also when they are gone.
+func TestChangesAreTold(t *testing.T) {
+	o := run(t, testConfig(t.TempDir()))
+	ctx := t.Context()
+	stream, err := orchionv1.NewEventsClient(o.conn).WatchEvents(ctx, &orchionv1.WatchEventsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Header(); err != nil { // subscribed
+		t.Fatal(err)
+	}
+	queues, schedules := orchionv1.NewQueuesClient(o.conn), orchionv1.NewSchedulesClient(o.conn)
+	spec := &orchionv1.JobSpec{Kind: &orchionv1.JobSpec_Container{Container: &orchionv1.ContainerSpec{Image: "x"}}}
+	for _, change := range []func() error{
+		func() error { _, err := queues.PutQueue(ctx, &orchionv1.PutQueueRequest{Name: "night"}); return err },
+		func() error {
+			_, err := queues.DeleteQueue(ctx, &orchionv1.DeleteQueueRequest{Name: "night"})
+			return err
+		},
+		func() error {
+			_, err := schedules.PutSchedule(ctx, &orchionv1.PutScheduleRequest{
+				Name: "night", Cron: "@yearly", Template: &orchionv1.JobTemplate{Spec: spec},
+			})
+			return err
+		},
+		func() error {
+			_, err := schedules.DeleteSchedule(ctx, &orchionv1.DeleteScheduleRequest{Name: "night"})
+			return err
+		},
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wanted := map[string]bool{"queue UPDATED": true, "queue REMOVED": true, "schedule UPDATED": true, "schedule REMOVED": true}
+	for len(wanted) > 0 {
+		e, err := stream.Recv()
+		if err != nil {
+			t.Fatalf("%v, and these were not told: %v", err, wanted)
+		}
+		kind := strings.TrimPrefix(e.GetType().String(), "EVENT_TYPE_")
+		if e.GetQueue().GetName() == "night" {
+			delete(wanted, "queue "+kind)
+		}
+		if e.GetSchedule().GetName() == "night" {
+			delete(wanted, "schedule "+kind)
+		}
+	}
+}
+
 func TestRestartKeepsNodesAndJobs(t *testing.T) {
 	dir := t.TempDir()
 	first := run(t, testConfig(dir))
