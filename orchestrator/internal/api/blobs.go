@@ -35,7 +35,9 @@ func digestFromProto(field, text string) (blob.Digest, error) {
 
 // PutBlob stores content.
 func (s *blobs) PutBlob(stream grpc.ClientStreamingServer[orchionv1.PutBlobRequest, orchionv1.PutBlobResponse]) error {
-	first, err := stream.Recv()
+	ctx := stream.Context()
+	in := receive(ctx, stream.Recv)
+	first, err := in.next(ctx, "digest", openTimeout)
 	if err != nil {
 		return err
 	}
@@ -46,10 +48,10 @@ func (s *blobs) PutBlob(stream grpc.ClientStreamingServer[orchionv1.PutBlobReque
 	size, err := s.cfg.Blobs.Use(digest)
 	if fault.CodeOf(err) == fault.NotFound {
 		content := &messages{next: first.GetData(), recv: func() ([]byte, error) {
-			m, err := stream.Recv()
+			m, err := in.next(ctx, "data", uploadPatience)
 			return m.GetData(), err
 		}}
-		size, err = s.cfg.Blobs.Put(stream.Context(), digest, content)
+		size, err = s.cfg.Blobs.Put(ctx, digest, content)
 	}
 	if err != nil {
 		return err

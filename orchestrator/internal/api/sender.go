@@ -93,7 +93,12 @@ func receive[T any](ctx context.Context, recv func() (T, error)) *inbox[T] {
 
 // first waits for the message that opens a stream.
 func (in *inbox[T]) first(ctx context.Context, what string) (T, error) {
-	timer := time.NewTimer(openTimeout)
+	return in.next(ctx, what, openTimeout)
+}
+
+// next waits so long for the next message, which carries what is named.
+func (in *inbox[T]) next(ctx context.Context, what string, patience time.Duration) (T, error) {
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	var none T
 	select {
@@ -103,7 +108,7 @@ func (in *inbox[T]) first(ctx context.Context, what string) (T, error) {
 		}
 		return m, nil
 	case <-timer.C:
-		return none, fault.BadField(what, "was not sent within %v", openTimeout)
+		return none, fault.BadField(what, "was not sent within %v", patience)
 	case <-ctx.Done():
 		return none, context.Cause(ctx)
 	}

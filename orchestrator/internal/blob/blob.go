@@ -54,6 +54,10 @@ type Store struct {
 	mu sync.Mutex // held while a name appears, is touched or vanishes
 }
 
+// perBlob is what each blob counts as besides its content, in bytes: a block of the
+// disk, so that the limit also bounds how many empty ones there may be.
+const perBlob = 4 << 10
+
 // Names below the folder.
 const (
 	// byDigest has a folder for each two first digits.
@@ -81,7 +85,7 @@ func Open(cfg Config) (*Store, error) {
 		}
 	}
 	err := s.each(func(_ Digest, info fs.FileInfo) error {
-		s.bytes.Add(info.Size())
+		s.bytes.Add(info.Size() + perBlob)
 		return nil
 	})
 	if err != nil {
@@ -93,7 +97,7 @@ func Open(cfg Config) (*Store, error) {
 // MaxBytes is how large one blob may be.
 func (s *Store) MaxBytes() int64 { return s.cfg.MaxBytes }
 
-// Bytes is what all blobs take together.
+// Bytes is what all blobs take together, perBlob included.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
 // Put stores content under the digest that it must have. When it returns
@@ -119,6 +123,9 @@ func (s *Store) write(ctx context.Context, content io.Reader, want Digest) (_ Di
 			in.discard()
 		}
 	}()
+	if err := in.count(perBlob); err != nil {
+		return "", 0, err
+	}
 	sum := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(in, sum), untilDone{ctx, content}); err != nil {
 		return "", 0, err
@@ -155,6 +162,8 @@ func (s *Store) keep(in *incomingFile, digest Digest) error {
 	}
 	if there {
 		in.discard()
+	} else {
+		in.counted = 0 // it is the blob's now, whatever fails from here on
 	}
 	// Also when another has just put it there: it may not have come this far.
 	for _, folder := range []string{filepath.Dir(path), filepath.Join(s.cfg.Dir, byDigest)} {
@@ -170,6 +179,19 @@ type incomingFile struct {
 	store *Store
 	file  *os.File
 	size  int64
+	// counted is its part of Store.bytes.
+	counted int64
+}
+
+// count has the store hold so many bytes more.
+func (f *incomingFile) count(n int64) error {
+	if f.store.bytes.Add(n) > f.store.cfg.StoreMaxBytes {
+		f.store.bytes.Add(-n)
+		return fault.New(fault.Exhausted,
+			"the store of blobs is full: all together may have %d bytes, as the orchestrator's --blob-store-max-bytes says", f.store.cfg.StoreMaxBytes)
+	}
+	f.counted += n
+	return nil
 }
 
 func (f *incomingFile) Write(p []byte) (int, error) {
@@ -177,10 +199,8 @@ func (f *incomingFile) Write(p []byte) (int, error) {
 	if f.size+n > f.store.cfg.MaxBytes {
 		return 0, TooLarge(f.store.cfg.MaxBytes)
 	}
-	if f.store.bytes.Add(n) > f.store.cfg.StoreMaxBytes {
-		f.store.bytes.Add(-n)
-		return 0, fault.New(fault.Exhausted,
-			"the store of blobs is full: all together may have %d bytes, as the orchestrator's --blob-store-max-bytes says", f.store.cfg.StoreMaxBytes)
+	if err := f.count(n); err != nil {
+		return 0, err
 	}
 	f.size += n
 	written, err := f.file.Write(p)
@@ -194,8 +214,8 @@ func (f *incomingFile) Write(p []byte) (int, error) {
 func (f *incomingFile) discard() {
 	f.file.Close()
 	os.Remove(f.file.Name())
-	f.store.bytes.Add(-f.size)
-	f.size = 0
+	f.store.bytes.Add(-f.counted)
+	f.counted = 0
 }
 
 // untilDone reads until a context is done.

@@ -89,13 +89,14 @@ func TestModel(t *testing.T) {
 	outer := t
 	rapid.Check(t, func(t *rapid.T) {
 		dir := outer.TempDir()
-		cfg := Config{Dir: dir, MaxBytes: 8, StoreMaxBytes: 20}
+		const limit = 20 + 4*perBlob
+		cfg := Config{Dir: dir, MaxBytes: 8, StoreMaxBytes: limit}
 		s := open(outer, cfg)
 		want, used := map[Digest]string{}, map[Digest]bool{}
 		content := rapid.SampledFrom([]string{"", "a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg", "hhhhhhhh", "iiiiiiiii"})
 		total := func() (n int64) {
 			for _, text := range want {
-				n += int64(len(text))
+				n += int64(len(text)) + perBlob
 			}
 			return n
 		}
@@ -105,11 +106,15 @@ func TestModel(t *testing.T) {
 				digest := digestOf([]byte(text))
 				_, err := s.Put(outer.Context(), digest, strings.NewReader(text))
 				switch {
+				case total()+perBlob > limit:
+					if fault.CodeOf(err) != fault.Exhausted {
+						t.Fatalf("got %v", err)
+					}
 				case len(text) > 8:
 					if !IsTooLarge(err) {
 						t.Fatalf("got %v", err)
 					}
-				case total()+int64(len(text)) > 20:
+				case total()+int64(len(text))+perBlob > limit:
 					if fault.CodeOf(err) != fault.Exhausted {
 						t.Fatalf("got %v", err)
 					}
@@ -213,14 +218,14 @@ type failing struct{ err error }
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestLimits(t *testing.T) {
-	s := open(t, Config{Dir: t.TempDir(), MaxBytes: 4, StoreMaxBytes: 6})
+	s := open(t, Config{Dir: t.TempDir(), MaxBytes: 4, StoreMaxBytes: 6 + 2*perBlob})
 	_, _, err := s.Add(t.Context(), strings.NewReader("12345"))
 	wantFault(t, err, fault.Exhausted, "the content has more than 4 bytes, which is the most that one blob may have; the orchestrator's --blob-max-bytes says so")
 	put(t, s, "1234")
 	_, _, err = s.Add(t.Context(), strings.NewReader("abc"))
-	wantFault(t, err, fault.Exhausted, "the store of blobs is full: all together may have 6 bytes, as the orchestrator's --blob-store-max-bytes says")
+	wantFault(t, err, fault.Exhausted, "the store of blobs is full: all together may have 8198 bytes, as the orchestrator's --blob-store-max-bytes says")
 	put(t, s, "ab")
-	if s.Bytes() != 6 {
+	if s.Bytes() != 6+2*perBlob {
 		t.Errorf("%d bytes", s.Bytes())
 	}
 }
@@ -239,7 +244,7 @@ func TestRacingPuts(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := files(t, dir); n != 1 || s.Bytes() != int64(len(content)) {
+	if n := files(t, dir); n != 1 || s.Bytes() != int64(len(content))+perBlob {
 		t.Errorf("%d files, %d bytes", n, s.Bytes())
 	}
 }

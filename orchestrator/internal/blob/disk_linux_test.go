@@ -31,7 +31,7 @@ func TestFullDisk(t *testing.T) {
 	large := strings.Repeat("large", 32<<10)
 	_, err := s.Put(t.Context(), digestOf([]byte(large)), strings.NewReader(large))
 	wantFault(t, err, fault.Unavailable, "the disk with the data directory is full; nothing was stored; free some space and try again")
-	if n := files(t, filepath.Join(dir, "blobs")); n != 1 || s.Bytes() != 5 {
+	if n := files(t, filepath.Join(dir, "blobs")); n != 1 || s.Bytes() != 5+perBlob {
 		t.Errorf("%d files and %d bytes are left", n, s.Bytes())
 	}
 	if got := read(t, s, small); got != "small" {

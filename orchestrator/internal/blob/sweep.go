@@ -73,7 +73,7 @@ func (s *Store) remove(digest Digest, before time.Time) (gone bool, err error) {
 	if err := os.Remove(path); err != nil {
 		return false, err
 	}
-	s.bytes.Add(-info.Size())
+	s.bytes.Add(-info.Size() - perBlob)
 	return true, nil
 }
 
