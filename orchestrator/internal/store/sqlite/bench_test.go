@@ -160,6 +160,7 @@ func BenchmarkListJobs(b *testing.B) {
 				j := simpleJob(fmt.Sprintf("job-%08d", n))
 				j.CreatedAt = epoch.Add(time.Duration(n) * time.Second)
 				j.State = job.States()[n%6]
+				j.Spec.Queue, j.Name = fmt.Sprintf("q%d", n%10), fmt.Sprintf("name-%d", n%1000)
 				j.Labels = map[string]string{"team": fmt.Sprint(n % 10)}
 				if n%6 > 0 {
 					j.Attempts = []job.Attempt{{Number: 1, NodeID: fmt.Sprintf("n%d", n%100)}}
@@ -195,6 +196,9 @@ func BenchmarkListJobs(b *testing.B) {
 		"deep":   {After: deep.Token()},
 		"states": {States: []job.State{job.Failed, job.Cancelled}, After: deep.Token()},
 		"node":   {NodeID: "n7", After: deep.Token()},
+		"queue":  {Queue: "q7", After: deep.Token()},
+		"queued": {Queue: "q6", States: []job.State{job.Queued}, After: deep.Token()},
+		"name":   {Name: "name-7"},
 		"label":  {Labels: label.Selector{{Key: "team", Op: label.Equals, Value: "7"}}, After: deep.Token()},
 	} {
 		b.Run(name, func(b *testing.B) {
