@@ -112,7 +112,7 @@ func (d *impatient) CopyOut(ctx context.Context, id, path string, take func(*Cop
 	}
 	return &Error{
 		Code: CodeTimeout, Op: "copy files out of container", Subject: id,
-		Err:  fmt.Errorf("the container engine has given nothing for %s", changePatience),
+		Err:  fmt.Errorf("the container engine has not answered for %s", changePatience),
 		Hint: "it hangs: restart it",
 	}
 }

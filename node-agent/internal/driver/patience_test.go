@@ -3,6 +3,7 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,7 +51,10 @@ func TestCallsOfAnEngineThatHangsEnd(t *testing.T) {
 			return err
 		}},
 		"put files": {2 * time.Minute, func(ctx context.Context, d driver.Driver, id string) error { return d.PutFiles(ctx, id, nil) }},
-		"start":     {2 * time.Minute, func(ctx context.Context, d driver.Driver, id string) error { return d.Start(ctx, id) }},
+		"copy out": {2 * time.Minute, func(ctx context.Context, d driver.Driver, id string) error {
+			return d.CopyOut(ctx, id, "/out", func(*driver.Copied) error { return nil })
+		}},
+		"start": {2 * time.Minute, func(ctx context.Context, d driver.Driver, id string) error { return d.Start(ctx, id) }},
 		"stop": {34 * time.Second, func(ctx context.Context, d driver.Driver, id string) error {
 			return d.Stop(ctx, id, 3500*time.Millisecond)
 		}},
@@ -90,6 +94,30 @@ func TestCallsOfAnEngineThatHangsEnd(t *testing.T) {
 			defer cancel()
 			if _, err := d.Inspect(ctx, id); !errors.Is(err, context.DeadlineExceeded) || driver.CodeOf(err) == driver.CodeTimeout {
 				t.Errorf("error = %v, want the context's", err)
+			}
+		})
+	})
+	t.Run("an engine that goes on giving has all the time, and so has who takes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			engine, d, id := hangingEngine(t)
+			defer engine.Close()
+			engine.SetHanging(false)
+			if err := d.PutFiles(t.Context(), id, []driver.File{{Path: "/out/a", Content: []byte("a")}, {Path: "/out/b", Content: []byte("b")}}); err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			err := d.CopyOut(t.Context(), id, "/out", func(f *driver.Copied) error {
+				time.Sleep(time.Hour)
+				if f.Kind != driver.CopiedFile {
+					return nil
+				}
+				n++
+				_, err := io.ReadAll(f.Content)
+				time.Sleep(time.Hour)
+				return err
+			})
+			if err != nil || n != 2 {
+				t.Errorf("%d files, %v", n, err)
 			}
 		})
 	})

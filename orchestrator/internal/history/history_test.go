@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/store"
 	"github.com/orchion/orchion/orchestrator/internal/store/memory"
@@ -199,6 +200,80 @@ func TestLogsGoLater(t *testing.T) {
 		}
 		if err := k.Start(t.Context()); err == nil {
 			t.Error("it starts twice")
+		}
+	})
+}
+
+// Artifacts go after a time of their own, or with their job.
+func TestArtifactsGo(t *testing.T) {
+	inBed(t, func(b *bed) {
+		leave := func(id string) {
+			t.Helper()
+			if _, _, err := b.db.SubmitJob(t.Context(), job.Job{ID: id, CreatedAt: time.Now(), Spec: job.Spec{Chat: &job.Chat{}}}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.db.ClaimJob(t.Context(), id, "n1", time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			ref := job.Ref{JobID: id, Attempt: 1}
+			if err := b.db.PutArtifacts(t.Context(), ref, []job.Artifact{{Name: "a", Digest: "sha256:a"}}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.db.CompleteAttempt(t.Context(), ref, job.End{State: job.AttemptSucceeded, At: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kept := func(id string) int {
+			t.Helper()
+			sets, err := b.db.ArtifactSets(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(sets)
+		}
+		inUse := func() bool {
+			t.Helper()
+			used, err := b.db.BlobsInUse(t.Context(), []blob.Digest{"sha256:a"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return used["sha256:a"]
+		}
+		leave("old")
+		k, err := New(Config{Store: b.db, Logs: b.logs, Keep: 3 * time.Hour, KeepArtifacts: 2 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		leave("young")
+		time.Sleep(time.Hour)
+		if kept("old") != 1 {
+			t.Error("artifacts are gone before their time")
+		}
+		time.Sleep(2 * every)
+		if kept("old") != 0 || kept("young") != 1 {
+			t.Errorf("of the old job %d sets are kept, of the young one %d", kept("old"), kept("young"))
+		}
+		k.Stop()
+
+		// Without a time of their own.
+		if k, err = New(Config{Store: b.db, Logs: b.logs, Keep: 3 * time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer k.Stop()
+		time.Sleep(100 * time.Minute)
+		if kept("young") != 1 || !inUse() {
+			t.Error("artifacts are gone before their job")
+		}
+		time.Sleep(time.Hour)
+		if _, err := b.db.ArtifactSets(t.Context(), "young"); err == nil || inUse() {
+			t.Errorf("after the job is gone: %v, in use: %v", err, inUse())
 		}
 	})
 }

@@ -39,6 +39,11 @@ func containerFacts(c *orchionv1.ContainerSpec) [][]string {
 	add("volumes", strings.Join(volumes, ", "))
 	add("tmpfs", strings.Join(folders, ", "))
 	add("files", strings.Join(files, ", "))
+	var artifacts []string
+	for _, a := range c.GetArtifacts() {
+		artifacts = append(artifacts, a.GetPath())
+	}
+	add("artifacts", strings.Join(artifacts, ", "))
 	return facts
 }
 
