@@ -129,7 +129,7 @@ func (a *Agent) runOnce(ctx context.Context, nodeID, instanceID string) (again b
 	}
 	defer conn.Close()
 
-	processes, err := process.Open(filepath.Join(a.cfg.DataDir, processFolder), supervisor())
+	processes, err := process.Open(filepath.Join(a.cfg.DataDir, processFolder), supervisor(), a.cfg.Logger)
 	if err != nil {
 		return false, err
 	}

@@ -204,8 +204,10 @@ type Exit struct {
 	OOMKilled bool
 	// MaybeOOM says, of an engine that misses OOMKilled, that a container with a memory limit
 	// was killed: when nobody asked for that, it has most likely passed its limit.
-	MaybeOOM   bool
-	Error      string // the engine's word on why it could not be started, if so
+	MaybeOOM bool
+	Error    string // the engine's word on why it could not be started, if so
+	// NoFault says of Error that it tells of the machine: the program was not at fault.
+	NoFault    bool
 	FinishedAt time.Time
 }
 

@@ -33,6 +33,9 @@ const (
 	CodeTimeout Code = "timeout"
 	// CodeNoSpace: there is no space left where the engine keeps what it needs.
 	CodeNoSpace Code = "no_space"
+	// CodeMachine: the machine cannot do it now, for want of processes or memory or by a fault
+	// of its own. Another may.
+	CodeMachine Code = "machine"
 	// CodeUnsupported: this engine cannot do it.
 	CodeUnsupported Code = "unsupported"
 	// CodeInternal: the engine failed in a way we know no better word for.

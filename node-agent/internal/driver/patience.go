@@ -102,10 +102,17 @@ func (d *impatient) CopyOut(ctx context.Context, id, path string, take func(*Cop
 	err := d.Driver.CopyOut(bounded, id, path, func(found *Copied) error {
 		patience.Stop()
 		defer patience.Reset(changePatience)
-		if found.Content != nil {
-			found.Content = &impatientReader{r: found.Content, patience: patience}
+		if found.Content == nil {
+			return take(found)
 		}
-		return take(found)
+		content := &impatientReader{r: found.Content, patience: patience}
+		found.Content = content
+		if err := take(found); err != nil {
+			return err
+		}
+		// The engine gives all of it, wanted or not, and goes on as long as it gives.
+		_, err := io.Copy(io.Discard, content)
+		return err
 	})
 	if err == nil || ctx.Err() != nil || !errors.Is(context.Cause(bounded), errNoAnswer) {
 		return err

@@ -41,6 +41,28 @@ func Decode(data []byte, into any) error {
 	return nil
 }
 
+// DecodeSecret is Decode for a file that holds secrets: an error tells the line and nothing
+// that stands there, but for a key that can be no more than a slip of the pen.
+func DecodeSecret(data []byte, into any) error {
+	err := Decode(data, into)
+	if err == nil {
+		return nil
+	}
+	at := lineNumber.FindString(err.Error())
+	if at == "" {
+		return errors.New("is not written as it must be")
+	}
+	if key := plainKey.FindString(err.Error()); key != "" {
+		return errors.New(key)
+	}
+	return fmt.Errorf("%s: is not written as it must be, which is not quoted here since it may be secret", at)
+}
+
+var (
+	lineNumber = regexp.MustCompile(`line [0-9]+`)
+	plainKey   = regexp.MustCompile(`^line [0-9]+: there is no key [A-Za-z]{1,16} here`)
+)
+
 // yamlError is the decoder's error without its own prefixes: "line 3: field proceses not
 // found in type policy.file" becomes what a person can act on.
 func yamlError(err error) error {

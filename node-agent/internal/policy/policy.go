@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/orchion/orchion/node-agent/internal/ownfile"
 )
 
@@ -53,7 +55,7 @@ type file struct {
 	Processes []struct {
 		Name        string    `yaml:"name"`
 		Path        string    `yaml:"path"`
-		Args        *[]string `yaml:"args"`
+		Args        yaml.Node `yaml:"args"` // one that is left out is not one that is empty
 		Env         []string  `yaml:"env"`
 		WorkingDirs []string  `yaml:"workingDirs"`
 	} `yaml:"processes"`
@@ -108,7 +110,7 @@ func Parse(data []byte) (*Policy, error) {
 		case slices.ContainsFunc(p.Processes, func(other Process) bool { return other.Name == entry.Name }):
 			return nil, fmt.Errorf("%s.name: is %q, as that of an entry before it", at, entry.Name)
 		}
-		process := Process{Name: entry.Name, Path: entry.Path, anyArgs: entry.Args == nil, WorkingDirs: entry.WorkingDirs}
+		process := Process{Name: entry.Name, Path: entry.Path, anyArgs: entry.Args.IsZero(), WorkingDirs: entry.WorkingDirs}
 		if err := checkPath(at+".path", entry.Path); err != nil {
 			return nil, err
 		}
@@ -121,8 +123,8 @@ func Parse(data []byte) (*Policy, error) {
 			}
 		}
 		var err error
-		if entry.Args != nil {
-			if process.args, err = patterns(at+".args", *entry.Args); err != nil {
+		if !process.anyArgs {
+			if process.args, err = argPatterns(at+".args", &entry.Args); err != nil {
 				return nil, err
 			}
 		}
@@ -141,6 +143,19 @@ func checkPath(field, path string) error {
 	return nil
 }
 
+// argPatterns reads what arguments are allowed. A key with nothing after it is no list: it
+// could be meant to allow any or none.
+func argPatterns(field string, node *yaml.Node) ([]*regexp.Regexp, error) {
+	var texts *[]string
+	if err := node.Decode(&texts); err != nil {
+		return nil, fmt.Errorf("%s: line %d: must be a list of regular expressions", field, node.Line)
+	}
+	if texts == nil {
+		return nil, fmt.Errorf("%s: line %d: has nothing after it; write [] to allow no arguments, or leave the key out to allow any", field, node.Line)
+	}
+	return patterns(field, *texts)
+}
+
 // patterns compiles regular expressions that are to match whole texts.
 func patterns(field string, texts []string) ([]*regexp.Regexp, error) {
 	if len(texts) > maxPatterns {
@@ -150,6 +165,10 @@ func patterns(field string, texts []string) ([]*regexp.Regexp, error) {
 	for i, text := range texts {
 		if len(text) > maxPattern {
 			return nil, fmt.Errorf("%s[%d]: has %d bytes; at most %d are allowed", field, i, len(text), maxPattern)
+		}
+		// Alone first: one such as "a)|(?:b" would be whole only with what is put around it.
+		if _, err := regexp.Compile(text); err != nil {
+			return nil, fmt.Errorf("%s[%d]: %q is no regular expression: %w", field, i, text, err)
 		}
 		// \A and \z rather than ^ and $: an argument may hold newlines.
 		re, err := regexp.Compile(`\A(?:` + text + `)\z`)

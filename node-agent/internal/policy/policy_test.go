@@ -96,6 +96,10 @@ func TestParseRefuses(t *testing.T) {
 		"no path":      {"processes: [{name: a}]", `processes[0].path: is ""; it must be an absolute path`},
 		"dots":         {"processes: [{name: a, path: /a/../b}]", "without . and .."},
 		"expression":   {"processes: [{name: a, path: /a, args: ['(']}]", `processes[0].args[0]: "(" is no regular expression`},
+		"two halves":   {"processes: [{name: a, path: /a, args: ['foo)|(?:bar']}]", `processes[0].args[0]: "foo)|(?:bar" is no regular expression`},
+		"empty args":   {"processes:\n  - name: a\n    path: /a\n    args:\n", "processes[0].args: line 4: has nothing after it; write [] to allow no arguments, or leave the key out"},
+		"null args":    {"processes: [{name: a, path: /a, args: null}]", "processes[0].args: line 1: has nothing after it"},
+		"args text":    {"processes: [{name: a, path: /a, args: -x}]", "processes[0].args: line 1: must be a list of regular expressions"},
 		"folder":       {"processes: [{name: a, path: /a, workingDirs: [tmp]}]", "processes[0].workingDirs[0]"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -59,8 +59,8 @@ func Parse(data []byte) (*Credentials, error) {
 	var f struct {
 		Credentials []entry `yaml:"credentials"`
 	}
-	if err := ownfile.Decode(data, &f); err != nil {
-		return nil, withoutValues(err)
+	if err := ownfile.DecodeSecret(data, &f); err != nil {
+		return nil, err
 	}
 	if len(f.Credentials) > maxCredentials {
 		return nil, fmt.Errorf("credentials: has %d entries; at most %d are allowed", len(f.Credentials), maxCredentials)
@@ -76,11 +76,6 @@ func Parse(data []byte) (*Credentials, error) {
 	}
 	return &Credentials{f.Credentials}, nil
 }
-
-// withoutValues takes out of an error of the decoder what it quotes of the file.
-func withoutValues(err error) error { return errors.New(quoted.ReplaceAllString(err.Error(), "…")) }
-
-var quoted = regexp.MustCompile("`[^`]*`?|!!\\S+ \\S+")
 
 func (e *entry) validate() error {
 	switch registry, err := driver.RegistryOf(e.Registry + "/a"); {
@@ -107,7 +102,7 @@ func (e *entry) validate() error {
 	}
 	for field, path := range map[string]string{"passwordFile": e.PasswordFile, "dockerConfig": e.DockerConfig} {
 		if path != "" && !filepath.IsAbs(path) {
-			return fmt.Errorf("%s: is %q; it must be an absolute path", field, path)
+			return fmt.Errorf("%s: must be an absolute path", field) // it may be the password itself
 		}
 	}
 	return nil

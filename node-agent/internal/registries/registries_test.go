@@ -106,9 +106,14 @@ func TestParseRefuses(t *testing.T) {
 		"two ways":      {"credentials: [{" + good + ", username: u, password: s3cret, passwordFile: /a}]", "credentials[0].password: give one of"},
 		"no user":       {"credentials: [{" + good + ", password: s3cret}]", "credentials[0].username: must not be empty"},
 		"both":          {"credentials: [{" + good + ", username: u, dockerConfig: /a}]", "credentials[0].username: is in the file"},
-		"relative":      {"credentials: [{" + good + ", username: u, passwordFile: a}]", `credentials[0].passwordFile: is "a"`},
-		"secret quoted": {"credentials: [{" + good + ", username: u, password: [s3cret]}]", "line 1: cannot unmarshal"},
-		"secret alone":  {"credentials: s3cret", "line 1: cannot unmarshal"},
+		"relative":      {"credentials: [{" + good + ", username: u, passwordFile: s3cret}]", "credentials[0].passwordFile: must be an absolute path"},
+		"secret quoted": {"credentials: [{" + good + ", username: u, password: [s3cret]}]", "line 1: is not written as it must be"},
+		"secret alone":  {"credentials: s3cret", "line 1: is not written as it must be"},
+		"no blank":      {"credentials:\n  - name: a\n    password:s3cret\n", "line 3: is not written"},
+		"as a key":      {"credentials:\n  - name: a\n    s3cret: x\n", "line 3: is not written"},
+		"in braces":     {"credentials: [{" + good + ", password:s3cret}]", "line 1: is not written"},
+		"as an alias":   {"credentials: [{" + good + ", password: *s3cret}]", "is not written"},
+		"twice a key":   {"credentials:\n  - s3cret: x\n    s3cret: x\n", "line 3: is not written"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse([]byte(tt.text))

@@ -10,7 +10,7 @@ import (
 )
 
 // noteDropped stands in a log where lines are missing.
-const noteDropped = "lines dropped here: the job printed faster than its log was read, and the container engine had no room to keep it"
+const noteDropped = "lines dropped here: the job printed faster than its log was read, and there was no room to keep it"
 
 // noteAnew stands behind the place where lines may be missing.
 const noteAnew = "lines may have been dropped before this: the job filled what the container engine keeps of its log, and it began the log anew"

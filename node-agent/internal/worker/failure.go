@@ -39,7 +39,7 @@ func classify(err error, otherwise orchionv1.FailureClass) orchionv1.FailureClas
 		return orchionv1.FailureClass_FAILURE_CLASS_IMAGE_UNAVAILABLE
 	case driver.CodeUnavailable, driver.CodeTimeout, driver.CodeDenied:
 		return orchionv1.FailureClass_FAILURE_CLASS_ENGINE
-	case driver.CodeNoSpace, driver.CodeUnsupported:
+	case driver.CodeNoSpace, driver.CodeMachine, driver.CodeUnsupported:
 		return orchionv1.FailureClass_FAILURE_CLASS_NODE
 	}
 	return otherwise

@@ -64,6 +64,9 @@ func (a *attempt) judge(spec *orchionv1.JobSpec, exit driver.Exit, err error) ou
 		}
 	case exit.Error != "":
 		end.class = orchionv1.FailureClass_FAILURE_CLASS_START
+		if exit.NoFault {
+			end.class = orchionv1.FailureClass_FAILURE_CLASS_NODE
+		}
 		end.reason = fmt.Sprintf("the %s could not be run: %s", noun(spec), exit.Error)
 	case exit.Code != 0:
 		end.class = orchionv1.FailureClass_FAILURE_CLASS_EXIT_CODE

@@ -10,10 +10,10 @@ package process
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,15 +46,16 @@ const markVariable = "ORCHION_PROCESS_ID"
 type Driver struct {
 	dir        string
 	supervisor []string
-	// killPatience is the constant, but for tests.
-	killPatience time.Duration
+	logger     *slog.Logger
+	// startPatience and killPatience are the constants, but for tests.
+	startPatience, killPatience time.Duration
 }
 
 var _ driver.Containers = (*Driver)(nil)
 
 // Open makes a driver that keeps its processes in dir. supervisor is the command that
 // becomes [Supervise] of the folder that is added to its arguments.
-func Open(dir string, supervisor []string) (*Driver, error) {
+func Open(dir string, supervisor []string, logger *slog.Logger) (*Driver, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of processes: %w", err)
 	}
@@ -62,44 +63,8 @@ func Open(dir string, supervisor []string) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("read the folder of processes: %w", err)
-	}
-	d := &Driver{dir: dir, supervisor: supervisor, killPatience: killPatience}
-	for _, e := range entries {
-		var s spec
-		if !strings.HasPrefix(e.Name(), ".") && readJSON(d.path(e.Name(), specFile), &s) == nil {
-			continue
-		}
-		// Half made, half removed, or damaged: nothing can be done with it.
-		_ = os.RemoveAll(d.path(e.Name())) // the next start tries again
-	}
-	return d, nil
-}
-
-// spec is what is to be run, as it is kept.
-type spec struct {
-	ID        string            `json:"id"`
-	Labels    map[string]string `json:"labels"`
-	Command   []string          `json:"command"` // the first is an absolute path
-	Env       map[string]string `json:"env"`
-	WorkDir   string            `json:"workDir"` // empty: one of its own
-	LogBytes  int64             `json:"logBytes"`
-	CreatedAt time.Time         `json:"createdAt"`
-}
-
-// started says that the program runs, or has run.
-type started struct {
-	Supervisor int       `json:"supervisor"` // its process id
-	StartedAt  time.Time `json:"startedAt"`
-}
-
-// exit says how it ended.
-type exit struct {
-	Code       int       `json:"code"`
-	Error      string    `json:"error,omitempty"` // why it could not be started
-	FinishedAt time.Time `json:"finishedAt"`
+	d := &Driver{dir: dir, supervisor: supervisor, logger: logger, startPatience: startPatience, killPatience: killPatience}
+	return d, d.tidyUp()
 }
 
 func (d *Driver) path(id string, elements ...string) string {
@@ -196,15 +161,15 @@ func (d *Driver) inspect(op, id string) (driver.Container, error) {
 	if err := driver.ValidateID(id); err != nil {
 		return driver.Container{}, fail(driver.CodeInvalid, op, id, err)
 	}
-	var s spec
-	if err := readJSON(d.path(id, specFile), &s); err != nil {
+	s, err := d.readSpec(id)
+	if err != nil {
 		return driver.Container{}, d.failure(op, id, err)
 	}
 	c := driver.Container{
 		ID: s.ID, Name: s.ID, Image: s.Command[0], Labels: s.Labels, State: driver.StateCreated, CreatedAt: s.CreatedAt,
 	}
-	var begun started
-	switch err := readJSON(d.path(id, startedFile), &begun); {
+	begun, err := d.readStarted(id)
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return c, nil
 	case err != nil:
@@ -231,8 +196,7 @@ func (d *Driver) inspect(op, id string) (driver.Container, error) {
 
 // readExit says whether it is known how a process ended, and takes that over.
 func (d *Driver) readExit(op string, c *driver.Container) (bool, error) {
-	var end exit
-	err := readJSON(d.path(c.ID, exitFile), &end)
+	end, err := d.readEnd(c.ID)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -240,7 +204,7 @@ func (d *Driver) readExit(op string, c *driver.Container) (bool, error) {
 		return false, d.failure(op, c.ID, err)
 	}
 	c.State, c.FinishedAt = driver.StateExited, end.FinishedAt
-	c.Exit = driver.Exit{Code: end.Code, Error: end.Error, FinishedAt: end.FinishedAt}
+	c.Exit = driver.Exit{Code: end.Code, Error: end.Error, NoFault: end.NoFault, FinishedAt: end.FinishedAt}
 	return true, nil
 }
 
@@ -256,12 +220,16 @@ func (d *Driver) List(_ context.Context, labels map[string]string) ([]driver.Con
 	}
 	var list []driver.Container
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
+		if strings.HasPrefix(e.Name(), ".") || !e.IsDir() {
 			continue
 		}
 		c, err := d.inspect(op, e.Name())
 		if driver.CodeOf(err) == driver.CodeNotFound {
 			continue // removed in the meantime
+		}
+		if errors.Is(err, errBroken) || errors.Is(err, fs.ErrPermission) {
+			d.logger.Warn("passing over a process of which nothing can be known", "error", err)
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -316,43 +284,17 @@ func fail(code driver.Code, op, subject string, err error) error {
 
 // failure sorts an error of the file system.
 func (d *Driver) failure(op, id string, err error) error {
-	code := driver.CodeInternal
+	code := driver.CodeUnavailable // as with too many open files, or a disk that fails to answer
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		code, err = driver.CodeNotFound, errors.New("there is no such process")
 	case noSpace(err):
 		code = driver.CodeNoSpace
+	case errors.Is(err, errBroken), errors.Is(err, errDamaged):
+		code = driver.CodeInternal
 	}
 	return fail(code, op, id, err)
 }
 
 // ended passes on the end of a context, for the caller to recognise.
 func ended(op, id string, err error) error { return fmt.Errorf("%s: %s %s: %w", Name, op, id, err) }
-
-func readJSON(path string, into any) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, into)
-}
-
-// writeJSON puts a file into place whole, and on the disk.
-func writeJSON(path string, value any) error {
-	data, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
-}

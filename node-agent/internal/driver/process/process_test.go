@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -62,7 +63,7 @@ func open(t *testing.T, dir string) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := Open(dir, []string{self, superviseVariable})
+	d, err := Open(dir, []string{self, superviseVariable}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

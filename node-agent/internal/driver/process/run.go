@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,8 @@ const (
 	// looksPerInspection is how many looks for the end of a process go by until it is looked
 	// whether its supervisor lives.
 	looksPerInspection = 20
+	// startPatience is how long a supervisor may take to say whether its program runs.
+	startPatience = time.Minute
 	// killPatience is how long a supervisor may take to kill its program before it is
 	// killed itself.
 	killPatience = 10 * time.Second
@@ -33,8 +36,8 @@ const (
 type ready struct {
 	// Error is why the program does not run; empty: it does.
 	Error string `json:"error,omitempty"`
-	// Invalid: it never will.
-	Invalid bool `json:"invalid,omitempty"`
+	// Code sorts that; see startCode.
+	Code driver.Code `json:"code,omitempty"`
 }
 
 // Start implements driver.Containers. A process that has ended is not started again.
@@ -46,6 +49,8 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 		return err
 	case c.State == driver.StateRunning:
 		return nil
+	case c.State == driver.StateExited && c.FinishedAt.IsZero():
+		return fail(driver.CodeMachine, op, id, errLost)
 	case c.State == driver.StateExited:
 		return fail(driver.CodeConflict, op, id, errors.New("it has run already"))
 	}
@@ -59,25 +64,54 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 		err = cmd.Start()
 	}
 	if err != nil {
-		return fail(driver.CodeInternal, op, id, fmt.Errorf("start its supervisor: %w", err))
+		return d.notStarted(op, id, fmt.Errorf("start its supervisor: %w", err))
 	}
+	said, err := d.hear(cmd, out)
+	switch {
+	case errors.Is(err, errSilent):
+		killMarked(id)
+		return fail(driver.CodeTimeout, op, id, fmt.Errorf("%w for %s", err, d.startPatience))
+	case err != nil:
+		return fail(driver.CodeMachine, op, id, fmt.Errorf("its supervisor ended before it began: %w", err))
+	case said.Error == "":
+		return nil
+	case said.Code == driver.CodeInvalid || said.Code == driver.CodeNoSpace:
+		return fail(said.Code, op, id, errors.New(said.Error))
+	default:
+		return fail(driver.CodeMachine, op, id, errors.New(said.Error))
+	}
+}
+
+// notStarted is the error of what kept a supervisor from being started: never its program.
+func (d *Driver) notStarted(op, id string, err error) error {
+	if noSpace(err) {
+		return fail(driver.CodeNoSpace, op, id, err)
+	}
+	return fail(driver.CodeMachine, op, id, err)
+}
+
+// errSilent says that a supervisor was killed for saying nothing.
+var errSilent = errors.New("its supervisor has not begun; a disk may hang: nothing was heard of it")
+
+// hear waits for the one line of a supervisor. One that does not say it in time is killed.
+func (d *Driver) hear(cmd *exec.Cmd, out io.ReadCloser) (ready, error) {
+	patience := time.AfterFunc(d.startPatience, func() {
+		_ = cmd.Process.Kill() // it may have ended just now
+		_ = out.Close()        // ends the reading, whatever becomes of it
+	})
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	inTime := patience.Stop()
 	// The supervisor lives as long as the program. When it has ended it must be waited for,
 	// if this agent is still there.
-	var said ready
-	line, err := bufio.NewReader(out).ReadBytes('\n')
 	go func() { _ = cmd.Wait() }() // how it ended is in the folder
+	if !inTime {
+		return ready{}, errSilent
+	}
+	var said ready
 	if err == nil {
 		err = json.Unmarshal(line, &said)
 	}
-	switch {
-	case err != nil:
-		return fail(driver.CodeInternal, op, id, fmt.Errorf("its supervisor ended before it began: %w", err))
-	case said.Invalid:
-		return fail(driver.CodeInvalid, op, id, errors.New(said.Error))
-	case said.Error != "":
-		return fail(driver.CodeInternal, op, id, errors.New(said.Error))
-	}
-	return nil
+	return said, err
 }
 
 // Wait implements driver.Containers. When nobody knows how the process ended, that is an
@@ -186,8 +220,8 @@ func (d *Driver) signal(op, id string, sig os.Signal) (running bool, err error) 
 	if err != nil || c.State != driver.StateRunning {
 		return false, err
 	}
-	var begun started
-	if err := readJSON(d.path(id, startedFile), &begun); err != nil {
+	begun, err := d.readStarted(id)
+	if err != nil {
 		return false, d.failure(op, id, err)
 	}
 	process, err := os.FindProcess(begun.Supervisor)
@@ -200,7 +234,7 @@ func (d *Driver) signal(op, id string, sig os.Signal) (running bool, err error) 
 		return err == nil, err
 	}
 	if err := tell(process, id, sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return true, fail(driver.CodeInternal, op, id, fmt.Errorf("tell its supervisor: %w", err))
+		return true, d.failure(op, id, fmt.Errorf("tell its supervisor: %w", err))
 	}
 	return true, nil
 }
@@ -220,17 +254,24 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		return d.unlessGone(op, id, err)
 	}
 	defer lock.Close()
-	// A supervisor that is only about to begin finds the lock taken, or the folder gone.
+	// A supervisor that is only about to begin finds the lock taken, or the folder gone. One
+	// that has the lock already begins its program all the same, and is killed then.
 	for pause := firstPoll; ; pause = min(2*pause, slowPoll) {
 		taken, err := tryLock(lock)
 		if err != nil {
-			return fail(driver.CodeInternal, op, id, err)
+			return d.failure(op, id, err)
 		}
 		if taken {
 			break
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return ended(op, id, err)
+		}
+		if err := d.kill(ctx, op, id); err != nil {
+			if driver.CodeOf(err) == driver.CodeNotFound {
+				return nil
+			}
+			return err
 		}
 	}
 	killMarked(id)
@@ -242,8 +283,8 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		return d.unlessGone(op, id, err)
 	}
 	// What cannot be removed now, the next start of the agent tries again.
-	if err := os.RemoveAll(gone); err != nil {
-		return fail(driver.CodeInternal, op, id, fmt.Errorf("remove what it left: %w", err))
+	if err := removeAll(gone); err != nil {
+		return d.failure(op, id, fmt.Errorf("remove what it left: %w", err))
 	}
 	return nil
 }

@@ -21,8 +21,8 @@ func (d *Driver) Stats(ctx context.Context, id string) (driver.Stats, error) {
 	if c.State != driver.StateRunning {
 		return driver.Stats{}, fail(driver.CodeConflict, op, id, errNotRunning)
 	}
-	var begun started
-	if err := readJSON(d.path(id, startedFile), &begun); err != nil {
+	begun, err := d.readStarted(id)
+	if err != nil {
 		return driver.Stats{}, d.failure(op, id, err)
 	}
 	stats := driver.Stats{Time: time.Now()}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
@@ -22,9 +23,6 @@ const (
 	// is known.
 	drainPatience = 5 * time.Second
 )
-
-// errInvalid marks that a program cannot run as it was asked for.
-var errInvalid = errors.New("cannot be run")
 
 // child is a program that is supervised.
 type child interface {
@@ -44,40 +42,43 @@ func Supervise(dir string, out io.WriteCloser) error {
 		_ = json.NewEncoder(out).Encode(r)
 		_ = out.Close()
 	}
+	refuse := func(err error) error {
+		say(ready{Error: err.Error(), Code: startCode(err)})
+		return err
+	}
 	lock, err := takeLock(filepath.Join(dir, lockFile))
 	if err != nil {
-		say(ready{Error: err.Error()})
-		return err
+		return refuse(err)
 	}
 	defer lock.Close() // last of all
 	control, err := listen(filepath.Base(dir))
 	if err != nil {
-		say(ready{Error: err.Error()})
-		return err
+		return refuse(err)
 	}
 	defer control.stop()
 	var s spec
 	// After the lock: a folder that was removed meanwhile is not there now.
 	if err := readJSON(filepath.Join(dir, specFile), &s); err != nil {
-		say(ready{Error: err.Error()})
-		return err
+		return refuse(err)
 	}
 	log, err := newLogWriter(filepath.Join(dir, logFolder), s.LogBytes)
 	if err != nil {
-		say(ready{Error: err.Error()})
-		return err
+		return refuse(err)
 	}
 	defer log.close()
+	work, err := workDir(&s, dir)
+	if err != nil {
+		return refuse(err)
+	}
 	// Before the program: if we are killed now, it counts as one that may have run.
 	if err := writeJSON(filepath.Join(dir, startedFile), started{Supervisor: os.Getpid(), StartedAt: time.Now()}); err != nil {
-		say(ready{Error: err.Error()})
-		return err
+		return refuse(err)
 	}
-	code, err := run(&s, dir, log, control, func() { say(ready{}) })
+	code, err := run(&s, dir, work, log, control, func() { say(ready{}) })
 	end := exit{Code: code, FinishedAt: time.Now()}
 	if err != nil {
-		end.Code, end.Error = 127, err.Error()
-		say(ready{Error: err.Error(), Invalid: errors.Is(err, errInvalid)})
+		end.Code, end.Error, end.NoFault = 127, err.Error(), startCode(err) != driver.CodeInvalid
+		_ = refuse(err) // it is in the folder, too
 	}
 	return writeEnd(filepath.Join(dir, exitFile), end)
 }
@@ -94,15 +95,44 @@ func writeEnd(path string, end exit) error {
 	}
 }
 
+// startError is a failure of the program itself to be started.
+type startError struct{ err error }
+
+func (e *startError) Error() string { return e.err.Error() }
+func (e *startError) Unwrap() error { return e.err }
+
+// startCode sorts why a program does not run: it is the one that asked for it who is to
+// blame only when the program, its arguments or its folder are not what can be run. The rest
+// is the machine's.
+func startCode(err error) driver.Code {
+	var own *startError
+	switch {
+	case noSpace(err):
+		return driver.CodeNoSpace
+	case errors.As(err, &own) && notRunnable(own.err):
+		return driver.CodeInvalid
+	default:
+		return driver.CodeMachine
+	}
+}
+
+// workDir is the folder in which a program begins.
+func workDir(s *spec, dir string) (string, error) {
+	if s.WorkDir == "" {
+		return filepath.Join(dir, workFolder), nil
+	}
+	info, err := os.Stat(s.WorkDir)
+	if err == nil && !info.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	if err != nil {
+		return "", &startError{fmt.Errorf("cannot be run: %s is no folder to begin in: %w", s.WorkDir, err)}
+	}
+	return s.WorkDir, nil
+}
+
 // run runs the program, with its output going into the log.
-func run(s *spec, dir string, log *logWriter, control *control, begun func()) (int, error) {
-	work := s.WorkDir
-	if work == "" {
-		work = filepath.Join(dir, workFolder)
-	}
-	if info, err := os.Stat(work); err != nil || !info.IsDir() {
-		return 0, fmt.Errorf("%w: %s is no folder to begin in", errInvalid, work)
-	}
+func run(s *spec, dir, work string, log *logWriter, control *control, begun func()) (int, error) {
 	// They close with this process, which ends soon after the program.
 	stdout, stdoutEnd, err := os.Pipe()
 	if err != nil {
@@ -114,7 +144,7 @@ func run(s *spec, dir string, log *logWriter, control *control, begun func()) (i
 	}
 	c, err := start(s.Command, environment(s, filepath.Join(dir, workFolder)), work, stdoutEnd, stderrEnd)
 	if err != nil {
-		return 0, fmt.Errorf("%s %w: %w", s.Command[0], errInvalid, err)
+		return 0, &startError{fmt.Errorf("%s cannot be run: %w", s.Command[0], err)}
 	}
 	_, _ = stdoutEnd.Close(), stderrEnd.Close() // the program has them
 	begun()

@@ -37,6 +37,20 @@ func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
+// notRunnable says whether it is the program, or what it is given, that cannot be run: on
+// this machine it never will be.
+func notRunnable(err error) bool {
+	for _, cause := range []error{
+		syscall.ENOENT, syscall.EACCES, syscall.ENOEXEC, syscall.E2BIG, syscall.ENOTDIR,
+		syscall.EINVAL, // a zero byte in an argument
+	} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
 // tryLock takes a file's flock, which the kernel drops with the process.
 func tryLock(file *os.File) (bool, error) {
 	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)

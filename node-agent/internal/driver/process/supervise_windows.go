@@ -2,6 +2,7 @@ package process
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -62,6 +63,20 @@ func baseEnv(home string) map[string]string {
 }
 
 func noSpace(err error) bool { return errors.Is(err, windows.ERROR_DISK_FULL) }
+
+// notRunnable says whether it is the program, or what it is given, that cannot be run: on
+// this machine it never will be.
+func notRunnable(err error) bool {
+	for _, cause := range []error{
+		fs.ErrNotExist, fs.ErrPermission, syscall.ENOTDIR, syscall.EINVAL, exec.ErrNotFound,
+		windows.ERROR_BAD_EXE_FORMAT, windows.ERROR_FILENAME_EXCED_RANGE, windows.ERROR_DIRECTORY,
+	} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
 
 // tryLock locks the file's first byte, which Windows unlocks with the process.
 func tryLock(file *os.File) (bool, error) {
