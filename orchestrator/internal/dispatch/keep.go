@@ -15,10 +15,16 @@ const (
 	// keepLooks and keepSearches bound how many classes are looked at each time,
 	// and how many nodes are searched for, for which all are looked at.
 	keepLooks, keepSearches = 256, 8
+	// passLooks is at how many buckets without room letPass looks each time.
+	passLooks = 1024
 	// maxKeeps is on how many nodes room is kept at most, and keepShare on which
 	// part of them, but always on one.
 	maxKeeps  = 16
 	keepShare = 8
+	// keepPatience is how many times Config.ReserveAfter room is kept on a node
+	// where nothing ends, unless less is missing on another; then it is twice as
+	// long on the next, since jobs may just run that long.
+	keepPatience = 8
 )
 
 // keep is room on a node that is kept for the first job of a bucket, which has
@@ -30,6 +36,10 @@ type keep struct {
 	// checked is when it was last seen to come closer, and lacks how close.
 	checked time.Time
 	lacks   float64
+	// looked is when another node was last thought of, and patience how long to
+	// wait for something to end before one is taken that is no better.
+	looked   time.Time
+	patience time.Duration
 	// work is that of the class, as those see it who may use the room.
 	work *scheduler.Work
 	// freeing are the attempts that are stopped for it; nil: it waits for what
@@ -37,9 +47,10 @@ type keep struct {
 	freeing []job.Ref
 }
 
-// head is the job that room is kept for, if it still waits to go next.
+// head is the job that room is kept for, if it still waits to go next, be it
+// for its queue to fall below its limit.
 func (k *keep) head() *entry {
-	if len(k.bucket.ready) == 0 || !k.bucket.lane.takes() {
+	if !k.bucket.pending {
 		return nil
 	}
 	return k.bucket.ready[0]
@@ -151,11 +162,13 @@ func (q *queue) reopen(e *entry) {
 	}
 }
 
-// fed notes that a job of a class has found room.
-func (d *Dispatcher) fed(c *class) {
+// fed notes that a job of a bucket has found room. Another of its class needs
+// none any more either, unless it is one for which jobs are stopped.
+func (d *Dispatcher) fed(b *bucket) {
+	c := b.class
 	c.waits.leave(c)
-	if c.keep != nil {
-		d.stopKeeping(c.keep)
+	if k := c.keep; k != nil && (k.freeing == nil || k.bucket == b) {
+		d.stopKeeping(k)
 	}
 }
 
@@ -167,7 +180,7 @@ func (d *Dispatcher) stopKeeping(k *keep) {
 // keep notes room that is kept for the first job of a bucket.
 func (q *queue) keep(b *bucket, room *scheduler.Keep, now time.Time) *keep {
 	c := b.class
-	k := &keep{bucket: b, checked: now, lacks: 1, room: room}
+	k := &keep{bucket: b, checked: now, looked: now, lacks: 1, room: room}
 	k.rename(room)
 	c.keep = k
 	c.waits.leave(c)
@@ -201,6 +214,7 @@ func (d *Dispatcher) keepRooms(now time.Time) {
 	for _, k := range slices.Clone(d.queue.keeps) {
 		d.checkKeep(k, now)
 	}
+	d.letPass()
 	d.preempt(now)
 	d.keepMore(now)
 }
@@ -224,8 +238,38 @@ func (d *Dispatcher) keepsNext() time.Time {
 	return due
 }
 
-// checkKeep ends the keeping of room that nobody waits for any more, on a node
-// that is no longer what it was, or where nothing has ended for long.
+// letPass looks again at classes without room when it has become the turn of one
+// of their jobs before that of a job whose kept room it fits into: the shares of
+// queues change with all that begins and ends. Of very many buckets some are
+// looked at each time.
+func (d *Dispatcher) letPass() {
+	q := d.queue
+	if len(q.keeps) == 0 {
+		return
+	}
+	looks := 0
+	var nodeIDs []string
+	for _, b := range q.buckets {
+		if looks++; looks > passLooks {
+			return
+		}
+		if !b.counted || b.class.hope != blocked {
+			continue
+		}
+		nodeIDs = nodeIDs[:0]
+		for _, k := range q.keeps {
+			if head := k.head(); k.freeing == nil && (head == nil || b.ready[0].goesBefore(head)) {
+				nodeIDs = append(nodeIDs, k.room.NodeID)
+			}
+		}
+		if len(nodeIDs) > 0 && d.cfg.Cluster.FitsOn(b.class.work, nodeIDs) {
+			q.set(b.class, open)
+		}
+	}
+}
+
+// checkKeep ends the keeping of room that nobody waits for any more, or on a
+// node that is no longer what it was.
 func (d *Dispatcher) checkKeep(k *keep, now time.Time) {
 	if head := k.head(); head != nil && head.id != k.room.JobID {
 		k.rename(d.cfg.Cluster.KeepFor(k.room, head.id))
@@ -234,17 +278,28 @@ func (d *Dispatcher) checkKeep(k *keep, now time.Time) {
 	switch {
 	case k.head() == nil || !suitable:
 		d.stopKeeping(k)
-		d.keepRoom(k.bucket, "", nil, now)
+		d.keepRoom(k.bucket, scheduler.KeepOn{}, nil, now)
 	case k.freeing != nil:
 		d.checkFreeing(k, now)
 	case lacks < k.lacks:
-		k.lacks, k.checked = lacks, now
-	case now.Sub(k.checked) >= d.cfg.ReserveAfter:
-		k.checked = now
-		d.stopKeeping(k)
-		if !d.keepRoom(k.bucket, k.room.NodeID, nil, now) {
-			d.keepRoom(k.bucket, "", nil, now) // there is no other
-		}
+		k.lacks, k.checked, k.looked = lacks, now, now
+	case lacks > 0 && now.Sub(k.looked) >= d.cfg.ReserveAfter:
+		k.looked = now
+		d.moveKeep(k, lacks, now)
+	}
+}
+
+// moveKeep keeps the room elsewhere that nothing has ended for: where less is
+// missing, or, when that has gone on for long, anywhere else. What has ended so
+// far would be for nothing if it moved each time.
+func (d *Dispatcher) moveKeep(k *keep, lacks float64, now time.Time) {
+	c, next := k.bucket.class, k.patience
+	moved := d.keepRoom(k.bucket, scheduler.KeepOn{Below: lacks}, k, now)
+	if !moved && now.Sub(k.checked) >= k.patience {
+		moved, next = d.keepRoom(k.bucket, scheduler.KeepOn{Not: k.room.NodeID}, k, now), 2*k.patience
+	}
+	if moved {
+		c.keep.patience = next
 	}
 }
 
@@ -264,15 +319,15 @@ func (d *Dispatcher) keepMore(now time.Time) {
 		}
 		q.starving.push(c) // the last from now on
 		switch {
-		case len(c.tried.ready) == 0 || !c.tried.lane.takes():
+		case !c.tried.pending:
 			q.set(c, open) // and see whose turn it is
 		case len(q.waitingKeeps()) < limit:
 			searches++
-			d.keepRoom(c.tried, "", nil, now)
+			d.keepRoom(c.tried, scheduler.KeepOn{}, nil, now)
 		default:
 			if last := q.lastKept(); c.tried.ready[0].goesBefore(last.bucket.ready[0]) {
 				searches++
-				d.keepRoom(c.tried, "", last, now)
+				d.keepRoom(c.tried, scheduler.KeepOn{}, last, now)
 			}
 		}
 	}
@@ -295,22 +350,21 @@ func (q *queue) lastKept() *keep {
 }
 
 // keepRoom keeps room for the first job of a bucket on the node where the least
-// is missing, but not on one named not, and instead of other room that is kept,
-// if it is any. False: there is no such node.
-func (d *Dispatcher) keepRoom(b *bucket, not string, instead *keep, now time.Time) bool {
+// is missing, and instead of other room that is kept, if it is any. False: there
+// is no such node.
+func (d *Dispatcher) keepRoom(b *bucket, on scheduler.KeepOn, instead *keep, now time.Time) bool {
 	c := b.class
-	if c.live == 0 {
+	if c.pending == 0 {
 		return false
 	}
-	if len(b.ready) == 0 || !b.lane.takes() {
+	if !b.pending {
 		d.queue.set(c, open) // and see whose turn it is
 		return false
 	}
-	var other *scheduler.Keep
 	if instead != nil {
-		other = instead.room
+		on.Instead = instead.room
 	}
-	room, lacks := d.cfg.Cluster.KeepRoom(c.work, b.ready[0].id, not, other)
+	room, lacks := d.cfg.Cluster.KeepRoom(c.work, b.ready[0].id, on)
 	if room == nil {
 		c.waits.leave(c) // and ask again later
 		d.queue.starve(b, now)
@@ -320,7 +374,8 @@ func (d *Dispatcher) keepRoom(b *bucket, not string, instead *keep, now time.Tim
 		d.queue.unkeep(instead)
 		d.queue.starve(instead.bucket, now)
 	}
-	d.queue.keep(b, room, now).lacks = lacks
+	k := d.queue.keep(b, room, now)
+	k.lacks, k.patience = lacks, keepPatience*d.cfg.ReserveAfter
 	d.cfg.Logger.Info("room is kept for a job that waits", "job", room.JobID, "node", room.NodeID)
 	// What there is may do already, as long as nobody else takes it.
 	d.queue.set(c, open)

@@ -19,14 +19,33 @@ type lane struct {
 	index int // in queue.order; -1: not there
 	// preemptible are the attempts that may be stopped for jobs of the lane.
 	preemptible indexed[*attempt, byWorth]
+	contended   int // where in buckets contenders goes on
 	// touched: it is in queue.touched.
 	touched bool
 }
 
-// takes says whether another of the lane's jobs may run.
-func (l *lane) takes() bool {
-	return !l.set.Paused && (l.set.MaxRunning == 0 || l.running < l.set.MaxRunning)
+// admission is whether jobs of a lane may run.
+type admission int8
+
+const (
+	taking admission = iota
+	atLimit
+	paused
+)
+
+func (l *lane) admits() admission {
+	switch {
+	case l.set.Paused:
+		return paused
+	case l.set.MaxRunning > 0 && l.running >= l.set.MaxRunning:
+		return atLimit
+	default:
+		return taking
+	}
 }
+
+// takes says whether another of the lane's jobs may run.
+func (l *lane) takes() bool { return l.admits() == taking }
 
 // why says why the lane takes no job now.
 func (l *lane) why() string {
@@ -81,27 +100,27 @@ func (q *queue) touch(l *lane) {
 
 // ran counts jobs of a lane that begin or cease to take part in what runs.
 func (q *queue) ran(l *lane, jobs int) {
-	took := l.takes()
+	was := l.admits()
 	l.running += jobs
 	q.touch(l)
-	q.changed(l, took)
+	q.changed(l, was)
 	q.tidy(l)
 }
 
 // configure gives a lane other settings.
 func (q *queue) configure(set job.Queue, stored bool) {
 	l := q.lane(set.Name)
-	took := l.takes()
+	was := l.admits()
 	l.set, l.configured = set, stored
 	q.touch(l)
-	q.changed(l, took)
+	q.changed(l, was)
 	q.tidy(l)
 }
 
 // changed puts a lane in its place after its share or its settings changed;
-// took is whether it took jobs before.
-func (q *queue) changed(l *lane, took bool) {
-	if l.takes() != took {
+// was is how it admitted jobs before.
+func (q *queue) changed(l *lane, was admission) {
+	if l.admits() != was {
 		for _, b := range l.buckets {
 			q.count(b)
 		}

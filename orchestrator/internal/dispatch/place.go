@@ -39,7 +39,7 @@ func (d *Dispatcher) place(now time.Time) {
 			q.starve(b, now)
 			continue
 		}
-		d.fed(b.class)
+		d.fed(b)
 		q.take(e)
 		d.claim(e, nodeID, now)
 	}
@@ -65,6 +65,9 @@ func (d *Dispatcher) find(c *class, e *entry) (nodeID string, ok bool) {
 	work.Prefers = scheduler.Preferences{} // the class has those of its first job
 	if e.wants != nil {
 		work.Prefers = e.wants.prefers
+	}
+	if e.unlabelled {
+		work.Job = &scheduler.Job{ID: e.id} // which nobody avoids
 	}
 	if avoid := d.queue.avoid[e.id]; avoid != "" {
 		elsewhere := work

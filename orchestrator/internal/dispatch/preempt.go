@@ -14,7 +14,7 @@ const (
 	// maxVictims is about how many attempts are thought of at once, of so many
 	// that are looked at.
 	maxVictims, maxOffers = 1024, 4096
-	// maxContenders is how many buckets of a lane are looked at, and
+	// maxContenders is how many buckets of a lane are looked at each time, and
 	// laneContenders for how many of them attempts are thought of.
 	maxContenders, laneContenders = 4096, 4
 	// reliefRetry lies between two looks for the same bucket, and reliefGrace is
@@ -115,14 +115,20 @@ func (d *Dispatcher) preempt(now time.Time) {
 }
 
 // contenders are the buckets whose first jobs find no room and have a higher
-// priority than something that may be stopped, those that go first.
+// priority than something that may be stopped, those that go first. Of very many
+// buckets it looks at the next ones each time.
 func (l *lane) contenders(now time.Time) []*bucket {
 	if len(l.preemptible) == 0 || l.queued == 0 || !l.takes() {
 		return nil
 	}
 	lowest := int32(l.preemptible[0].job.Spec.Priority)
 	var list []*bucket
-	for _, b := range l.buckets[:min(len(l.buckets), maxContenders)] {
+	if l.contended >= len(l.buckets) {
+		l.contended = 0
+	}
+	from := l.contended
+	l.contended = min(from+maxContenders, len(l.buckets))
+	for _, b := range l.buckets[from:l.contended] {
 		switch {
 		case len(b.ready) == 0 || b.class.hope != blocked || b.class.invalid != "" || b.ready[0].priority <= lowest:
 		case b.class.keep != nil && b.class.keep.freeing != nil, now.UnixNano() < b.relieveAfter:
@@ -191,7 +197,8 @@ func (k *keep) whyEvicted() string {
 }
 
 // checkFreeing sees that what is to be stopped is, and gives up when the job
-// does not fit even so: something else took the room, or the node changed.
+// does not fit even so: something else took the room, or the node changed. It
+// waits for the node to say what is used there now.
 func (d *Dispatcher) checkFreeing(k *keep, now time.Time) {
 	for _, ref := range k.freeing {
 		a := d.active[ref.JobID]
@@ -203,11 +210,17 @@ func (d *Dispatcher) checkFreeing(k *keep, now time.Time) {
 			d.evict(a, k.whyEvicted())
 		}
 	}
-	if now.Sub(k.checked) >= reliefGrace {
+	if now.Sub(k.checked) >= reliefGrace && d.heardSince(k.room.NodeID, k.checked.Add(keepEvery)) {
 		d.stopKeeping(k)
 		k.bucket.relieveAfter = now.Add(d.cfg.ReserveAfter).UnixNano()
 		d.queue.starve(k.bucket, now)
 	}
+}
+
+// heardSince says whether a node has told after a time what is used there.
+func (d *Dispatcher) heardSince(nodeID string, t time.Time) bool {
+	n, there := d.cfg.Cluster.Node(nodeID)
+	return !there || n.LastSeenAt.After(t)
 }
 
 // serveFreed places the jobs for which room was made, before anybody else is
@@ -218,12 +231,12 @@ func (d *Dispatcher) serveFreed(now time.Time) {
 			continue
 		}
 		e := k.head()
-		if e == nil || d.claims >= d.cfg.MaxClaims {
+		if e == nil || !k.bucket.lane.takes() || d.claims >= d.cfg.MaxClaims {
 			continue
 		}
 		work := d.queue.heed(k.bucket.class.work, e)
 		if nodeID, ok := d.cfg.Cluster.PlaceOn(work, holder(e.id), []string{k.room.NodeID}); ok {
-			d.fed(k.bucket.class)
+			d.fed(k.bucket)
 			d.queue.take(e)
 			d.claim(e, nodeID, now)
 		}
@@ -247,8 +260,10 @@ func (d *Dispatcher) whatStops(e *entry) (making, inVain string) {
 	victims, more := d.victims(e.bucket)
 	r := d.relief(e, victims)
 	switch {
-	case len(victims) == 0, r == nil && more > 0:
+	case len(victims) == 0:
 		return "", ""
+	case r == nil && more > 0:
+		return "", fmt.Sprintf("stopping %d of what is preemptible in its queue and has a lower priority would not make room; the rest is looked at in turn", len(victims))
 	case r == nil:
 		return "", fmt.Sprintf("stopping what is preemptible in its queue and has a lower priority (%d) would not make room either", len(victims))
 	}

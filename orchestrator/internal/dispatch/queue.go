@@ -28,6 +28,8 @@ type entry struct {
 	priority int32
 	index    int32 // in the heap that holds it; -1: in none
 	delayed  bool  // that heap is the one of those that wait for their time
+	// unlabelled: the job has no labels, so that no other avoids it.
+	unlabelled bool
 	// claiming: a node was found and the store is being asked, or the store is
 	// asked to give the job up.
 	claiming bool
@@ -69,8 +71,9 @@ type class struct {
 	members int    // queued jobs of the class, wherever they wait
 	hope    hope
 	// live is how many buckets of the class have a job that may run now, as far
-	// as its lane is concerned.
-	live int
+	// as its lane is concerned, and pending how many would have one but for their
+	// lanes' limits.
+	live, pending int
 	// aside are buckets that their lanes were relieved of while the class was
 	// blocked.
 	aside   []*bucket
@@ -95,6 +98,7 @@ type bucket struct {
 	index   int  // in lane.heads; -1: not there
 	aside   int  // in class.aside; -1: not there
 	counted bool // in class.live
+	pending bool // counted in class.pending
 	// relieveAfter is when to look again for what may be stopped for its first
 	// job, in Unix nanoseconds, and look where to go on.
 	relieveAfter int64
@@ -156,6 +160,8 @@ func (q *queue) add(j *job.Job, now time.Time) *entry {
 		bucket:    q.bucketOf(&j.Spec),
 		wants:     q.wantsOf(&j.Spec),
 		index:     -1,
+
+		unlabelled: len(j.Labels) == 0,
 	}
 	if !j.NotBefore.IsZero() {
 		e.notBefore = j.NotBefore.UnixNano()
@@ -298,10 +304,11 @@ func (q *queue) probe(fits func(*scheduler.Work) bool) {
 	}
 }
 
-// unprobe takes back that classes may have room, but for those that still may.
+// unprobe takes back that classes may have room, but for those that still may,
+// and those of which nothing says yet since when they have none: they are tried.
 func (q *queue) unprobe(mayFit func(*scheduler.Work) bool) {
 	for _, c := range q.classes {
-		if c.hope == probing && !mayFit(c.work) {
+		if c.hope == probing && (c.waits.in != nil || c.keep != nil) && !mayFit(c.work) {
 			q.set(c, blocked)
 		}
 	}
@@ -340,20 +347,29 @@ func (q *queue) arrange(b *bucket) {
 	q.reorder(b.lane)
 }
 
-// count keeps class.live. A class is only kept up to date about changed nodes
-// while it is live: its first live bucket has all nodes looked at again.
+// count keeps class.live and class.pending. A class is only kept up to date
+// about changed nodes while it is live: its first live bucket has all nodes
+// looked at again. It goes on waiting while it is pending: lanes at their limits
+// are so anew with every job that ends.
 func (q *queue) count(b *bucket) {
-	live := len(b.ready) > 0 && b.lane.takes() && b.class.invalid == ""
+	c := b.class
+	pending := len(b.ready) > 0 && !b.lane.set.Paused && c.invalid == ""
+	switch {
+	case pending && !b.pending:
+		c.pending++
+	case !pending && b.pending:
+		if c.pending--; c.pending == 0 {
+			c.waits.leave(c)
+		}
+	}
+	b.pending = pending
+	live := pending && b.lane.takes()
 	if live == b.counted {
 		return
 	}
 	b.counted = live
-	c := b.class
 	if !live {
 		q.tally(c, func() { c.live-- })
-		if c.live == 0 {
-			c.waits.leave(c)
-		}
 		return
 	}
 	q.tally(c, func() { c.live++ })

@@ -34,7 +34,7 @@ type Work struct {
 	// NotEquals is met only by jobs with labels, and it has such a part.
 	AvoidJobs label.Selector
 	// Job is the job that it is, as others may avoid it; nil: it is none, or one
-	// of which that is not known yet.
+	// whose labels are not known yet.
 	Job *Job
 	// Prefers keeps it from no node, but says which are the better ones.
 	Prefers Preferences

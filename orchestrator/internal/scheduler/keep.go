@@ -31,6 +31,9 @@ func leavesRoom(w *Work, c *Candidate) bool {
 	if k == nil || !w.TakesSlot || k.isMine(w) || slices.Contains(w.Passes, k) {
 		return true
 	}
+	if k.work.mayAvoid(w) {
+		return false
+	}
 	beside := *c
 	beside.Held.add(k.work.Resources, 1, k.gpus...)
 	return hasSlot(w, &beside) && hasRoom(w, &beside)
@@ -66,11 +69,12 @@ func fitsPassing(w *Work, c *Candidate) bool {
 // suits says whether only what a node holds now can keep work away from it.
 func suits(w *Work, c *Candidate) bool {
 	return isConnected(w, c) && isTaking(w, c) && isTolerated(w, c) && hasRuntime(w, c) && allowsProcess(w, c) &&
-		isLargeEnough(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c) && holdsNoneAvoided(w, c)
+		holdsCredentials(w, c) && isLargeEnough(w, c) && isNotAvoided(w, c) && servesModel(w, c) && meetsConstraints(w, c)
 }
 
 // excess is how much of a node that suits would have to be given back for work
-// to fit, as the largest of the shares of what it has of one thing.
+// to fit, as the largest of the shares of what it has of one thing. Each job
+// there that the work avoids counts as all of it.
 func excess(w *Work, c *Candidate) float64 {
 	most := 0.0
 	over := func(needed, free, total int64) {
@@ -87,29 +91,42 @@ func excess(w *Work, c *Candidate) float64 {
 		over(int64(max(r.GPUs, 1)), int64(len(has.GPUs)-len(c.Held.gpus)), int64(len(has.GPUs)))
 		most = max(most, 1/float64(len(has.GPUs)))
 	}
-	return most
+	return most + float64(c.tenants.countAvoided(w))
+}
+
+// KeepOn says on which nodes room may be kept.
+type KeepOn struct {
+	// Not is a node where it may not; empty: none.
+	Not string
+	// Below is what less than must be missing; 0: however much is.
+	Below float64
+	// Instead is other room, the keeping of which ends with it, if there is any.
+	Instead *Keep
 }
 
 // KeepRoom begins to keep room for work that fits nowhere, on the node where
-// the least is missing and no room is kept yet, but not on one named not; nil:
-// no node would do. lacks is how much is missing, as a share of the node. The
-// keeping of other room ends with it, if instead is any.
-func (cl *Cluster) KeepRoom(w *Work, jobID, not string, instead *Keep) (k *Keep, lacks float64) {
+// the least is missing and no room is kept yet; nil: no node would do. lacks is
+// how much is missing, as a share of the node.
+func (cl *Cluster) KeepRoom(w *Work, jobID string, on KeepOn) (k *Keep, lacks float64) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	var best *Candidate
 	for _, c := range cl.active {
-		if c.keep != nil && c.keep != instead || c.Node.ID == not || !suits(w, c) {
+		if c.keep != nil && c.keep != on.Instead || c.Node.ID == on.Not || !suits(w, c) {
 			continue
 		}
-		if missing := excess(w, c); best == nil || missing < lacks {
+		missing := excess(w, c)
+		if on.Below > 0 && missing >= on.Below {
+			continue
+		}
+		if best == nil || missing < lacks {
 			best, lacks = c, missing
 		}
 	}
 	if best == nil {
 		return nil, 0
 	}
-	cl.stopKeepingLocked(instead)
+	cl.stopKeepingLocked(on.Instead)
 	k = newKeep(best.Node.ID, jobID, w)
 	best.keep = k
 	return k, lacks

@@ -22,18 +22,18 @@ func TestKeepRoomWhereTheLeastIsMissing(t *testing.T) {
 	}
 	cl.SetConnected("c", false)
 	large := &Work{TakesSlot: true, Resources: job.Resources{CPUMillis: 4000}}
-	first, lacks := cl.KeepRoom(large, "j1", "", nil)
+	first, lacks := cl.KeepRoom(large, "j1", KeepOn{})
 	if first == nil || first.NodeID != "b" || lacks != 0.75 {
 		t.Fatalf("kept %+v, which lacks %v; want b, which lacks 3 of 4 cores", first, lacks)
 	}
-	second, _ := cl.KeepRoom(large, "j2", "", nil)
+	second, _ := cl.KeepRoom(large, "j2", KeepOn{})
 	if second == nil || second.NodeID != "a" {
 		t.Fatalf("kept %+v, want a, where none is kept", second)
 	}
-	if third, _ := cl.KeepRoom(large, "j3", "", nil); third != nil {
+	if third, _ := cl.KeepRoom(large, "j3", KeepOn{}); third != nil {
 		t.Errorf("kept %+v, on a node where room is kept", third)
 	}
-	if third, _ := cl.KeepRoom(large, "j3", "", second); third == nil || third.NodeID != "a" {
+	if third, _ := cl.KeepRoom(large, "j3", KeepOn{Instead: second}); third == nil || third.NodeID != "a" {
 		t.Errorf("kept %+v, want a instead of the second", third)
 	}
 	if _, suitable := cl.Lacks(second); suitable {
@@ -76,7 +76,7 @@ func TestKeptRoomOnlyGrows(t *testing.T) {
 			cl.Place(draw(t), fmt.Sprint(held))
 		}
 		wanted := draw(t)
-		k, lacks := cl.KeepRoom(wanted, "wanted", "", nil)
+		k, lacks := cl.KeepRoom(wanted, "wanted", KeepOn{})
 		if k == nil {
 			t.Skip()
 		}
@@ -102,4 +102,51 @@ func TestKeptRoomOnlyGrows(t *testing.T) {
 			t.Fatal("does not fit on the empty node")
 		}
 	})
+}
+
+// TestKeepRoomBesideJobsThatAreAvoided: they are what a node lacks, not what
+// makes it unsuitable, and no more of them come while room is kept.
+func TestKeepRoomBesideJobsThatAreAvoided(t *testing.T) {
+	cl := NewCluster()
+	for _, id := range []string{"a", "b"} {
+		cl.NodeChanged(nil, plain(id, 4, 8*gib))
+		cl.SetConnected(id, true)
+	}
+	labelled := func(id, app string) *Work {
+		return &Work{TakesSlot: true, Job: &Job{ID: id, Labels: map[string]string{"app": app}}}
+	}
+	for holder, nodeID := range map[string]string{"1": "a", "2": "a", "3": "b"} {
+		cl.Hold(nodeID, holder, labelled(holder, "db"))
+	}
+	avoids := &Work{TakesSlot: true, AvoidJobs: selector("app=db"), Job: &Job{ID: "j"}}
+	k, lacks := cl.KeepRoom(avoids, "j", KeepOn{})
+	if k == nil || k.NodeID != "b" || lacks != 1 {
+		t.Fatalf("kept %+v, which lacks %v; want b, which holds one job that is avoided", k, lacks)
+	}
+	if k, _ := cl.KeepRoom(avoids, "j", KeepOn{Below: lacks, Instead: k}); k != nil {
+		t.Errorf("kept %+v, where no less is missing", k)
+	}
+	for _, tt := range []struct {
+		what string
+		work *Work
+		want bool
+	}{
+		{"of a job that is avoided", labelled("4", "db"), false},
+		{"of a job that is not", labelled("5", "web"), true},
+		{"of one that has no labels", &Work{TakesSlot: true, Job: &Job{ID: "6"}}, true},
+		{"of one whose labels are not known", &Work{TakesSlot: true}, false},
+	} {
+		if got := cl.FitsOn(tt.work, []string{"b"}); !got {
+			t.Errorf("the work %s does not fit on b", tt.what)
+		}
+		_, got := cl.PlaceOn(tt.work, "new", []string{"b"})
+		if got != tt.want {
+			t.Errorf("placing the work %s beside the room that is kept: %v, want %v", tt.what, got, tt.want)
+		}
+		cl.Release("new")
+	}
+	cl.Release("3")
+	if lacks, suitable := cl.Lacks(k); lacks != 0 || !suitable {
+		t.Errorf("lacks %v when the last one has ended", lacks)
+	}
 }

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/orchion/orchion/orchestrator/internal/node"
 )
@@ -54,6 +55,25 @@ func (o *others) measure(n *node.Node) (freed bool) {
 	}
 	o.gpus = gpus
 	return freed
+}
+
+// stillUsed is what will be measured of GPUs when grants of them have ended:
+// nothing where all have. What is used beside others that stay cannot be told
+// apart, and so stays as well. measured is not changed.
+func stillUsed(gpus []node.GPU, measured []int64, before, left []gpuGrant) []int64 {
+	if len(measured) == 0 || len(left) == len(before) {
+		return measured
+	}
+	on := func(name string) func(gpuGrant) bool {
+		return func(grant gpuGrant) bool { return grant.gpu == name }
+	}
+	still := slices.Clone(measured)
+	for i, name := range gpuNames(gpus) {
+		if i < len(still) && slices.ContainsFunc(before, on(name)) && !slices.ContainsFunc(left, on(name)) {
+			still[i] = 0
+		}
+	}
+	return still
 }
 
 // stepUp rounds up to whole steps. It goes up at once, and down when it is worth

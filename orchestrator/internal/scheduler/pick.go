@@ -11,8 +11,8 @@ import (
 // taken. In larger clusters looking further costs more than it gains.
 const enough = 128
 
-// plenty is how many are compared at most to find as many that have an image:
-// it is worth no more than that.
+// plenty is how many are compared at most to find as many that have an image or
+// meet the affinities: it is worth no more than that.
 const plenty = 8 * enough
 
 // Fit is what the scheduler thinks of one node for one piece of work.
@@ -32,8 +32,8 @@ type Fit struct {
 
 // Pick answers the best candidate that can take the work; nil: none
 // can. It looks at the candidates in turn, beginning with the one at from, and
-// stops when it has found plenty of those whose affinities are met. Of equals
-// it takes the first by id.
+// stops when it has found enough that are all that the work likes, or plenty
+// that fit. Of equals it takes the first by id.
 func Pick(w *Work, candidates []*Candidate, from int) *Candidate {
 	s := newSearch(w)
 	for i := range candidates {
@@ -71,13 +71,13 @@ func (s *search) look(c *Candidate) (done bool) {
 		s.best, s.score = c, score
 	}
 	// Nodes that are not what the work likes best say nothing of whether there
-	// are such, however many.
+	// are such; it is worth looking at more of them, but not at all for each job.
 	if s.work.Prefers.content(c.Node, s.most) {
 		s.found++
 	}
 	s.seen++
 	s.fitted++
-	return s.found >= enough || s.seen >= plenty && len(s.work.Prefers.Affinities) == 0
+	return s.found >= enough || s.seen >= plenty
 }
 
 // Explain says of every candidate whether it fits, and of those that do not,

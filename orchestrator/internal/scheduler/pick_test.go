@@ -252,6 +252,10 @@ func TestFiltersAgree(t *testing.T) {
 		if rapid.Bool().Draw(t, "no runtime") {
 			n.Capabilities.Runtimes = nil
 		}
+		some := func(what string) string { return rapid.SampledFrom([]string{"", "", "x", "y"}).Draw(t, what) }
+		if taint := some("taint"); taint != "" {
+			n.Taints = []string{taint}
+		}
 		c := Candidate{Node: n, Connected: rapid.Bool().Draw(t, "connected")}
 		draw := func(label string) job.Resources {
 			return job.Resources{
@@ -264,6 +268,13 @@ func TestFiltersAgree(t *testing.T) {
 		c.Held.add(draw("held"), rapid.IntRange(0, 16).Draw(t, "slots"))
 		work := Work{
 			Resources: draw("work"), NeedsRuntime: rapid.Bool().Draw(t, "needs runtime"), TakesSlot: rapid.Bool().Draw(t, "takes slot"),
+			Process: some("process"), Credentials: some("credentials"), Tolerations: []string{some("tolerated")},
+		}
+		if name := some("allowed"); name != "" {
+			allowing(name)(&c)
+		}
+		if name := some("held credentials"); name != "" {
+			withCredentials(name)(&c)
 		}
 		fit := Explain(&work, []Candidate{c})[0]
 		if picked := Pick(&work, []*Candidate{&c}, 0) != nil; picked != fit.Fits {

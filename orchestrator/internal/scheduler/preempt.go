@@ -74,14 +74,17 @@ func (cl *Cluster) Relieve(w *Work, victims []Victim) *Relief {
 // relieveLocked finds what of the victims on one node has to be ended. c is a
 // copy that is its own.
 func (cl *Cluster) relieveLocked(w *Work, c Candidate, victims []Victim) *Relief {
+	before, measured := c.Held.gpus, c.others.gpus
 	without := func(v Victim) {
 		if h, held := cl.holders[v.Holder]; held && h.nodeID == v.NodeID {
 			c.Held.remove(h.resources, h.slots, h.gpus...)
+			c.others.gpus = stillUsed(c.Node.Capabilities.GPUs, measured, before, c.Held.gpus)
 		}
 	}
 	with := func(v Victim) {
 		if h, held := cl.holders[v.Holder]; held && h.nodeID == v.NodeID {
 			c.Held.add(h.resources, h.slots, h.gpus...)
+			c.others.gpus = stillUsed(c.Node.Capabilities.GPUs, measured, before, c.Held.gpus)
 		}
 	}
 	var mayEnd []Victim

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/node"
 )
 
 func TestRelieve(t *testing.T) {
@@ -157,11 +158,54 @@ func BenchmarkRelieve(b *testing.B) {
 	})
 	b.Run("keep", func(b *testing.B) {
 		for b.Loop() {
-			k, _ := cl.KeepRoom(work, "j", "", nil)
+			k, _ := cl.KeepRoom(work, "j", KeepOn{})
 			if k == nil {
 				b.Fatal("found nothing")
 			}
 			cl.StopKeeping(k)
 		}
 	})
+}
+
+// TestReliefOfGPUs: what a job uses of a GPU's memory goes with it, and what
+// stays there and what other programs use does not.
+func TestReliefOfGPUs(t *testing.T) {
+	half := job.Resources{GPUMemoryBytes: 12 * gib}
+	for _, tt := range []struct {
+		name  string
+		firm  bool // another share of the same GPU stays
+		grant []string
+		used  []int64 // GiB
+		want  string
+	}{
+		{"the job's own", false, []string{"g0"}, []int64{20, 20}, "a 1"},
+		{"beside one that stays", true, []string{"g0"}, []int64{20, 20}, "none"},
+		{"another program's", false, nil, []int64{20, 20}, "none"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cl := NewCluster()
+			n := withGPUs("a", 24, 24)
+			for i, used := range tt.used {
+				n.Usage.GPUs = append(n.Usage.GPUs, node.GPUUsage{UUID: fmt.Sprint("g", i), MemoryUsedBytes: used * gib})
+			}
+			cl.NodeChanged(nil, n)
+			cl.SetConnected("a", true)
+			w := &Work{TakesSlot: true, NeedsRuntime: true}
+			if tt.grant != nil {
+				w.Resources = half
+			}
+			cl.Hold("a", "low", w, tt.grant...)
+			if tt.firm {
+				cl.Hold("a", "firm", &Work{NeedsRuntime: true, Resources: job.Resources{GPUMemoryBytes: gib}}, "g0")
+			}
+			got := "none"
+			wants := &Work{TakesSlot: true, NeedsRuntime: true, Resources: job.Resources{GPUMemoryBytes: 16 * gib}}
+			if r := cl.Relieve(wants, []Victim{{NodeID: "a", Holder: "low"}}); r != nil {
+				got = fmt.Sprint(r.NodeID, " ", len(r.End))
+			}
+			if got != tt.want {
+				t.Errorf("relief is %q, want %q", got, tt.want)
+			}
+		})
+	}
 }

@@ -89,6 +89,25 @@ func (t *tenants) avoided(w *Work) (first string) {
 	return first
 }
 
+// countAvoided is how many jobs the work avoids.
+func (t *tenants) countAvoided(w *Work) int {
+	if len(w.AvoidJobs) == 0 || !t.mayHold(w.AvoidJobs) {
+		return 0
+	}
+	n := 0
+	for id, labels := range t.labels {
+		if !w.is(id) && w.AvoidJobs.Matches(labels) {
+			n++
+		}
+	}
+	return n
+}
+
+// mayAvoid says whether the work avoids a job, or its labels are not known.
+func (w *Work) mayAvoid(other *Work) bool {
+	return len(w.AvoidJobs) > 0 && (other.Job == nil || w.AvoidJobs.Matches(other.Job.Labels))
+}
+
 // snapshot is what placing this work depends on, for use without the lock that
 // guards t.
 func (t *tenants) snapshot(w *Work) tenants {

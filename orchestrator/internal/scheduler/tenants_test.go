@@ -170,3 +170,21 @@ func TestAffinities(t *testing.T) {
 		t.Fatalf("with the node full it went to %q", id)
 	}
 }
+
+func TestAffinitiesThatNoNodeMeetsAreNotSoughtForEver(t *testing.T) {
+	parsed, err := ParseAffinities([]job.Affinity{{Constraint: "label.room=nowhere", Weight: 100}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSearch(&Work{TakesSlot: true, Prefers: Preferences{Affinities: parsed}})
+	looked := 0
+	for i := range 2 * plenty {
+		c := connected(plain(fmt.Sprintf("n%05d", i), 1, gib))
+		if looked++; s.look(&c) {
+			break
+		}
+	}
+	if looked != plenty {
+		t.Errorf("%d nodes were compared, want %d", looked, plenty)
+	}
+}
