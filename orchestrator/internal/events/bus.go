@@ -1,5 +1,6 @@
 // Package events tells those who watch what has changed. The bus keeps the
-// newest events in a ring; a subscription is a position in it. Publishing
+// newest events in a ring, as many as may be and not too much of what is in
+// them; a subscription is a position in it. Publishing
 // therefore never waits for a subscriber: one that is too slow, or that comes
 // back after too long, finds its position overwritten and is told to list
 // again (Reset).
@@ -66,11 +67,21 @@ type LogProgress struct {
 // has to start over for one.
 const DefaultSize = 16384
 
+// maxBytes is about how much memory the jobs of the kept events take together:
+// what jobs are given, such as the messages of a chat, may be megabytes each.
+const maxBytes = 64 << 20
+
 // firstSize is how many events a bus has room for before it grows.
 const firstSize = 256
 
 // ErrClosed ends the subscriptions of a closed bus.
 var ErrClosed = errors.New("the event bus is closed")
+
+// kept is an event with what it weighs.
+type kept struct {
+	Event
+	bytes int
+}
 
 // Bus fans events out. Its methods are safe for concurrent use.
 type Bus struct {
@@ -80,8 +91,10 @@ type Bus struct {
 	size int // how many events are kept
 
 	mu     sync.Mutex // guards what follows
-	ring   []Event    // grows up to size, while its first events are still in it
+	ring   []kept     // grows up to size, while its first events are still in it
 	last   uint64     // sequence of the newest event; the first has 1
+	gone   uint64     // sequence of the newest event that is no longer kept
+	bytes  int        // of the events that are
 	closed bool
 	// changed is closed when there is something new; nil while nobody waits.
 	changed     chan struct{}
@@ -96,7 +109,7 @@ func NewBus(size int) *Bus {
 	return &Bus{
 		epoch: strconv.FormatUint(rand.Uint64(), 36), //nolint:gosec // tells processes apart, keeps nothing secret
 		size:  size,
-		ring:  make([]Event, min(size, firstSize)),
+		ring:  make([]kept, min(size, firstSize)),
 	}
 }
 
@@ -104,6 +117,7 @@ func NewBus(size int) *Bus {
 // It never blocks. Publishing to a closed bus does nothing.
 func (b *Bus) Publish(e Event) {
 	e.Time = time.Now()
+	bytes := weigh(&e)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -112,17 +126,31 @@ func (b *Bus) Publish(e Event) {
 	if b.last == uint64(len(b.ring)) && len(b.ring) < b.size {
 		b.growLocked()
 	}
+	if b.last-b.gone == uint64(len(b.ring)) {
+		b.dropLocked()
+	}
 	b.last++
 	e.ID = b.idLocked(b.last)
-	b.ring[b.last%uint64(len(b.ring))] = e
+	b.ring[b.last%uint64(len(b.ring))] = kept{e, bytes}
+	for b.bytes += bytes; b.bytes > maxBytes && b.gone+1 < b.last; {
+		b.dropLocked()
+	}
 	b.wakeLocked()
+}
+
+// dropLocked forgets the oldest event that is kept.
+func (b *Bus) dropLocked() {
+	b.gone++
+	oldest := &b.ring[b.gone%uint64(len(b.ring))]
+	b.bytes -= oldest.bytes
+	*oldest = kept{}
 }
 
 // growLocked makes room for more events in a ring that is full for the first
 // time. They move, since an event's place follows from its number.
 func (b *Bus) growLocked() {
-	ring := make([]Event, min(b.size, 4*len(b.ring)))
-	for sequence := uint64(1); sequence <= b.last; sequence++ {
+	ring := make([]kept, min(b.size, 4*len(b.ring)))
+	for sequence := b.gone + 1; sequence <= b.last; sequence++ {
 		ring[sequence%uint64(len(ring))] = b.ring[sequence%uint64(len(b.ring))]
 	}
 	b.ring = ring
@@ -213,14 +241,14 @@ func (s *Subscription) poll() (Event, <-chan struct{}, error) {
 		return Event{}, nil, ErrClosed
 	}
 	size := uint64(len(b.ring))
-	if s.lost || b.last-s.position > size {
+	if s.lost || s.position < b.gone {
 		s.lost = false
 		s.position = b.last
 		return Event{ID: b.idLocked(b.last), Type: Reset, Time: time.Now()}, nil, nil
 	}
 	if s.position < b.last {
 		s.position++
-		return b.ring[s.position%size], nil, nil
+		return b.ring[s.position%size].Event, nil, nil
 	}
 	if b.changed == nil {
 		b.changed = make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -122,6 +123,65 @@ func TestTheRingGrows(t *testing.T) {
 	want(t, b.Subscribe(id), "reset", nothing)
 	if DefaultSize <= job.MaxArray {
 		t.Errorf("the ring keeps %d events, an array makes %d", DefaultSize, job.MaxArray)
+	}
+}
+
+// TestLargeEventsAreFewer: what jobs are given is kept only up to a bound, the
+// newest event always.
+func TestLargeEventsAreFewer(t *testing.T) {
+	large := strings.Repeat("x", 1<<20)
+	for name, spec := range map[string]job.Spec{
+		"chat":      {Chat: &job.Chat{Messages: []job.Message{{Content: large}}}},
+		"container": {Container: &job.Container{Args: []string{large[:1<<19]}, Env: map[string]string{"A": large[:1<<19]}}},
+		"process":   {Process: &job.Process{Args: []string{large}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := NewBus(0)
+			s := b.Subscribe("")
+			publish(b, "first")
+			id := want(t, s, "first")
+			const fit = maxBytes >> 20
+			for range fit - 1 {
+				b.Publish(Event{Type: Updated, Job: &job.Job{ID: "j", Spec: spec}})
+			}
+			count := func(s *Subscription) (n int) {
+				for {
+					e, changed, err := s.poll()
+					switch {
+					case err != nil || changed != nil:
+						return n
+					case e.Type == Reset:
+						return -1
+					}
+					n++
+				}
+			}
+			if n := count(b.Subscribe(id)); n != fit-1 {
+				t.Errorf("resumed with %d events, want %d", n, fit-1)
+			}
+			publish(b, "small", "small")
+			b.Publish(Event{Type: Updated, Job: &job.Job{ID: "j", Spec: spec}})
+			b.Publish(Event{Type: Updated, Job: &job.Job{ID: "j", Spec: spec}})
+			if n := count(b.Subscribe(id)); n != -1 {
+				t.Errorf("resumed with %d events after more than are kept, want a reset", n)
+			}
+			if b.bytes > maxBytes || b.last-b.gone < fit {
+				t.Errorf("%d events with %d bytes are kept", b.last-b.gone, b.bytes)
+			}
+			for range 3 * firstSize { // over the growing of the ring, until only small ones are left
+				publish(b, "small")
+			}
+			resume := b.Subscribe(b.idLocked(b.gone))
+			if n := count(resume); n != int(b.last-b.gone) {
+				t.Errorf("resumed with %d of %d events", n, b.last-b.gone)
+			}
+		})
+	}
+	b := NewBus(4)
+	s := b.Subscribe("")
+	b.Publish(Event{Type: Updated, Job: &job.Job{ID: "huge", Result: &job.Result{Output: strings.Repeat(large, 65)}}})
+	if e, _, err := s.poll(); err != nil || e.Job == nil || e.Job.ID != "huge" {
+		t.Errorf("the only event is %+v, %v", e, err)
 	}
 }
 
