@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"container/list"
 	"fmt"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -20,8 +21,10 @@ type lane struct {
 	// preemptible are the attempts that may be stopped for jobs of the lane.
 	preemptible indexed[*attempt, byWorth]
 	contended   int // where in buckets contenders goes on
-	// touched: it is in queue.touched.
-	touched bool
+	// untold is where it is in queue.untold; nil: not there. known: those who
+	// watch know of it.
+	untold *list.Element
+	known  bool
 }
 
 // admission is whether jobs of a lane may run.
@@ -79,6 +82,7 @@ func (q *queue) lane(name string) *lane {
 	if l == nil {
 		l = &lane{set: job.NewQueue(name), index: -1}
 		q.lanes[name] = l
+		q.untold.back(l)
 	}
 	return l
 }
@@ -87,14 +91,14 @@ func (q *queue) lane(name string) *lane {
 func (q *queue) tidy(l *lane) {
 	if l.queued == 0 && l.running == 0 && !l.configured {
 		delete(q.lanes, l.set.Name)
+		q.untold.forget(l)
 	}
 }
 
 // touch notes that a lane is not what those who watch were told.
 func (q *queue) touch(l *lane) {
-	if !l.touched {
-		l.touched = true
-		q.touched = append(q.touched, l)
+	if l.untold == nil {
+		l.untold = q.untold.lanes.PushBack(l)
 	}
 }
 
@@ -113,6 +117,7 @@ func (q *queue) configure(set job.Queue, stored bool) {
 	was := l.admits()
 	l.set, l.configured = set, stored
 	q.touch(l)
+	q.untold.lanes.MoveToFront(l.untold) // people see at once what they did
 	q.changed(l, was)
 	q.tidy(l)
 }

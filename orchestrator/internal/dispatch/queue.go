@@ -133,10 +133,9 @@ type queue struct {
 	keeps []*keep
 	// avoid names, for the few jobs that have one, the node that another is
 	// better than; see job.Job.Avoid.
-	avoid map[string]string
-	wants map[wantsKey]*wants
-	// touched are lanes that have changed since those who watch were told.
-	touched []*lane
+	avoid  map[string]string
+	wants  map[wantsKey]*wants
+	untold untold
 }
 
 func newQueue() *queue {
@@ -144,6 +143,7 @@ func newQueue() *queue {
 		entries: make(map[string]*entry), classes: make(map[classKey]*class),
 		lanes: make(map[string]*lane), buckets: make(map[bucketKey]*bucket),
 		avoid: make(map[string]string), wants: make(map[wantsKey]*wants),
+		untold: untold{gone: make(map[string]*lane)},
 	}
 }
 

@@ -117,6 +117,14 @@ func TestQueueModel(t *testing.T) {
 				q.probe(func(w *scheduler.Work) bool { return w == lucky.work })
 			},
 			"all": func(*rapid.T) { q.openAll() },
+			"tell": func(t *rapid.T) {
+				if q.untold.lanes.Len() == 0 {
+					t.Skip("nothing to tell")
+				}
+				if l, gone := q.untold.next(); gone != (q.lanes[l.set.Name] == nil) {
+					t.Fatalf("queue %s is told of as gone: %v", l.set.Name, gone)
+				}
+			},
 			"time": func(*rapid.T) {
 				now = now.Add(time.Minute)
 				q.wake(now)
@@ -178,6 +186,17 @@ func checkQueue(t *rapid.T, q *queue) {
 		t.Fatalf("it is %s's turn, want nobody's", got.ready[0].id)
 	case best != nil && (got == nil || got.ready[0] != best):
 		t.Fatalf("it is %v's turn, want %s's", got, best.id)
+	}
+	for name, l := range q.untold.gone {
+		if q.lanes[name] != nil || l.untold == nil || l.untold.Value != l {
+			t.Fatalf("queue %s is to be told of as gone: %+v", name, l)
+		}
+	}
+	for at := q.untold.lanes.Front(); at != nil; at = at.Next() {
+		l, _ := at.Value.(*lane)
+		if l.untold != at || q.lanes[l.set.Name] != l && q.untold.gone[l.set.Name] != l {
+			t.Fatalf("queue %s is to be told of and is not there", l.set.Name)
+		}
 	}
 	queued := map[*lane]int{}
 	for _, e := range q.entries {

@@ -26,6 +26,7 @@ func (d *Dispatcher) Queues(ctx context.Context) ([]QueueStatus, error) {
 	list, err := mailbox.Ask(ctx, d.box, func() []QueueStatus {
 		list := make([]QueueStatus, 0, len(d.queue.lanes)+1)
 		for _, l := range d.queue.lanes {
+			l.known = true
 			list = append(list, l.status())
 		}
 		if d.queue.lanes[job.DefaultQueue] == nil {
@@ -41,6 +42,7 @@ func (d *Dispatcher) Queues(ctx context.Context) ([]QueueStatus, error) {
 func (d *Dispatcher) Queue(ctx context.Context, name string) (QueueStatus, error) {
 	found, err := mailbox.Ask(ctx, d.box, func() QueueStatus {
 		if l := d.queue.lanes[name]; l != nil {
+			l.known = true
 			return l.status()
 		}
 		return QueueStatus{}
@@ -132,47 +134,4 @@ func (d *Dispatcher) admitQueue(ctx context.Context, field, name string) error {
 
 func (l *lane) status() QueueStatus {
 	return QueueStatus{Queue: l.set, Configured: l.configured, Queued: l.queued, Running: l.running}
-}
-
-const (
-	// tellEvery is how often those who watch are told of queues: what is in
-	// one changes with every job.
-	tellEvery = time.Second
-	// tellAtOnce bounds how many queues they are told of at one time, so that
-	// other events are not pushed out by them.
-	tellAtOnce = 256
-)
-
-// tellQueues tells those who watch of queues that have changed, and answers
-// when to do so again; zero: nothing has changed.
-func (d *Dispatcher) tellQueues(now time.Time) (next time.Time) {
-	q := d.queue
-	if len(q.touched) == 0 {
-		return time.Time{}
-	}
-	if due := d.told.Add(tellEvery); now.Before(due) {
-		return due
-	}
-	d.told = now
-	batch := q.touched[:min(len(q.touched), tellAtOnce)]
-	for _, l := range batch {
-		d.tellQueue(l)
-	}
-	if q.touched = slices.Delete(q.touched, 0, len(batch)); len(q.touched) == 0 {
-		return time.Time{}
-	}
-	return now.Add(tellEvery)
-}
-
-// tellQueue tells of one. A lane that was forgotten and is there again is told
-// of as what it is now.
-func (d *Dispatcher) tellQueue(l *lane) {
-	l.touched = false
-	switch d.queue.lanes[l.set.Name] {
-	case l:
-		d.cfg.QueueEvents(l.status(), false)
-	case nil:
-		status := QueueStatus{Queue: job.NewQueue(l.set.Name)}
-		d.cfg.QueueEvents(status, l.set.Name != job.DefaultQueue)
-	}
 }

@@ -202,6 +202,47 @@ func TestQueueEvents(t *testing.T) {
 	})
 }
 
+// TestQueuesThatComeAndGo faster than anybody can be told: nothing is left of
+// those that nobody knows, and settings go before all that wait to be told.
+func TestQueuesThatComeAndGo(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.submit("warm")
+		r.takeQueues()
+		for i := range 3 * tellAtOnce {
+			j := r.submit("x", inQueue(fmt.Sprint("q", i)))
+			if _, err := r.d.Cancel(t.Context(), j.ID, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := r.d.queue.untold.lanes.Len(); n != 0 {
+			t.Errorf("%d queues are to be told of that nobody knows and that are no more", n)
+		}
+
+		// Somebody has seen this one, and it is back and gone again.
+		for range 2 {
+			j := r.submit("seen", inQueue("seen"))
+			if _, err := r.d.Queue(t.Context(), "seen"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.d.Cancel(t.Context(), j.ID, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 2 * tellAtOnce {
+			r.submit("x", inQueue(fmt.Sprint("q", i)))
+		}
+		r.set("night", func(q *job.Queue) { q.Weight = 2 })
+		got := r.takeQueues()
+		if !strings.HasPrefix(got, "night 0+0, seen 0+0 gone, q0 1+0, ") {
+			t.Errorf("told of %.60q", got)
+		}
+		if n := len(r.d.queue.untold.gone); n != 0 {
+			t.Errorf("%d queues are still to be told of as gone", n)
+		}
+	})
+}
+
 // TestManyQueuesAreToldOfInTurn: they do not push everything else out.
 func TestManyQueuesAreToldOfInTurn(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
