@@ -31,24 +31,10 @@ type artifactStream = grpc.BidiStreamingServer[orchionv1.PushArtifactsRequest, o
 func (s *artifactSessions) PushArtifacts(stream artifactStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	nodeID, err := s.cfg.sendingNode(ctx)
-	if err != nil {
-		return err
-	}
 	in := receive(ctx, stream.Recv)
-	first, err := in.first(ctx, "open")
+	ref, err := openAttempt(ctx, s.cfg, in)
 	if err != nil {
 		return err
-	}
-	if first.GetOpen() == nil {
-		return fault.BadField("open", "must be the first message of the stream")
-	}
-	ref, err := refFromProto("open.ref", first.GetOpen().GetRef())
-	if err != nil {
-		return err
-	}
-	if !s.cfg.Jobs.HoldsAttempt(nodeID, ref) {
-		return fault.New(fault.Precondition, "%s is not node %s's, or has ended", ref, nodeID)
 	}
 	sets, err := s.cfg.Artifacts.ArtifactSets(ctx, ref.JobID)
 	if err != nil {

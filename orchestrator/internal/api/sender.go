@@ -9,6 +9,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
 // The metadata keys by which streams of node agents say whose they are.
@@ -60,6 +61,35 @@ func attemptInMetadata(ctx context.Context) (job.Ref, error) {
 		return job.Ref{}, fault.BadField(keyAttempt, "must be a number from 1")
 	}
 	return job.Ref{JobID: id, Attempt: int(number)}, nil
+}
+
+// openAttempt waits for the message that opens a stream about one attempt, and answers
+// which: the sending node's own.
+func openAttempt[O interface {
+	comparable
+	GetRef() *orchionv1.AttemptRef
+}, M interface{ GetOpen() O }](ctx context.Context, cfg *Config, in *inbox[M]) (job.Ref, error) {
+	var none job.Ref
+	nodeID, err := cfg.sendingNode(ctx)
+	if err != nil {
+		return none, err
+	}
+	first, err := in.first(ctx, "open")
+	if err != nil {
+		return none, err
+	}
+	var missing O
+	if first.GetOpen() == missing {
+		return none, fault.BadField("open", "must be the first message of the stream")
+	}
+	ref, err := refFromProto("open.ref", first.GetOpen().GetRef())
+	if err != nil {
+		return none, err
+	}
+	if !cfg.Jobs.HoldsAttempt(nodeID, ref) {
+		return none, fault.New(fault.Precondition, "%s is not node %s's, or has ended", ref, nodeID)
+	}
+	return ref, nil
 }
 
 // inbox receives a stream's messages in a goroutine of its own, so that its

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/upkeep"
 )
 
 const (
@@ -25,12 +26,9 @@ type KeeperConfig struct {
 
 // Keeper removes blobs that nobody uses. Make one with NewKeeper.
 type Keeper struct {
-	cfg KeeperConfig
+	*upkeep.Loop
 
-	mu      sync.Mutex // guards what follows and serialises Start and Stop
-	cancel  context.CancelFunc
-	stopped bool
-	loop    sync.WaitGroup
+	cfg KeeperConfig
 }
 
 // NewKeeper makes a keeper; call Start.
@@ -41,47 +39,17 @@ func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{cfg: cfg}, nil
+	k := &Keeper{cfg: cfg}
+	k.Loop = upkeep.New(every, k.round)
+	return k, nil
 }
 
-// Start begins to tidy up. ctx bounds nothing that goes on after it.
-func (k *Keeper) Start(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.cancel != nil || k.stopped {
-		return errors.New("blob: Start was called before")
-	}
-	ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	k.loop.Go(func() { k.run(ctx) })
-	return nil
-}
-
-// Stop ends that and waits until nothing is under way. It may be called twice.
-func (k *Keeper) Stop() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.stopped = true
-	if k.cancel != nil {
-		k.cancel()
-		k.loop.Wait()
-	}
-}
-
-func (k *Keeper) run(ctx context.Context) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		removed, err := k.cfg.Blobs.Sweep(ctx, time.Now().Add(-Grace), k.cfg.InUse)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			k.cfg.Logger.Error("unused blobs could not be removed", "retry_in", every, "error", err)
-		case removed > 0:
-			k.cfg.Logger.Info("unused blobs removed", "blobs", removed)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+func (k *Keeper) round(ctx context.Context) {
+	removed, err := k.cfg.Blobs.Sweep(ctx, time.Now().Add(-Grace), k.cfg.InUse)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		k.cfg.Logger.Error("unused blobs could not be removed", "retry_in", every, "error", err)
+	case removed > 0:
+		k.cfg.Logger.Info("unused blobs removed", "blobs", removed)
 	}
 }

@@ -53,7 +53,7 @@ func TestKeeper(t *testing.T) {
 		}
 		away.Store(false)
 		wait(every)
-		if s.Has(unused) || !s.Has(used) || s.Bytes() != int64(len("used")) {
+		if s.Has(unused) || !s.Has(used) || s.Bytes() != int64(len("used"))+perBlob {
 			t.Errorf("unused is there: %v, used: %v, %d bytes", s.Has(unused), s.Has(used), s.Bytes())
 		}
 		k.Stop()

@@ -7,10 +7,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/upkeep"
 )
 
 // Store is what the history needs of store.Store.
@@ -57,12 +57,9 @@ const (
 
 // Keeper deletes old jobs. Make one with New.
 type Keeper struct {
-	cfg Config
+	*upkeep.Loop
 
-	mu      sync.Mutex // guards what follows and serialises Start and Stop
-	cancel  context.CancelFunc
-	stopped bool
-	loop    sync.WaitGroup
+	cfg Config
 }
 
 // New makes a keeper; call Start.
@@ -76,46 +73,13 @@ func New(cfg Config) (*Keeper, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{cfg: cfg}, nil
-}
-
-// Start begins to delete. ctx bounds nothing that goes on after it.
-func (k *Keeper) Start(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.cancel != nil || k.stopped {
-		return errors.New("history: Start was called before")
-	}
-	ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	k.loop.Go(func() { k.run(ctx) })
-	return nil
-}
-
-// Stop ends deleting and waits until nothing is under way. It may be called
-// twice.
-func (k *Keeper) Stop() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.stopped = true
-	if k.cancel != nil {
-		k.cancel()
-		k.loop.Wait()
-	}
-}
-
-func (k *Keeper) run(ctx context.Context) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
+	k := &Keeper{cfg: cfg}
+	k.Loop = upkeep.New(every, func(ctx context.Context) {
 		if err := k.sweep(ctx); err != nil && ctx.Err() == nil {
-			k.cfg.Logger.Error("old jobs could not be deleted", "retry_in", every, "error", err)
+			cfg.Logger.Error("old jobs could not be deleted", "retry_in", every, "error", err)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+	})
+	return k, nil
 }
 
 // sweep deletes all that is not to be kept any more.
