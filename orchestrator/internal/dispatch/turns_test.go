@@ -200,3 +200,58 @@ func TestUnprobeLeavesThoseThatWereNotTried(t *testing.T) {
 		t.Errorf("hopes are %v and %v, want that only the one that waits is blocked", first, second)
 	}
 }
+
+// TestFreedRoomHeedsTheLimit: for whom room was made waits for its queue as
+// well.
+func TestFreedRoomHeedsTheLimit(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.node("a", 2)
+		r.submit("low", cores(1), preemptible)
+		firm := r.submit("firm", cores(1))
+		refs := a.runs()
+		urgent := r.submit("urgent", cores(1), withPriority(1))
+		later()
+		r.set(job.DefaultQueue, func(q *job.Queue) { q.MaxRunning = 1 })
+		if got := a.stops(); len(got) != 1 {
+			t.Fatalf("was asked to stop %v, want low", got)
+		}
+		later()
+		r.want(urgent.ID, "queued []")
+		a.says(refs["firm"], job.AttemptSucceeded, "")
+		r.want(firm.ID, "succeeded [a succeeded]")
+		r.want(urgent.ID, "assigned [a assigned]")
+	})
+}
+
+// TestRoomForOneThatAvoids: no more of those come that it may avoid, and it goes
+// there when the last has ended.
+func TestRoomForOneThatAvoids(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.node("a", 4)
+		c := r.crowd(a)
+		c.change = []func(*job.Job){func(j *job.Job) { j.Labels = map[string]string{"app": "db"} }}
+		c.submit(2)
+		shy := r.submit("shy", cores(1), func(j *job.Job) { j.Spec.AvoidJobs = "app=db" })
+		c.stir(58) // each second one ends and another comes
+		r.want(shy.ID, "queued []")
+		c.stir(5)
+		if j := r.get(shy.ID); len(j.Attempts) != 1 {
+			t.Errorf("the one that avoids is %s: %s", j.State, r.summary(shy.ID))
+		}
+	})
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.node("a", 4)
+		c := r.crowd(a)
+		c.change = []func(*job.Job){func(j *job.Job) { j.Labels = map[string]string{"app": "db"} }}
+		c.submit(1)
+		shy := r.submit("shy", cores(1), func(j *job.Job) { j.Spec.AvoidJobs = "app=db" })
+		c.pass(65)
+		if got := r.summary(shy.ID); !strings.HasPrefix(got, "room on node a is being kept for this job") {
+			t.Errorf("explained by %q", got)
+		}
+		labelled := r.submit("labelled", cores(1), func(j *job.Job) { j.Labels = map[string]string{"app": "web"} })
+		r.want(labelled.ID, "queued []")
+		plain := r.submit("plain", cores(2))
+		r.want(plain.ID, "assigned [a assigned]")
+	})
+}
