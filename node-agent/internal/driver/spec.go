@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -39,6 +40,10 @@ type ContainerSpec struct {
 	// the default arguments. Empty ones leave the image's own.
 	Command []string
 	Args    []string
+	// Executable is the file that is run when it is not the one that Command calls itself by:
+	// an absolute path, and of a process, not of a container.
+	Executable string
+
 	Env     map[string]string
 	Labels  map[string]string
 	User    string // user[:group]; empty: the image's
@@ -212,6 +217,9 @@ func (s *ContainerSpec) Validate() error {
 	}
 	if s.LogBytes != 0 && s.LogBytes < MinLogBytes {
 		return fmt.Errorf("logBytes: %d is less than %d", s.LogBytes, MinLogBytes)
+	}
+	if s.Executable != "" {
+		return errors.New("executable: only a process can be given this")
 	}
 	for _, check := range []func() error{
 		s.validateArgs, s.validateEnv, s.validateLabels, s.validateResources,

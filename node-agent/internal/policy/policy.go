@@ -4,11 +4,8 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -71,24 +68,6 @@ func Open(path string, required bool, logger *slog.Logger) (*ownfile.File[*Polic
 
 func samePrograms(a, b *Policy) bool {
 	return slices.EqualFunc(a.Processes, b.Processes, func(a, b Process) bool { return a.Name == b.Name && a.Path == b.Path })
-}
-
-// Executable says whether a program may be run: it is there, and nobody but its owner, who
-// is this user or root, can put another in its place.
-func Executable(path string) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s, which this node's policy allows, is not there", path)
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s, which this node's policy allows, is no file", path)
-	}
-	if err := ownfile.Trusted(info); err != nil {
-		return fmt.Errorf("%s, which this node's policy allows, %w", path, err)
-	}
-	return nil
 }
 
 // Parse reads a policy. An unknown key is an error with its line; other errors name the

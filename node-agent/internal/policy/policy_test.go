@@ -160,15 +160,3 @@ func TestFollow(t *testing.T) {
 		}
 	})
 }
-
-func TestExecutable(t *testing.T) {
-	dir := t.TempDir()
-	good, open := filepath.Join(dir, "good"), filepath.Join(dir, "open")
-	write(t, good, "x", 0o755)
-	write(t, open, "x", 0o777)
-	for path, want := range map[string]string{good: "", open: "can be written by others", dir: "is no file", filepath.Join(dir, "none"): "is not there"} {
-		if err := Executable(path); (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: %v, want %q", path, err, want)
-		}
-	}
-}

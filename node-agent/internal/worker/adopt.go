@@ -51,9 +51,15 @@ func digest(spec *orchionv1.JobSpec) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// find takes over what an earlier run of the agent left on an engine.
-func (w *Worker) find(ctx context.Context, engine driver.Containers) error {
-	found, err := engine.List(ctx, map[string]string{labelNode: w.cfg.NodeID, labelRole: roleJob})
+// find takes over what an earlier run of the agent left on an engine. One that is shared
+// with other agents is asked for what is this node's; on one that is not, what another
+// node's id is on is from before this agent got a new one: nobody else ends it.
+func (w *Worker) find(ctx context.Context, engine driver.Containers, shared bool) error {
+	var ours map[string]string
+	if shared {
+		ours = map[string]string{labelNode: w.cfg.NodeID, labelRole: roleJob}
+	}
+	found, err := engine.List(ctx, ours)
 	if err != nil {
 		return err
 	}
@@ -67,8 +73,9 @@ func (w *Worker) find(ctx context.Context, engine driver.Containers) error {
 	defer w.mu.Unlock()
 	for _, c := range found {
 		key, ok := attemptOf(c)
-		if !ok || w.attempts[key] != nil || c.State == driver.StateCreated {
+		if !ok || w.attempts[key] != nil || c.State == driver.StateCreated || c.Labels[labelNode] != w.cfg.NodeID {
 			// Not made by this version, made twice, or never started: no work is lost with it.
+			// That of an earlier node was given up when that node was.
 			w.wg.Go(func() { w.removeFound(engine, c) })
 			continue
 		}

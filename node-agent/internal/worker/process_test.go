@@ -1,13 +1,16 @@
 package worker
 
 import (
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/policy"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
@@ -52,4 +55,64 @@ func TestPolicyIsKept(t *testing.T) {
 			})
 		})
 	}
+}
+
+// After a change of the node's id, its own folder may hold processes that nobody else ends.
+func TestProcessesOfAnEarlierNodeAreRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, nil)
+		defer b.close()
+		begin := func(node string) string {
+			id, err := b.engine.Create(t.Context(), driver.ContainerSpec{
+				Image: "work:1", Args: []string{"600", "0"},
+				Labels: map[string]string{labelNode: node, labelRole: roleJob, labelJob: "job-of-" + node, labelAttempt: "1"},
+			})
+			if err == nil {
+				err = b.engine.Start(t.Context(), id)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		ours, earlier := begin("node-1"), begin("node-0")
+		b.restart()
+		synctest.Wait()
+		if _, err := b.engine.Inspect(t.Context(), earlier); err != nil {
+			t.Errorf("on an engine that agents share: %v", err)
+		}
+		b.cfg.Driver, b.cfg.Processes = nil, b.engine
+		b.restart()
+		synctest.Wait()
+		if _, err := b.engine.Inspect(t.Context(), earlier); driver.CodeOf(err) != driver.CodeNotFound {
+			t.Errorf("in the folder of this agent: %v", err)
+		}
+		if _, err := b.engine.Inspect(t.Context(), ours); err != nil {
+			t.Errorf("this node's own: %v", err)
+		}
+	})
+}
+
+// A file system that does not answer holds up no attempt for ever, nor any number of threads.
+func TestFilesThatDoNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(Config{NodeID: "node-1", Logger: slog.New(slog.DiscardHandler)})
+		defer w.Stop()
+		answer := make(chan struct{})
+		asked := 0
+		for range maxAsking + 2 {
+			began := time.Now()
+			err := w.look(t.Context(), func() error { asked++; <-answer; return nil })
+			if err == nil || !strings.Contains(err.Error(), "do not answer for 30s") || time.Since(began) != askPatience {
+				t.Errorf("after %s: %v", time.Since(began), err)
+			}
+		}
+		if asked != maxAsking {
+			t.Errorf("it was asked %d times, want %d", asked, maxAsking)
+		}
+		close(answer)
+		if err := w.look(t.Context(), func() error { return nil }); err != nil {
+			t.Error(err)
+		}
+	})
 }

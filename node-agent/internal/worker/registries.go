@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"errors"
-
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/registries"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
@@ -25,11 +23,8 @@ func (a *attempt) login(container *orchionv1.ContainerSpec) (*driver.Login, erro
 		held = a.w.cfg.Registries.Current()
 	}
 	login, err := held.Login(name, container.GetImage())
-	if errors.Is(err, registries.ErrOtherRegistry) {
-		return nil, classed(orchionv1.FailureClass_FAILURE_CLASS_INVALID, "%w", err)
-	}
 	if err != nil {
-		// Another node may hold them, or have the file in order.
+		// Another node may hold them, for this registry, or have the file in order.
 		return nil, classed(orchionv1.FailureClass_FAILURE_CLASS_NODE, "%w", err)
 	}
 	return login, nil

@@ -37,7 +37,7 @@ func TestRegistryCredentials(t *testing.T) {
 		{"right", ok, 0, ""},
 		{"wrong", failed, orchionv1.FailureClass_FAILURE_CLASS_IMAGE, "unauthorized"},
 		{"", failed, orchionv1.FailureClass_FAILURE_CLASS_IMAGE, "unauthorized"},
-		{"other", failed, orchionv1.FailureClass_FAILURE_CLASS_INVALID, "the registry credentials other are for other.test, and the image"},
+		{"other", failed, orchionv1.FailureClass_FAILURE_CLASS_NODE, "the registry credentials other are for other.test, and the image"},
 		{"none", failed, orchionv1.FailureClass_FAILURE_CLASS_NODE, `this node holds no registry credentials "none"`},
 		{"gone", failed, orchionv1.FailureClass_FAILURE_CLASS_NODE, "the registry credentials gone: passwordFile: /none: no such file"},
 	} {

@@ -150,6 +150,8 @@ func (k refKey) proto() *orchionv1.AttemptRef {
 type Worker struct {
 	cfg   Config
 	slots *semaphore.Weighted
+	// asking holds one for each look at the files that a policy names.
+	asking chan struct{}
 
 	root context.Context // ends, with errAbandoned, in Stop
 	stop context.CancelCauseFunc
@@ -181,6 +183,7 @@ func New(cfg Config) *Worker {
 	w := &Worker{
 		cfg:      cfg,
 		slots:    semaphore.NewWeighted(int64(cfg.MaxContainers)),
+		asking:   make(chan struct{}, maxAsking),
 		attempts: map[refKey]*attempt{},
 		replicas: map[string]*replica{},
 		expired:  map[refKey]bool{},
@@ -193,14 +196,14 @@ func New(cfg Config) *Worker {
 // until their lease runs out, and are taken over when the orchestrator assigns them.
 func (w *Worker) Start(ctx context.Context) error {
 	if w.cfg.Processes != nil {
-		if err := w.find(ctx, w.cfg.Processes); err != nil {
+		if err := w.find(ctx, w.cfg.Processes, false); err != nil {
 			return fmt.Errorf("find the processes of this node: %w", err)
 		}
 	}
 	if w.cfg.Driver == nil {
 		return nil
 	}
-	if err := w.find(ctx, w.cfg.Driver); err != nil {
+	if err := w.find(ctx, w.cfg.Driver, true); err != nil {
 		return fmt.Errorf("find the containers of this node: %w", err)
 	}
 	return nil

@@ -47,6 +47,7 @@ type classKey struct {
 	needsRuntime bool
 	process      string
 	credentials  string
+	registry     string // empty without credentials
 }
 
 // hope is what is known of the room for a class.
@@ -414,7 +415,7 @@ func (q *queue) classOf(spec *job.Spec) *class {
 		key.process = spec.Process.Command
 	}
 	if spec.Container != nil {
-		key.credentials = spec.Container.RegistryCredentials
+		key.credentials, key.registry = credentialsOf(spec.Container)
 	}
 	c := q.classes[key]
 	if c == nil {
@@ -435,12 +436,12 @@ func workOf(spec *job.Spec) (*scheduler.Work, error) {
 	if err == nil && unread != nil {
 		err = fmt.Errorf("avoidJobs: %w", unread)
 	}
-	process, credentials := "", ""
+	process, credentials, registry := "", "", ""
 	if spec.Process != nil {
 		process = spec.Process.Command
 	}
 	if spec.Container != nil {
-		credentials = spec.Container.RegistryCredentials
+		credentials, registry = credentialsOf(spec.Container)
 	}
 	return &scheduler.Work{
 		Resources:    spec.Resources,
@@ -450,6 +451,7 @@ func workOf(spec *job.Spec) (*scheduler.Work, error) {
 		NeedsRuntime: spec.Container != nil,
 		Process:      process,
 		Credentials:  credentials,
+		Registry:     registry,
 		TakesSlot:    true,
 		Prefers:      preferencesOf(spec),
 	}, err

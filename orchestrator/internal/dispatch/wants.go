@@ -68,6 +68,18 @@ func preferencesOf(spec *job.Spec) scheduler.Preferences {
 	return p
 }
 
+// credentialsOf are those that a container's image is asked for with, and the registry that
+// they must be for. The names of images are read only where there are any.
+func credentialsOf(c *job.Container) (name, registry string) {
+	if c.RegistryCredentials == "" {
+		return "", ""
+	}
+	if named, err := reference.ParseNormalizedNamed(c.Image); err == nil {
+		registry = reference.Domain(named)
+	}
+	return c.RegistryCredentials, registry
+}
+
 // imageName is the name under which nodes say that they have an image: with
 // registry, repository and digest, or else tag. Empty: it is none.
 func imageName(text string) string {

@@ -24,6 +24,8 @@ type Work struct {
 	Process string
 	// Credentials for a registry that the node must hold, by name; empty: none.
 	Credentials string
+	// Registry is what the credentials must be for: that of the image. Empty: any.
+	Registry string
 	// TakesSlot: it counts against the number of jobs that a node runs at once.
 	TakesSlot bool
 	// AdoptedModel: an engine that the node adopted must serve this model.
@@ -230,16 +232,21 @@ func whyProcess(w *Work, c *Candidate) []string {
 }
 
 func holdsCredentials(w *Work, c *Candidate) bool {
-	return w.Credentials == "" || slices.ContainsFunc(c.Node.Capabilities.Credentials, func(r node.RegistryCredentials) bool { return r.Name == w.Credentials })
+	return w.Credentials == "" || slices.ContainsFunc(c.Node.Capabilities.Credentials, func(r node.RegistryCredentials) bool {
+		return r.Name == w.Credentials && (w.Registry == "" || r.Registry == w.Registry)
+	})
 }
 
 func whyCredentials(w *Work, c *Candidate) []string {
-	held := c.Node.Capabilities.Credentials
+	held, wanted := c.Node.Capabilities.Credentials, w.Credentials
+	if w.Registry != "" {
+		wanted += " for " + w.Registry
+	}
 	if len(held) == 0 {
-		return []string{fmt.Sprintf("holds no registry credentials %s: its owner can add them to its registries file", w.Credentials)}
+		return []string{fmt.Sprintf("holds no registry credentials %s: its owner can add them to its registries file", wanted)}
 	}
 	names := collect(held, func(r node.RegistryCredentials) string { return r.Name + " for " + r.Registry })
-	return []string{fmt.Sprintf("holds no registry credentials %s; it holds %s", w.Credentials, list(names))}
+	return []string{fmt.Sprintf("holds no registry credentials %s; it holds %s", wanted, list(names))}
 }
 
 func servesModel(w *Work, c *Candidate) bool {

@@ -190,7 +190,7 @@ func (d *document) read(node *yaml.Node, set map[string]string, used, declared m
 		}
 	}
 	delete(fields, "kind")
-	later := startText(fields)
+	later := startText(fields, own)
 	request := newRequest(kind)
 	if err := fillInto(request, fields, own, filepath.Dir(d.file), d.uploads); err != nil {
 		return err
@@ -229,12 +229,23 @@ func newRequest(kind string) proto.Message {
 	}
 }
 
-// startText is what a job's document says of when it may start, as it is written: a
-// period from now is another time each time it is read.
-func startText(fields map[string]any) string {
+// startText is what a job's document says of when it may start, as it is written but with
+// its parameters filled in: a period from now is another time each time it is read.
+func startText(fields map[string]any, set map[string]string) string {
 	spec, _ := fields["spec"].(map[string]any)
-	text, _ := spec["startAfter"].(string)
-	return text
+	text, ok := spec["startAfter"].(string)
+	if !ok {
+		return ""
+	}
+	parameters, err := parametersOf(fields, set)
+	if err != nil {
+		return "" // filling the document says it
+	}
+	filled, err := (&filler{parameters: parameters}).fillText("spec.startAfter", text)
+	if err != nil {
+		return ""
+	}
+	return written(filled)
 }
 
 // contentKey is the idempotency key of a job that is known by its name and all that

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,13 +17,14 @@ var errBroken = errors.New("its folder is damaged")
 
 // spec is what is to be run, as it is kept.
 type spec struct {
-	ID        string            `json:"id"`
-	Labels    map[string]string `json:"labels"`
-	Command   []string          `json:"command"` // the first is an absolute path
-	Env       map[string]string `json:"env"`
-	WorkDir   string            `json:"workDir"` // empty: one of its own
-	LogBytes  int64             `json:"logBytes"`
-	CreatedAt time.Time         `json:"createdAt"`
+	ID         string            `json:"id"`
+	Labels     map[string]string `json:"labels"`
+	Command    []string          `json:"command"`              // the first is an absolute path
+	Executable string            `json:"executable,omitempty"` // what is run, if not Command[0]
+	Env        map[string]string `json:"env"`
+	WorkDir    string            `json:"workDir"` // empty: one of its own
+	LogBytes   int64             `json:"logBytes"`
+	CreatedAt  time.Time         `json:"createdAt"`
 }
 
 // started says that the program runs, or has run.
@@ -49,6 +51,9 @@ func (d *Driver) readSpec(id string) (spec, error) {
 	}
 	return s, err
 }
+
+// program is the file that is run.
+func (s *spec) program() string { return cmp.Or(s.Executable, s.Command[0]) }
 
 func (d *Driver) readStarted(id string) (started, error) {
 	var begun started

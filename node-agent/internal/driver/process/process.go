@@ -86,7 +86,7 @@ func (d *Driver) Create(ctx context.Context, s driver.ContainerSpec) (string, er
 	}
 	kept := spec{
 		ID: s.Name, Labels: map[string]string{driver.LabelManaged: "true"}, Command: append(slices.Clone(s.Command), s.Args...),
-		Env: s.Env, WorkDir: s.WorkDir, LogBytes: s.LogBytes, CreatedAt: time.Now(),
+		Executable: s.Executable, Env: s.Env, WorkDir: s.WorkDir, LogBytes: s.LogBytes, CreatedAt: time.Now(),
 	}
 	for key, value := range s.Labels {
 		kept.Labels[key] = value
@@ -131,11 +131,14 @@ func validate(s driver.ContainerSpec) error {
 	if len(s.Command) == 0 || !filepath.IsAbs(s.Command[0]) {
 		return errors.New("command[0]: must be the absolute path of a program")
 	}
+	if s.Executable != "" && !filepath.IsAbs(s.Executable) {
+		return fmt.Errorf("executable: %q must be an absolute path", s.Executable)
+	}
 	if s.WorkDir != "" && !filepath.IsAbs(s.WorkDir) {
 		return fmt.Errorf("workdir: %q must be an absolute path", s.WorkDir)
 	}
 	checked := s
-	checked.Image, checked.WorkDir = "none", "" // the rest is as with a container
+	checked.Image, checked.WorkDir, checked.Executable = "none", "", "" // the rest is as with a container
 	return checked.Validate()
 }
 

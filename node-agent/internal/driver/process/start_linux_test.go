@@ -132,3 +132,12 @@ func TestRemoveWhileASupervisorBegins(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Programs that go by the name by which they are called keep it behind a link.
+func TestExecutableKeepsItsName(t *testing.T) {
+	d := open(t, t.TempDir())
+	s := driver.ContainerSpec{Command: []string{"/opt/bin/called"}, Executable: "/bin/sh", Args: []string{"-c", "tr '\\0' '\\n' </proc/$$/cmdline"}}
+	if lines := output(t, d, begin(t, d, s)); len(lines) == 0 || lines[0] != "/opt/bin/called" {
+		t.Errorf("it was called as %q", lines)
+	}
+}

@@ -142,9 +142,9 @@ func run(s *spec, dir, work string, log *logWriter, control *control, begun func
 	if err != nil {
 		return 0, err
 	}
-	c, err := start(s.Command, environment(s, filepath.Join(dir, workFolder)), work, stdoutEnd, stderrEnd)
+	c, err := start(s.program(), s.Command, environment(s, filepath.Join(dir, workFolder)), work, stdoutEnd, stderrEnd)
 	if err != nil {
-		return 0, &startError{fmt.Errorf("%s cannot be run: %w", s.Command[0], err)}
+		return 0, &startError{fmt.Errorf("%s cannot be run: %w", s.program(), err)}
 	}
 	_, _ = stdoutEnd.Close(), stderrEnd.Close() // the program has them
 	begun()

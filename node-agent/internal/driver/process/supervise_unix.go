@@ -87,7 +87,7 @@ type unixChild struct {
 
 // start starts a program in a session of its own. It must be called from a thread that
 // lives as long as this process: see dieTogether.
-func start(command, env []string, dir string, stdout, stderr *os.File) (child, error) {
+func start(path string, command, env []string, dir string, stdout, stderr *os.File) (child, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func start(command, env []string, dir string, stdout, stderr *os.File) (child, e
 	dieTogether(attributes)
 	// As it is in the terminal of a person, and not as in this process.
 	signal.Reset(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGINT)
-	pid, err := syscall.ForkExec(command[0], command, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(path, command, &syscall.ProcAttr{
 		Dir: dir, Env: env, Files: []uintptr{null.Fd(), stdout.Fd(), stderr.Fd()}, Sys: attributes,
 	})
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGINT)

@@ -122,7 +122,7 @@ type windowsChild struct {
 	job    windows.Handle
 }
 
-func start(command, env []string, dir string, stdout, stderr *os.File) (child, error) {
+func start(path string, command, env []string, dir string, stdout, stderr *os.File) (child, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
 		return nil, err
@@ -135,7 +135,8 @@ func start(command, env []string, dir string, stdout, stderr *os.File) (child, e
 	if err != nil {
 		return nil, errors.Join(err, windows.CloseHandle(job))
 	}
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.Command(path)
+	cmd.Args = command
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, dir, stdout, stderr
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, windows.CloseHandle(job))
