@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,16 +100,16 @@ func TestFilesThatDoNotAnswer(t *testing.T) {
 		w := New(Config{NodeID: "node-1", Logger: slog.New(slog.DiscardHandler)})
 		defer w.Stop()
 		answer := make(chan struct{})
-		asked := 0
+		var asked atomic.Int32
 		for range maxAsking + 2 {
 			began := time.Now()
-			err := w.look(t.Context(), func() error { asked++; <-answer; return nil })
+			err := w.look(t.Context(), func() error { asked.Add(1); <-answer; return nil })
 			if err == nil || !strings.Contains(err.Error(), "do not answer for 30s") || time.Since(began) != askPatience {
 				t.Errorf("after %s: %v", time.Since(began), err)
 			}
 		}
-		if asked != maxAsking {
-			t.Errorf("it was asked %d times, want %d", asked, maxAsking)
+		if n := asked.Load(); n != maxAsking {
+			t.Errorf("it was asked %d times, want %d", n, maxAsking)
 		}
 		close(answer)
 		if err := w.look(t.Context(), func() error { return nil }); err != nil {
