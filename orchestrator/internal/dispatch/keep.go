@@ -166,6 +166,7 @@ func (q *queue) reopen(e *entry) {
 // none any more either, unless it is one for which jobs are stopped.
 func (d *Dispatcher) fed(b *bucket) {
 	c := b.class
+	c.tried = b
 	c.waits.leave(c)
 	if k := c.keep; k != nil && (k.freeing == nil || k.bucket == b) {
 		d.stopKeeping(k)

@@ -57,11 +57,13 @@ func (p *passing) round() (placed int) {
 	p.look()
 	for b := p.queue.next(); b != nil; b = p.queue.next() {
 		e := b.ready[0]
-		nodeID, ok := p.find(b.class, e)
+		nodeID, ok := p.find(b.class, e, p.now)
 		if !ok {
 			p.queue.set(b.class, blocked)
+			p.queue.starve(b, p.now)
 			continue
 		}
+		p.fed(b)
 		placed++
 		p.holds = append(p.holds, job.Ref{JobID: e.id})
 		work := *b.class.work

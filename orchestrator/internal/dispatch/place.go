@@ -33,7 +33,7 @@ func (d *Dispatcher) place(now time.Time) {
 			return // and go on with the same dirty nodes when a claim is done
 		}
 		e := b.ready[0]
-		nodeID, ok := d.find(b.class, e)
+		nodeID, ok := d.find(b.class, e, now)
 		if !ok {
 			q.set(b.class, blocked)
 			q.starve(b, now)
@@ -60,7 +60,7 @@ func (d *Dispatcher) look() {
 
 // find takes room for a job on a node: one that the job should avoid only when
 // no other has any.
-func (d *Dispatcher) find(c *class, e *entry) (nodeID string, ok bool) {
+func (d *Dispatcher) find(c *class, e *entry, now time.Time) (nodeID string, ok bool) {
 	work := *c.work
 	work.Prefers = scheduler.Preferences{} // the class has those of its first job
 	if e.wants != nil {
@@ -72,16 +72,16 @@ func (d *Dispatcher) find(c *class, e *entry) (nodeID string, ok bool) {
 	if avoid := d.queue.avoid[e.id]; avoid != "" {
 		elsewhere := work
 		elsewhere.Avoid = map[string]string{avoid: "the job's last attempt failed there"}
-		if nodeID, ok := d.findFor(c, &elsewhere, e); ok {
+		if nodeID, ok := d.findFor(c, &elsewhere, e, now); ok {
 			return nodeID, true
 		}
 	}
-	return d.findFor(c, &work, e)
+	return d.findFor(c, &work, e, now)
 }
 
 // findFor takes room for work of a class, which may ask for more than the
 // class does.
-func (d *Dispatcher) findFor(c *class, work *scheduler.Work, e *entry) (nodeID string, ok bool) {
+func (d *Dispatcher) findFor(c *class, work *scheduler.Work, e *entry, now time.Time) (nodeID string, ok bool) {
 	work = d.queue.heed(work, e)
 	if c.hope == probing {
 		if !d.room.MayFit(work) {
@@ -92,7 +92,7 @@ func (d *Dispatcher) findFor(c *class, work *scheduler.Work, e *entry) (nodeID s
 			// Others of this round took the room, and most of those that are yet
 			// to come need as much: they are not tried one by one.
 			d.room, d.roomTaken = d.cfg.Cluster.Room(d.changed), false
-			d.queue.unprobe(d.room.MayFit)
+			d.queue.unprobe(d.room.MayFit, now)
 		}
 		d.roomTaken = d.roomTaken || ok
 		return nodeID, ok

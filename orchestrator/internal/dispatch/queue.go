@@ -80,7 +80,7 @@ type class struct {
 	aside   []*bucket
 	summary *summary // what keeps it waiting; nil: nobody has asked
 
-	// tried is the bucket whose first job found no room last.
+	// tried is the bucket of which a job was tried last.
 	tried *bucket
 	keep  *keep // room that is kept for it; nil: none is
 	waits waits
@@ -305,13 +305,22 @@ func (q *queue) probe(fits func(*scheduler.Work) bool) {
 	}
 }
 
-// unprobe takes back that classes may have room, but for those that still may,
-// and those of which nothing says yet since when they have none: they are tried.
-func (q *queue) unprobe(mayFit func(*scheduler.Work) bool) {
+// unprobe takes back that classes may have room, but for those that still may.
+// One that had some last begins to wait; of which nobody knows who would, that
+// is tried.
+func (q *queue) unprobe(mayFit func(*scheduler.Work) bool, now time.Time) {
 	for _, c := range q.classes {
-		if c.hope == probing && (c.waits.in != nil || c.keep != nil) && !mayFit(c.work) {
-			q.set(c, blocked)
+		if c.hope != probing || mayFit(c.work) {
+			continue
 		}
+		switch {
+		case c.waits.in != nil || c.keep != nil:
+		case c.tried != nil && c.tried.pending:
+			q.starve(c.tried, now)
+		default:
+			continue
+		}
+		q.set(c, blocked)
 	}
 }
 

@@ -182,22 +182,29 @@ func TestGivingUpOnFreedRoom(t *testing.T) {
 	})
 }
 
-// TestUnprobeLeavesThoseThatWereNotTried: a class that is in no list is blocked
-// only by being tried, which puts it into one.
-func TestUnprobeLeavesThoseThatWereNotTried(t *testing.T) {
+// TestNobodyIsBlockedUnseen: a class that loses its hope of room without being
+// tried waits from then on; of which it is not known who would, that is tried.
+func TestNobodyIsBlockedUnseen(t *testing.T) {
 	q := newQueue()
 	now := time.Unix(1_900_000_000, 0)
 	var buckets []*bucket
-	for i := range 2 {
+	for i := range 3 {
 		e := q.add(&job.Job{ID: fmt.Sprint(i), CreatedAt: now, Spec: job.Spec{Resources: job.Resources{CPUMillis: int64(i + 1)}}}, now)
 		q.set(e.bucket.class, blocked)
 		buckets = append(buckets, e.bucket)
 	}
 	q.starve(buckets[0], now)
+	buckets[1].class.tried = buckets[1]
 	q.probe(func(*scheduler.Work) bool { return true })
-	q.unprobe(func(*scheduler.Work) bool { return false })
-	if first, second := buckets[0].class.hope, buckets[1].class.hope; first != blocked || second != probing {
-		t.Errorf("hopes are %v and %v, want that only the one that waits is blocked", first, second)
+	q.unprobe(func(*scheduler.Work) bool { return false }, now.Add(time.Second))
+	for i, want := range []struct {
+		hope  hope
+		since time.Time
+	}{{blocked, now}, {blocked, now.Add(time.Second)}, {probing, time.Time{}}} {
+		c := buckets[i].class
+		if c.hope != want.hope || !c.waits.since.Equal(want.since) || (c.waits.in != nil) != (want.hope == blocked) {
+			t.Errorf("class %d: hope %v, waits since %v, want %+v", i, c.hope, c.waits.since, want)
+		}
 	}
 }
 
