@@ -200,9 +200,10 @@ func (c Container) HostPort(containerPort uint16) (uint16, bool) {
 type Exit struct {
 	Code int // the process's exit code; 128+n when signal n ended it
 	// OOMKilled says that the kernel killed it for passing its memory limit. Podman before
-	// 5.0 misses that (its monitor notes it in the wrong folder); see MaybeOOM.
+	// 5.0 misses that (its monitor notes it in the wrong folder), and Docker does when it
+	// hears of the end before the reason; see MaybeOOM.
 	OOMKilled bool
-	// MaybeOOM says, of an engine that misses OOMKilled, that a container with a memory limit
+	// MaybeOOM says, of an engine that does not say OOMKilled, that a container with a memory limit
 	// was killed: when nobody asked for that, it has most likely passed its limit.
 	MaybeOOM bool
 	Error    string // the engine's word on why it could not be started, if so

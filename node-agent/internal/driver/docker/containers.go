@@ -290,7 +290,7 @@ func (d *Driver) inspect(ctx context.Context, op, id string) (driver.Container, 
 		c.Exit = driver.Exit{
 			Code:       resp.State.ExitCode,
 			OOMKilled:  resp.State.OOMKilled,
-			MaybeOOM:   resp.State.ExitCode == exitKilled && d.missesOOM() && resp.HostConfig != nil && resp.HostConfig.Memory > 0,
+			MaybeOOM:   resp.State.ExitCode == exitKilled && !resp.State.OOMKilled && resp.HostConfig != nil && resp.HostConfig.Memory > 0,
 			Error:      resp.State.Error,
 			FinishedAt: c.FinishedAt,
 		}
@@ -300,10 +300,6 @@ func (d *Driver) inspect(ctx context.Context, op, id string) (driver.Container, 
 
 // exitKilled is the exit code of a process that SIGKILL ended.
 const exitKilled = 128 + 9
-
-// missesOOM says whether the engine does not tell of containers that the kernel killed for
-// their memory.
-func (d *Driver) missesOOM() bool { return d.podman() && !versionAtLeast(d.version, 5, 0) }
 
 // List implements driver.Containers.
 func (d *Driver) List(ctx context.Context, labels map[string]string) ([]driver.Container, error) {
