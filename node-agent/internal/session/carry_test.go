@@ -13,6 +13,13 @@ import (
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
+// beating is a full set of nothing on a stream that takes heartbeats.
+func beating(interval time.Duration) *orchionv1.ConnectResponse {
+	return &orchionv1.ConnectResponse{Message: &orchionv1.ConnectResponse_Assignments{
+		Assignments: &orchionv1.AssignmentSet{HeartbeatInterval: durationpb.New(interval)},
+	}}
+}
+
 // TestBeatsOnTheStream: where the orchestrator takes heartbeats on the stream, they go
 // there while it lasts, and are calls of their own before and after.
 func TestBeatsOnTheStream(t *testing.T) {
@@ -24,9 +31,7 @@ func TestBeatsOnTheStream(t *testing.T) {
 		defer b.close()
 		b.run()
 		s := <-far.Streams
-		s.Say(&orchionv1.ConnectResponse{Message: &orchionv1.ConnectResponse_Assignments{
-			Assignments: &orchionv1.AssignmentSet{HeartbeatInterval: durationpb.New(time.Second)},
-		}})
+		s.Say(beating(time.Second))
 		time.Sleep(20 * time.Second) // the bubble's clock
 		synctest.Wait()
 		var beats []*orchionv1.NodeUsage
@@ -66,9 +71,7 @@ func TestRegistersAgainWhenTheStreamSaysUnknown(t *testing.T) {
 		defer b.close()
 		b.run()
 		s := <-far.Streams
-		s.Say(&orchionv1.ConnectResponse{Message: &orchionv1.ConnectResponse_Assignments{
-			Assignments: &orchionv1.AssignmentSet{HeartbeatInterval: durationpb.New(time.Minute)},
-		}})
+		s.Say(beating(time.Minute))
 		synctest.Wait()
 		s.End(status.Error(codes.NotFound, "node-1 is not registered"))
 		time.Sleep(time.Second)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -32,11 +31,11 @@ func (s *sessions) Connect(stream connectStream) error {
 	}
 	r := &receiver{
 		sessions: s, stream: stream, nodeID: nodeID, instanceID: metadataValue(ctx, keyInstanceID),
-		hello: make(chan *orchionv1.ConnectRequest), opened: make(chan struct{}),
+		hello: inbox[*orchionv1.ConnectRequest]{messages: make(chan *orchionv1.ConnectRequest)}, opened: make(chan struct{}),
 	}
 	// It ends with the stream, which ends when this handler returns.
 	go func() { cancel(r.run(ctx)) }()
-	first, err := r.first(ctx)
+	first, err := r.hello.first(ctx, "hello")
 	if err != nil {
 		return err
 	}
@@ -76,8 +75,8 @@ type receiver struct {
 	*sessions
 	stream             connectStream
 	nodeID, instanceID string
-	hello              chan *orchionv1.ConnectRequest // the first message
-	opened             chan struct{}                  // closed when the rest may be handled
+	hello              inbox[*orchionv1.ConnectRequest] // for the first message alone
+	opened             chan struct{}                    // closed when the rest may be handled
 }
 
 // run receives until the stream ends or something on it is wrong, and answers why.
@@ -87,7 +86,7 @@ func (r *receiver) run(ctx context.Context) error {
 		return err
 	}
 	select {
-	case r.hello <- m:
+	case r.hello.messages <- m:
 	case <-ctx.Done():
 		return nil
 	}
@@ -126,20 +125,6 @@ func (r *receiver) recv() (*orchionv1.ConnectRequest, error) {
 		if _, err := r.cfg.Nodes.Heartbeat(r.nodeID, r.instanceID, usage); err != nil {
 			return nil, err
 		}
-	}
-}
-
-// first waits for the message that opens the stream.
-func (r *receiver) first(ctx context.Context) (*orchionv1.ConnectRequest, error) {
-	timer := time.NewTimer(openTimeout)
-	defer timer.Stop()
-	select {
-	case m := <-r.hello:
-		return m, nil
-	case <-timer.C:
-		return nil, fault.BadField("hello", "was not sent within %v", openTimeout)
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
 }
 

@@ -4,24 +4,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/shared/testbed/smalldisk"
 )
 
 // On a full disk nothing half-written stays, reads go on, and once there is room
 // it goes on without being opened again.
 func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := smalldisk.Mount(t, "256k")
 	s := open(t, Config{Dir: filepath.Join(dir, "blobs")})
 	small := put(t, s, "small")
 	filler := filepath.Join(dir, "filler")

@@ -419,13 +419,9 @@ func (q *queue) classOf(spec *job.Spec) *class {
 		tolerations:  strings.Join(spec.Tolerations, "\x00"),
 		avoidJobs:    spec.AvoidJobs,
 		needsRuntime: spec.Container != nil,
+		process:      processOf(spec),
 	}
-	if spec.Process != nil {
-		key.process = spec.Process.Command
-	}
-	if spec.Container != nil {
-		key.credentials, key.registry = credentialsOf(spec.Container)
-	}
+	key.credentials, key.registry = credentialsOf(spec)
 	c := q.classes[key]
 	if c == nil {
 		work, err := workOf(spec)
@@ -445,20 +441,14 @@ func workOf(spec *job.Spec) (*scheduler.Work, error) {
 	if err == nil && unread != nil {
 		err = fmt.Errorf("avoidJobs: %w", unread)
 	}
-	process, credentials, registry := "", "", ""
-	if spec.Process != nil {
-		process = spec.Process.Command
-	}
-	if spec.Container != nil {
-		credentials, registry = credentialsOf(spec.Container)
-	}
+	credentials, registry := credentialsOf(spec)
 	return &scheduler.Work{
 		Resources:    spec.Resources,
 		Constraints:  constraints,
 		Tolerations:  spec.Tolerations,
 		AvoidJobs:    avoid,
 		NeedsRuntime: spec.Container != nil,
-		Process:      process,
+		Process:      processOf(spec),
 		Credentials:  credentials,
 		Registry:     registry,
 		TakesSlot:    true,

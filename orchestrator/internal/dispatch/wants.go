@@ -68,10 +68,19 @@ func preferencesOf(spec *job.Spec) scheduler.Preferences {
 	return p
 }
 
-// credentialsOf are those that a container's image is asked for with, and the registry that
+// processOf is the program of its node that a job runs; empty: none.
+func processOf(spec *job.Spec) string {
+	if spec.Process == nil {
+		return ""
+	}
+	return spec.Process.Command
+}
+
+// credentialsOf are those that a job's image is asked for with, and the registry that
 // they must be for. The names of images are read only where there are any.
-func credentialsOf(c *job.Container) (name, registry string) {
-	if c.RegistryCredentials == "" {
+func credentialsOf(spec *job.Spec) (name, registry string) {
+	c := spec.Container
+	if c == nil || c.RegistryCredentials == "" {
 		return "", ""
 	}
 	if named, err := reference.ParseNormalizedNamed(c.Image); err == nil {

@@ -4,26 +4,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/shared/testbed/smalldisk"
 )
 
 // On a full disk appends are refused, all of them or none, reads go on, and once
 // there is room it goes on without being opened again, with nothing missing.
 func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := smalldisk.Mount(t, "256k")
 	filler := filepath.Join(dir, "filler")
 	if err := os.WriteFile(filler, make([]byte, 192<<10), 0o600); err != nil {
 		t.Fatal(err)
