@@ -13,6 +13,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
 // bubble runs a test with its own time.
@@ -102,6 +103,28 @@ func TestJobWaitsForANode(t *testing.T) {
 		_, _, err = r.d.Explain(t.Context(), "none")
 		if fault.CodeOf(err) != fault.NotFound {
 			t.Errorf("Explain of no job = %v, want NotFound", err)
+		}
+	})
+}
+
+// Whoever looks at a waiting job reads why it waits, the moment that it was
+// queued in and a queue of too many kinds to look at each included.
+func TestEveryWaitingJobSaysWhy(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		jobs := []job.Job{{ID: "queued a moment ago", State: job.Queued}}
+		for i := range maxSummaries + 1 {
+			jobs = append(jobs, r.submit("kind", func(j *job.Job) { j.Spec.Resources.MemoryBytes = int64(i) * gib }))
+		}
+		synctest.Wait()
+		r.d.Annotate(t.Context(), jobs)
+		want := slices.Repeat([]string{scheduler.Summary(nil)}, len(jobs))
+		want[0], want[len(want)-1] = freshReason, blockedReason
+		var got []string
+		for _, j := range jobs {
+			got = append(got, j.Reason)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("reasons (-want +got):\n%s", diff)
 		}
 	})
 }

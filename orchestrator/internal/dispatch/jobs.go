@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -167,7 +168,7 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 	summary = scheduler.Summary(fits)
 	switch kept := waits.asks.Mine; {
 	case summary == "":
-		summary = "a node fits: it is about to be assigned"
+		summary = fitsReason
 	case waits.making != "":
 		summary = waits.making + "; " + summary
 	case kept != nil && kept.JobID == id:
@@ -178,6 +179,15 @@ func (d *Dispatcher) Explain(ctx context.Context, id string) (summary string, fi
 	}
 	return summary, fits, nil
 }
+
+const (
+	// fitsReason is why a job waits that a node has room for.
+	fitsReason = "a node fits: it is about to be assigned"
+	// blockedReason is why a job waits where saying more would cost too much.
+	blockedReason = "no node fits now: its explanation says why"
+	// freshReason is why a job waits that was queued a moment ago.
+	freshReason = "waits for its turn: no node has been looked for yet"
+)
 
 // maxSummaries is for how many kinds of waiting jobs one Annotate says why they
 // wait; each costs a look at every node.
@@ -195,13 +205,16 @@ func (d *Dispatcher) Annotate(ctx context.Context, jobs []job.Job) {
 		if note.work != nil {
 			summary, known := summaries[note.work]
 			if !known && len(summaries) < maxSummaries {
-				summary = scheduler.Summary(d.cfg.Cluster.Explain(note.work))
+				summary = cmp.Or(scheduler.Summary(d.cfg.Cluster.Explain(note.work)), fitsReason)
 				summaries[note.work] = summary
 			}
-			note.reason = summary
+			note.reason = cmp.Or(summary, blockedReason)
 		}
 		if note.reason != "" {
 			jobs[i].Reason = note.reason
+		}
+		if jobs[i].State == job.Queued && jobs[i].Reason == "" {
+			jobs[i].Reason = freshReason
 		}
 	}
 }
