@@ -87,7 +87,6 @@ func newCommand(lookupEnv func(string) (string, bool)) *cobra.Command {
 			return a.Run(cmd.Context())
 		},
 	}
-	root.SetVersionTemplate("node-agent {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	p.addFlags(root)
@@ -178,7 +177,7 @@ func versionCommand() *cobra.Command {
 		Short: "Print the version of this program",
 		Args:  noArguments,
 		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintln(cmd.OutOrStdout(), "node-agent", versionLine())
+			fmt.Fprintln(cmd.OutOrStdout(), "node-agent version", versionLine())
 		},
 	}
 }

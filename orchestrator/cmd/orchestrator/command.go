@@ -70,7 +70,6 @@ func newCommand(lookupEnv func(string) (string, bool)) *cobra.Command {
 			return serve(cmd.Context(), cfg, &f, cmd.ErrOrStderr())
 		},
 	}
-	cmd.SetVersionTemplate("orchestrator {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.Flags().SortFlags = false
