@@ -19,6 +19,20 @@ test('schedules are listed, and change by events', async ({ page, orchestrator }
 	await expect(rows).toHaveCount(4);
 });
 
+test('many schedules are filtered by name', async ({ page, orchestrator }) => {
+	for (let index = 0; index < 150; index++) {
+		orchestrator.schedules.set(`report-${index}`, schedule(`report-${index}`));
+	}
+	await page.goto('/schedules');
+	await expect(page.getByText('100 of 153 schedules')).toBeVisible();
+	await page.getByRole('button', { name: 'Show more schedules' }).click();
+	await expect(page.getByRole('row')).toHaveCount(154);
+	await page.getByRole('searchbox', { name: 'Filter schedules' }).fill('Night');
+	await expect(page.getByRole('row')).toHaveCount(2);
+	await page.keyboard.press('Escape');
+	await expect(page.getByRole('row')).toHaveCount(154);
+});
+
 test('a schedule is paused, resumed and run from the list', async ({ page, orchestrator }) => {
 	await page.goto('/schedules');
 	await page.getByRole('button', { name: 'Pause nightly' }).click();

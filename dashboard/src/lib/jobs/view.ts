@@ -1,5 +1,6 @@
 import type { Job, JobState } from '@orchion/api';
 import { parseTime } from '../format/time';
+import { hasWords } from '../format/words';
 import { matchesSelector, type Selector } from './selector';
 
 /** What a job runs, in a few words: its image, the model it asks, or the node's program. */
@@ -35,10 +36,9 @@ export function matchesQuery(job: Job, filter: JobQuery): boolean {
 
 /** Whether a job has every word of a text in its names, subject, node or labels. */
 export function matchesText(job: Job, text: string, nodeNames: (id: string) => string): boolean {
-	const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-	if (words.length === 0) return true;
+	if (text.trim() === '') return true;
 	const node = jobNode(job);
-	const haystack = [
+	return hasWords(text, [
 		job.id,
 		job.name,
 		jobSubject(job),
@@ -47,10 +47,7 @@ export function matchesText(job: Job, text: string, nodeNames: (id: string) => s
 		job.spec?.queue,
 		...(job.spec?.container?.models ?? job.spec?.process?.models ?? []),
 		...Object.entries(job.labels ?? {}).map(([key, value]) => `${key}=${value}`)
-	]
-		.join('\n')
-		.toLowerCase();
-	return words.every((word) => haystack.includes(word));
+	]);
 }
 
 /** Newest first, as the API lists them. */

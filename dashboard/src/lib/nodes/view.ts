@@ -1,5 +1,6 @@
 import type { Node, NodeState } from '@orchion/api';
 import { percentOf, toNumber } from '../format/number';
+import { hasWords } from '../format/words';
 
 export type NodeSort = 'name' | 'state' | 'cpu' | 'memory' | 'jobs';
 
@@ -78,10 +79,9 @@ export function isActive(node: Node): boolean {
 
 /** Whether a node matches every word of a filter, in its names, hardware, software or labels. */
 export function matchesNode(node: Node, filter: string): boolean {
-	const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-	if (words.length === 0) return true;
+	if (filter.trim() === '') return true;
 	const c = node.capabilities;
-	const text = [
+	return hasWords(filter, [
 		node.id,
 		node.hostname,
 		node.address,
@@ -94,10 +94,7 @@ export function matchesNode(node: Node, filter: string): boolean {
 		...(c?.runtimes ?? []).map((runtime) => runtime.name),
 		...(c?.engines ?? []).map((engine) => `${engine.name} ${engine.models?.join(' ') ?? ''}`),
 		...Object.entries(node.labels ?? {}).map(([key, value]) => `${key}=${value}`)
-	]
-		.join('\n')
-		.toLowerCase();
-	return words.every((word) => text.includes(word));
+	]);
 }
 
 /** Nodes in order; numbers fall, names rise, and equal ones are ordered by name. */
