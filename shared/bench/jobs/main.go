@@ -13,6 +13,9 @@
 //	  - the time from submitting to the first instruction of a container on a real
 //	    engine (DOCKER_HOST; left out without one), in turns with "docker run" of
 //	    the same image, which is the floor.
+//	  - the time from a machine's end to its being found dead, beside the time that
+//	    it may be silent, and from then to the first instruction of its job's
+//	    container on another machine, beside "docker run".
 //	  - containers per second when an array of jobs runs on a real Docker, beside
 //	    the same containers as a replicated job of Docker Swarm on the same engine
 //	    (where that is a Swarm, or with --swarm).
@@ -54,7 +57,7 @@ func main() {
 	flag.IntVar(&s.starts, "starts", 40, "containers to start each way")
 	flag.IntVar(&s.containers, "containers", 100, "containers to run beside Docker Swarm, at most 1000")
 	flag.BoolVar(&s.swarm, "swarm", false, "make the Docker engine a Swarm while it is measured, unless it is one")
-	flag.StringVar(&s.only, "only", "", "measure this part alone: throughput, latency, starts, swarm or lists")
+	flag.StringVar(&s.only, "only", "", "measure this part alone: throughput, latency, starts, replace, swarm or lists")
 	flag.IntVar(&s.history, "history", 1_000_000, "jobs to list from")
 	flag.DurationVar(&s.syncs, "syncs", 3*time.Second, "how long the disk is measured")
 	flag.Parse()
@@ -118,7 +121,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"throughput", measureThroughput}, {"latency", measureIdleLatency}, {"starts", measureStarts},
-		{"swarm", measureSwarm}, {"lists", measureLists},
+		{"replace", measureReplacement}, {"swarm", measureSwarm}, {"lists", measureLists},
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -22,21 +23,12 @@ const startedImage = "docker.io/orchion/started:bench"
 // measureStarts compares a job's way to its first instruction with docker run.
 func measureStarts(ctx context.Context, s settings, dir string) error {
 	const what = "ms from submit to a container's first instruction"
-	engines := engine.Find(ctx)
-	if len(engines) == 0 {
-		measure.Fact(what, "no engine")
+	e, client, err := anEngine(ctx)
+	if err != nil {
+		measure.Fact(what, err.Error())
 		return nil
-	}
-	e := engines[0]
-	for _, other := range engines[1:] {
-		_ = other.Close() // it was only asked
 	}
 	defer e.Close()
-	client, err := exec.LookPath(e.Name)
-	if err != nil {
-		measure.Fact(what, "no "+e.Name+" command")
-		return nil
-	}
 	if err := buildStarted(ctx, e, dir); err != nil {
 		return err
 	}
@@ -76,6 +68,22 @@ func measureStarts(ctx context.Context, s settings, dir string) error {
 	return nil
 }
 
+// anEngine is the first engine that is there, with its command.
+func anEngine(ctx context.Context) (e *engine.Engine, command string, err error) {
+	engines := engine.Find(ctx)
+	if len(engines) == 0 {
+		return nil, "", errors.New("no engine")
+	}
+	for _, other := range engines[1:] {
+		_ = other.Close() // it was only asked
+	}
+	if command, err = exec.LookPath(engines[0].Name); err != nil {
+		_ = engines[0].Close() // nothing was done with it
+		return nil, "", fmt.Errorf("no %s command", engines[0].Name)
+	}
+	return engines[0], command, nil
+}
+
 // buildStarted makes the image of the program started.
 func buildStarted(ctx context.Context, e *engine.Engine, dir string) error {
 	dockerfile := "FROM scratch\nCOPY program /program\nENTRYPOINT [\"/program\"]\n"
@@ -83,14 +91,21 @@ func buildStarted(ctx context.Context, e *engine.Engine, dir string) error {
 	return err
 }
 
+// submitStarted submits the program started.
+func submitStarted(ctx context.Context, url string, args ...string) (*orchionv1.Job, error) {
+	job := &orchionv1.Job{}
+	return job, call(ctx, http.MethodPost, url+"/api/jobs", &orchionv1.SubmitJobRequest{
+		Spec: &orchionv1.JobSpec{Kind: &orchionv1.JobSpec_Container{Container: &orchionv1.ContainerSpec{
+			Image: startedImage, Args: args, PullPolicy: orchionv1.PullPolicy_PULL_POLICY_NEVER,
+		}}},
+	}, job)
+}
+
 // startJob submits a job and answers when its container began.
 func startJob(ctx context.Context, url string) (time.Duration, error) {
 	began := time.Now()
-	job := &orchionv1.Job{}
-	request := &orchionv1.SubmitJobRequest{Spec: &orchionv1.JobSpec{Kind: &orchionv1.JobSpec_Container{Container: &orchionv1.ContainerSpec{
-		Image: startedImage, PullPolicy: orchionv1.PullPolicy_PULL_POLICY_NEVER,
-	}}}}
-	if err := call(ctx, http.MethodPost, url+"/api/jobs", request, job); err != nil {
+	job, err := submitStarted(ctx, url)
+	if err != nil {
 		return 0, err
 	}
 	for deadline := time.Now().Add(time.Minute); ; {

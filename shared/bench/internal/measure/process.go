@@ -48,13 +48,15 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 }
 
 // StartOrchestrator starts the one that was built in dir, on free ports and with
-// a data directory of that name, and waits until it is ready.
-func StartOrchestrator(ctx context.Context, dir, name string) (*Process, error) {
+// a data directory of that name, and waits until it is ready. Further flags win
+// over those that it is given here.
+func StartOrchestrator(ctx context.Context, dir, name string, flags ...string) (*Process, error) {
 	data := filepath.Join(dir, name)
-	p, err := Start(exec.CommandContext(ctx, filepath.Join(dir, "orchestrator"),
+	p, err := Start(exec.CommandContext(ctx, filepath.Join(dir, "orchestrator"), append([]string{
 		"--port", "0", "--http-port", "0", "--data-dir", data, "--log-level", "error",
 		// Simulated nodes beat when it suits the measurement.
-		"--heartbeat-timeout", "10m"))
+		"--heartbeat-timeout", "10m",
+	}, flags...)...))
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +106,12 @@ func (p *Process) readAddresses(ctx context.Context, file string) error {
 func (p *Process) Stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	_ = p.cmd.Wait()                          // how it ends is not measured
+}
+
+// Kill ends it at once and waits.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.cmd.Wait()         // how it ends is not measured
 }
 
 // ResidentBytes is what the process occupies now (Linux; elsewhere 0).

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/orchion/orchion/shared/bench/internal/measure"
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/testbed/engine"
+)
+
+const (
+	// silence is how long a node may be silent while replacements are measured.
+	silence = 5 * time.Second
+	// fleet is how many machines there are, and losses how many of them are lost,
+	// one after the other: more than half within a minute would be taken for a
+	// fault of the network, and nothing be replaced.
+	fleet, losses = 9, 4
+)
+
+// measureReplacement kills the machine of a running job, again and again, and sees
+// how long that takes to be known, and how long from then to the first
+// instruction of the job's container on the other machine. The floor of the
+// latter is the engine's own command for the same image.
+func measureReplacement(ctx context.Context, _ settings, dir string) error {
+	const what = "ms from a node's being found dead to its job's container elsewhere"
+	e, client, err := anEngine(ctx)
+	if err != nil {
+		measure.Fact(what, err.Error())
+		return nil
+	}
+	defer e.Close()
+	if err := buildStarted(ctx, e, dir); err != nil {
+		return err
+	}
+	p, err := measure.StartOrchestrator(ctx, dir, "replace", "--heartbeat-timeout", silence.String(), "--lease-ttl", silence.String())
+	if err != nil {
+		return err
+	}
+	defer p.Stop()
+	m := machines{e: e, dir: dir, orchestrator: p.GRPC, running: make(map[string]*measure.Process)}
+	defer m.stop()
+	for i := range fleet {
+		if err := m.add(fmt.Sprintf("machine-%d", i)); err != nil {
+			return err
+		}
+	}
+	var found, replaced, floor []time.Duration
+	for range losses {
+		loss, err := loseOne(ctx, p.URL, &m)
+		if err != nil {
+			return err
+		}
+		found, replaced = append(found, loss.found), append(replaced, loss.replaced)
+		bare, err := startBare(ctx, client, e.Host)
+		if err != nil {
+			return err
+		}
+		floor = append(floor, bare)
+	}
+	measure.Row("ms from the end of a machine to its being found dead, longest", milliseconds(percentile(found, 1)), milliseconds(silence), "%.0f")
+	measure.Row(what+", p50", milliseconds(percentile(replaced, 0.5)), milliseconds(percentile(floor, 0.5)), "%.0f")
+	measure.Row("  longest", milliseconds(percentile(replaced, 1)), milliseconds(percentile(floor, 1)), "%.0f")
+	return nil
+}
+
+// machines are node agents, by the names of their hosts, which are on one engine.
+type machines struct {
+	e            *engine.Engine
+	dir          string
+	orchestrator string
+	running      map[string]*measure.Process
+}
+
+func (m *machines) add(name string) error {
+	cmd := exec.Command(filepath.Join(m.dir, "node-agent"), "--orchestrator", m.orchestrator, "--hostname", name, "--node-id", name,
+		"--data-dir", filepath.Join(m.dir, name), "--log-level", "error", "--adopt", "none")
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+m.e.Host)
+	agent, err := measure.Start(cmd)
+	if err == nil {
+		m.running[name] = agent
+	}
+	return err
+}
+
+func (m *machines) stop() {
+	for _, agent := range m.running {
+		agent.Stop()
+	}
+}
+
+// loss is what came of a machine's end: how long it took until that was known,
+// and from then until its job began elsewhere.
+type loss struct{ found, replaced time.Duration }
+
+// loseOne has a job begin on a machine, and ends that.
+func loseOne(ctx context.Context, url string, m *machines) (loss, error) {
+	submitted, err := submitStarted(ctx, url, "stay")
+	if err != nil {
+		return loss{}, err
+	}
+	job := &orchionv1.Job{}
+	reaches := func(state orchionv1.JobState) error {
+		return until(ctx, func() (bool, error) {
+			err := call(ctx, http.MethodGet, url+"/api/jobs/"+submitted.GetId(), nil, job)
+			return job.GetState() == state, err
+		})
+	}
+	if err := reaches(orchionv1.JobState_JOB_STATE_RUNNING); err != nil {
+		return loss{}, err
+	}
+	name := job.GetAttempts()[0].GetNodeId()
+	m.running[name].Kill()
+	delete(m.running, name)
+	killed := time.Now()
+	if err := m.e.RemoveContainers(ctx, "orchion.node="+name); err != nil {
+		return loss{}, err
+	}
+	if err := reaches(orchionv1.JobState_JOB_STATE_SUCCEEDED); err != nil {
+		return loss{}, err
+	}
+	lost := job.GetAttempts()[0].GetFinishedAt().AsTime()
+	replaced, err := since(lost, job.GetResult().GetOutput())
+	return loss{found: lost.Sub(killed), replaced: replaced}, err
+}
