@@ -18,6 +18,7 @@ import (
 // Store is what the dispatcher needs of store.Store.
 type Store interface {
 	SubmitJob(ctx context.Context, j job.Job) (stored job.Job, created bool, err error)
+	SubmitClaimed(ctx context.Context, j job.Job, nodeID string, now time.Time, gpus ...string) (stored job.Job, created bool, err error)
 	GetJob(ctx context.Context, id string) (job.Job, error)
 	PendingJobs(ctx context.Context, f func(job.Job) error) error
 	ClaimJob(ctx context.Context, id, nodeID string, now time.Time, gpus ...string) (job.Job, error)
@@ -147,18 +148,20 @@ type Dispatcher struct {
 
 	// What follows belongs to the owning goroutine.
 
-	ctx     context.Context //nolint:containedctx // ends the store operations of the owner
-	calls   sync.WaitGroup  // store operations under way
-	queue   *queue
-	told    time.Time                      // when those who watch were told of queues
-	active  map[string]*attempt            // by job
-	byNode  map[string]map[string]*attempt // by node, then job
-	leases  leases
-	drains  drains
-	spared  int // attempts whose leases ran out and were kept
-	claims  int // under way
-	givenUp int // jobs whose queue timeout the store is being told of
-	after   dependents
+	ctx    context.Context //nolint:containedctx // ends the store operations of the owner
+	calls  sync.WaitGroup  // store operations under way
+	queue  *queue
+	told   time.Time                      // when those who watch were told of queues
+	active map[string]*attempt            // by job
+	byNode map[string]map[string]*attempt // by node, then job
+	leases leases
+	drains drains
+	spared int // attempts whose leases ran out and were kept
+	claims int // under way
+	// arrivals wait to hear what the next round finds for them.
+	arrivals []*arrival
+	givenUp  int // jobs whose queue timeout the store is being told of
+	after    dependents
 	// errands are under way, errandsWaiting to come; see errand.
 	errands        int
 	errandsWaiting []func(done func())
@@ -281,7 +284,9 @@ func (d *Dispatcher) run() {
 		next := earlier(d.queue.wake(now), d.giveUp(now))
 		d.changes.Take(d.dirty)
 		d.keepRooms(now)
+		d.admitArrivals(now)
 		d.place(now)
+		d.answerArrivals()
 		next = earlier(next, d.keepsNext())
 		if a := d.leases.first; a != nil {
 			next = earlier(next, a.deadline)

@@ -423,10 +423,10 @@ func TestCancel(t *testing.T) {
 // while the dispatcher does not know yet.
 func TestCancelDuringTheClaim(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		a := r.node("a", 2)
 		gate := make(chan struct{})
 		r.store.hold.Store(&gate)
 		j := r.submit("job")
+		a := r.node("a", 2)
 		if got, err := r.d.Cancel(t.Context(), j.ID, ""); err != nil || got.State != job.Assigned {
 			t.Fatalf("Cancel = %v, %v", got.State, err)
 		}

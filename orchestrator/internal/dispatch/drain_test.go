@@ -154,10 +154,10 @@ func TestDrainOutlivesRestart(t *testing.T) {
 
 func TestDrainMeetsAClaimAndAFailingStore(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		a := r.node("a", 8)
 		gate := make(chan struct{})
 		r.store.hold.Store(&gate)
 		j := r.submit("job")
+		a := r.node("a", 8)
 		a.drain(&node.Drain{Since: time.Now(), Mode: node.DrainMove})
 		r.store.failing.Store(true)
 		r.store.hold.Store(nil)

@@ -15,7 +15,8 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
-// Submit queues a job; a missing id, name or time of creation is filled in.
+// Submit queues a job, or gives it to a node at once when one has room and
+// nothing waits before it; a missing id, name or time of creation is filled in.
 // When the idempotency key is taken, the job that holds it is answered.
 // Errors: Invalid (a constraint, the name of a queue), Exhausted (too many
 // jobs wait, or in too many queues), and the store's.
@@ -37,6 +38,9 @@ func (d *Dispatcher) Submit(ctx context.Context, j job.Job) (job.Job, error) {
 		j.Name = defaultName(&j)
 	}
 	j.State = job.Queued
+	if a := d.arrive(&j); a != nil {
+		return d.submitPlaced(ctx, j, a)
+	}
 	stored, created, err := d.cfg.Store.SubmitJob(ctx, j)
 	if err != nil {
 		return job.Job{}, err

@@ -29,10 +29,10 @@ func (d *Dispatcher) place(now time.Time) {
 	d.serveFreed(now)
 	d.look()
 	for b := q.next(); b != nil; b = q.next() {
-		if d.claims >= d.cfg.MaxClaims {
+		e := b.ready[0]
+		if d.claims >= d.cfg.MaxClaims && e.arrival() == nil {
 			return // and go on with the same dirty nodes when a claim is done
 		}
-		e := b.ready[0]
 		nodeID, ok := d.find(b.class, e, now)
 		if !ok {
 			q.set(b.class, blocked)
@@ -108,17 +108,21 @@ func jobOf(holder string) string { return strings.TrimPrefix(holder, holderPrefi
 
 const holderPrefix = "job/"
 
-// claim asks the store to give the job to the node. Its room there is taken
-// already.
+// claim asks the store to give the job to the node, or has the one who submits it
+// ask. Its room there is taken already.
 func (d *Dispatcher) claim(e *entry, nodeID string, now time.Time) {
 	lane := e.bucket.lane
 	d.queue.ran(lane, 1)
 	e.claiming = true
-	d.claims++
 	var gpus []string
 	if r := &e.bucket.class.key.resources; r.GPUs > 0 || r.GPUMemoryBytes > 0 {
 		gpus = d.cfg.Cluster.GPUs(holder(e.id))
 	}
+	if a := e.arrival(); a != nil {
+		a.nodeID, a.gpus, a.at = nodeID, gpus, now
+		return
+	}
+	d.claims++
 	d.call(
 		func(ctx context.Context) (job.Job, error) {
 			return d.cfg.Store.ClaimJob(ctx, e.id, nodeID, now, gpus...)
@@ -132,13 +136,18 @@ func (d *Dispatcher) claim(e *entry, nodeID string, now time.Time) {
 				return
 			}
 			d.queue.remove(e)
-			// The store took the cancellation after the claim.
-			if e.cancelled != nil && e.cancelled.State.Active() {
-				j = *e.cancelled
-			}
-			d.stats.claimed.Add(1)
-			d.assign(&j, nodeID)
+			d.claimed(e, &j, nodeID)
 		})
+}
+
+// claimed goes on with a job that the store has given to a node.
+func (d *Dispatcher) claimed(e *entry, j *job.Job, nodeID string) {
+	// The store took the cancellation after the claim.
+	if e.cancelled != nil && e.cancelled.State.Active() {
+		j = e.cancelled
+	}
+	d.stats.claimed.Add(1)
+	d.assign(j, nodeID)
 }
 
 func (d *Dispatcher) claimFailed(e *entry, err error) {

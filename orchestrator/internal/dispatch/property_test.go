@@ -146,11 +146,19 @@ func (w *world) submit(t *rapid.T) {
 		}}
 	}
 	spec.Queue = rapid.SampledFrom([]string{"", "night"}).Draw(t, "queue")
-	j, err := w.d.Submit(context.Background(), job.Job{ID: fmt.Sprint("j", len(w.jobs)), Spec: spec})
-	if err != nil {
-		t.Fatal(err)
+	next := job.Job{ID: fmt.Sprint("j", len(w.jobs)), Spec: spec, IdempotencyKey: rapid.SampledFrom([]string{"", "", "k1", "k2"}).Draw(t, "key")}
+	ctx, gone := context.WithCancel(context.Background())
+	defer gone()
+	if rapid.IntRange(0, 4).Draw(t, "nobody waits for the answer") == 0 {
+		gone()
 	}
-	w.jobs = append(w.jobs, j.ID)
+	j, err := w.d.Submit(ctx, next)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		t.Fatal(err)
+	case err == nil && j.ID == next.ID:
+		w.jobs = append(w.jobs, j.ID)
+	}
 }
 
 func (w *world) cancel(t *rapid.T) {

@@ -63,9 +63,9 @@ func TestRestart(t *testing.T) {
 
 func TestStoreFails(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		a := r.node("a", 2)
-		r.store.failing.Store(true)
 		j := r.submit("job")
+		r.store.failing.Store(true)
+		a := r.node("a", 2)
 		a.wantNothing()
 		if held := r.d.Cluster().Held("a"); held.Slots != 0 {
 			t.Errorf("the node holds %d slots while nothing could be claimed", held.Slots)

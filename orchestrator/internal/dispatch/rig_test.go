@@ -268,6 +268,8 @@ type faultyStore struct {
 	failing atomic.Bool
 	// hold, when set, holds up claims until it is closed.
 	hold atomic.Pointer[chan struct{}]
+	// arrive holds up the answer to submissions that nodes are given at once.
+	arrive atomic.Pointer[chan struct{}]
 	// lose holds up losses.
 	lose atomic.Pointer[chan struct{}]
 	// missed holds up the answer of completions.
@@ -298,6 +300,15 @@ func (s *faultyStore) ClaimJob(ctx context.Context, id, nodeID string, now time.
 	j, err := s.Store.ClaimJob(ctx, id, nodeID, now, gpus...)
 	await(&s.hold)
 	return j, err
+}
+
+func (s *faultyStore) SubmitClaimed(ctx context.Context, j job.Job, nodeID string, now time.Time, gpus ...string) (job.Job, bool, error) {
+	if err := s.fail(); err != nil {
+		return job.Job{}, false, err
+	}
+	stored, created, err := s.Store.SubmitClaimed(ctx, j, nodeID, now, gpus...)
+	await(&s.arrive)
+	return stored, created, err
 }
 
 func (s *faultyStore) ExpireJob(ctx context.Context, id, met string, now time.Time) (job.Job, error) {

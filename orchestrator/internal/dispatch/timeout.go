@@ -16,6 +16,16 @@ type terms struct {
 	index    int   // in queue.deadlines; -1: not there
 	// after are the jobs and arrays that it waits for and that have not ended.
 	after []job.Dependency
+	// arrival: it is not stored yet.
+	arrival *arrival
+}
+
+// arrival is there of a job that is not stored yet.
+func (e *entry) arrival() *arrival {
+	if e.terms == nil {
+		return nil
+	}
+	return e.terms.arrival
 }
 
 // waits says whether a job waits for others.

@@ -71,6 +71,9 @@ func (b *Box) Close() {
 	close(b.done)
 }
 
+// Done is closed when the owner has stopped.
+func (b *Box) Done() <-chan struct{} { return b.done }
+
 // Ask has the owner run f and answers what f answered. The error is ErrClosed
 // or the context's; in the second case f may still run.
 func Ask[T any](ctx context.Context, b *Box, f func() T) (T, error) {

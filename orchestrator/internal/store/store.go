@@ -42,6 +42,11 @@ type Store interface {
 	// the job that holds it is answered and nothing is inserted. Else the first
 	// is. What a job waits for (Spec.After) must exist: Invalid, naming it.
 	SubmitJobs(ctx context.Context, jobs []job.Job) (first job.Job, created bool, err error)
+	// SubmitClaimed is SubmitJob of a job that a node is given in the same step: it
+	// is submitted and claimed, or neither. When the idempotency key is taken, the
+	// job that holds it is answered as it is. A job that waits for others cannot be
+	// claimed: Precondition.
+	SubmitClaimed(ctx context.Context, j job.Job, nodeID string, now time.Time, gpus ...string) (stored job.Job, created bool, err error)
 	// Outcome answers what became of a job, or of the jobs of an array.
 	// NotFound.
 	Outcome(ctx context.Context, id string) (job.Outcome, error)

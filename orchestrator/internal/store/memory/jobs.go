@@ -17,10 +17,24 @@ func (s *Store) SubmitJob(ctx context.Context, j job.Job) (stored job.Job, creat
 
 // SubmitJobs inserts queued jobs, all or none.
 func (s *Store) SubmitJobs(ctx context.Context, jobs []job.Job) (first job.Job, created bool, err error) {
+	return s.insertNew(ctx, slices.Clone(jobs), (*job.Job).Submit)
+}
+
+// SubmitClaimed inserts a job that a node has been given.
+func (s *Store) SubmitClaimed(ctx context.Context, j job.Job, nodeID string, now time.Time, gpus ...string) (stored job.Job, created bool, err error) {
+	return s.insertNew(ctx, []job.Job{j}, func(j *job.Job) error {
+		if err := j.Submit(); err != nil {
+			return err
+		}
+		return j.Claim(nodeID, now, gpus...)
+	})
+}
+
+// insertNew inserts jobs as begin makes them, all or none.
+func (s *Store) insertNew(ctx context.Context, jobs []job.Job, begin func(*job.Job) error) (first job.Job, created bool, err error) {
 	err = s.do(ctx, func() error {
-		jobs = slices.Clone(jobs)
 		for i := range jobs {
-			if err := jobs[i].Submit(); err != nil {
+			if err := begin(&jobs[i]); err != nil {
 				return err
 			}
 		}

@@ -38,24 +38,36 @@ func testModel(t *testing.T, im Implementation) {
 			got, gotErr := call(s)
 			agree(t, want, got, wantErr, gotErr)
 		}
+		gpus := rapid.SampledFrom([][]string{nil, {"GPU-1"}})
+		next := func(t *rapid.T) job.Job {
+			j := newJob(submitted)
+			submitted++
+			j.CreatedAt = epoch.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "created")))
+			j.Labels = map[string]string{"a": rapid.SampledFrom([]string{"1", "2"}).Draw(t, "label")}
+			j.Spec.Retry.MaxAttempts = rapid.IntRange(1, 3).Draw(t, "maxAttempts")
+			j.Spec.QueueTimeout = time.Duration(rapid.IntRange(0, 2).Draw(t, "queueTimeout")) * time.Millisecond
+			if rapid.IntRange(0, 3).Draw(t, "waits") == 0 {
+				j.Spec.After = []job.Dependency{{ID: id()}} // which may be itself, or not be there
+			}
+			if rapid.Bool().Draw(t, "keyed") {
+				j.IdempotencyKey = rapid.SampledFrom([]string{"k1", "k2", "k3"}).Draw(t, "key")
+			}
+			return j
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"submit": func(t *rapid.T) {
-				j := newJob(submitted)
-				submitted++
-				j.CreatedAt = epoch.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "created")))
-				j.Labels = map[string]string{"a": rapid.SampledFrom([]string{"1", "2"}).Draw(t, "label")}
-				j.Spec.Retry.MaxAttempts = rapid.IntRange(1, 3).Draw(t, "maxAttempts")
-				j.Spec.QueueTimeout = time.Duration(rapid.IntRange(0, 2).Draw(t, "queueTimeout")) * time.Millisecond
-				if rapid.IntRange(0, 3).Draw(t, "waits") == 0 {
-					j.Spec.After = []job.Dependency{{ID: id()}} // which may be itself, or not be there
-				}
-				if rapid.Bool().Draw(t, "keyed") {
-					j.IdempotencyKey = rapid.SampledFrom([]string{"k1", "k2", "k3"}).Draw(t, "key")
-				}
+				j := next(t)
 				both(func(s store.Store) (job.Job, error) { j, _, err := s.SubmitJob(ctx, j); return j, err })
 			},
+			"submit claimed": func(t *rapid.T) {
+				j, n, gpus := next(t), nodeID.Draw(t, "node"), gpus.Draw(t, "gpus")
+				both(func(s store.Store) (job.Job, error) {
+					j, _, err := s.SubmitClaimed(ctx, j, n, now, gpus...)
+					return j, err
+				})
+			},
 			"claim": func(t *rapid.T) {
-				id, n, gpus := id(), nodeID.Draw(t, "node"), rapid.SampledFrom([][]string{nil, {"GPU-1"}}).Draw(t, "gpus")
+				id, n, gpus := id(), nodeID.Draw(t, "node"), gpus.Draw(t, "gpus")
 				both(func(s store.Store) (job.Job, error) { return s.ClaimJob(ctx, id, n, now, gpus...) })
 			},
 			"start": func(*rapid.T) {

@@ -159,7 +159,8 @@ export interface paths {
         get: operations["Jobs_ListJobs"];
         put?: never;
         /**
-         * SubmitJob queues a job. The same idempotency key answers the same job.
+         * SubmitJob queues a job, or assigns it to a node that can take it at once.
+         *     The same idempotency key answers the same job.
          *     INVALID_ARGUMENT names the field; RESOURCE_EXHAUSTED when the queue is
          *     full.
          */

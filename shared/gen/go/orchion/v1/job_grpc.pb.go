@@ -37,7 +37,8 @@ const (
 //
 // Jobs is the durable queue.
 type JobsClient interface {
-	// SubmitJob queues a job. The same idempotency key answers the same job.
+	// SubmitJob queues a job, or assigns it to a node that can take it at once.
+	// The same idempotency key answers the same job.
 	// INVALID_ARGUMENT names the field; RESOURCE_EXHAUSTED when the queue is
 	// full.
 	SubmitJob(ctx context.Context, in *SubmitJobRequest, opts ...grpc.CallOption) (*Job, error)
@@ -168,7 +169,8 @@ func (c *jobsClient) ExplainJob(ctx context.Context, in *ExplainJobRequest, opts
 //
 // Jobs is the durable queue.
 type JobsServer interface {
-	// SubmitJob queues a job. The same idempotency key answers the same job.
+	// SubmitJob queues a job, or assigns it to a node that can take it at once.
+	// The same idempotency key answers the same job.
 	// INVALID_ARGUMENT names the field; RESOURCE_EXHAUSTED when the queue is
 	// full.
 	SubmitJob(context.Context, *SubmitJobRequest) (*Job, error)
