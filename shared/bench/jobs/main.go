@@ -16,6 +16,9 @@
 //	  - the time from a machine's end to its being found dead, beside the time that
 //	    it may be silent, and from then to the first instruction of its job's
 //	    container on another machine, beside "docker run".
+//	  - how fast a job can print that prints without a pause, beside a bare container;
+//	    how fast all of that is with the orchestrator, and what it does to memory
+//	    and heartbeats.
 //	  - containers per second when an array of jobs runs on a real Docker, beside
 //	    the same containers as a replicated job of Docker Swarm on the same engine
 //	    (where that is a Swarm, or with --swarm).
@@ -45,6 +48,7 @@ type settings struct {
 	starts        int
 	containers    int
 	swarm         bool
+	flood         int64
 	only          string
 	history       int
 	syncs         time.Duration
@@ -57,7 +61,8 @@ func main() {
 	flag.IntVar(&s.starts, "starts", 40, "containers to start each way")
 	flag.IntVar(&s.containers, "containers", 100, "containers to run beside Docker Swarm, at most 1000")
 	flag.BoolVar(&s.swarm, "swarm", false, "make the Docker engine a Swarm while it is measured, unless it is one")
-	flag.StringVar(&s.only, "only", "", "measure this part alone: throughput, latency, starts, replace, swarm or lists")
+	flag.Int64Var(&s.flood, "flood", 500_000_000, "bytes that a job prints, from 1 MB to 10 GB")
+	flag.StringVar(&s.only, "only", "", "measure this part alone: throughput, latency, starts, replace, logs, swarm or lists")
 	flag.IntVar(&s.history, "history", 1_000_000, "jobs to list from")
 	flag.DurationVar(&s.syncs, "syncs", 3*time.Second, "how long the disk is measured")
 	flag.Parse()
@@ -83,6 +88,9 @@ func (s settings) check() error {
 	}
 	if s.containers < 1 || s.containers > 1000 {
 		return fmt.Errorf("--containers: %d is not from 1 to 1000", s.containers)
+	}
+	if s.flood < 1e6 || s.flood > 10e9 {
+		return fmt.Errorf("--flood: %d is not from 1,000,000 to 10,000,000,000", s.flood)
 	}
 	return nil
 }
@@ -121,7 +129,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"throughput", measureThroughput}, {"latency", measureIdleLatency}, {"starts", measureStarts},
-		{"replace", measureReplacement}, {"swarm", measureSwarm}, {"lists", measureLists},
+		{"replace", measureReplacement}, {"logs", measureLogs}, {"swarm", measureSwarm}, {"lists", measureLists},
 	}
 }
 
