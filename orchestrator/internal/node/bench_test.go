@@ -62,6 +62,48 @@ func BenchmarkRegister(b *testing.B) {
 	}
 }
 
+// storedFleet answers a fleet as a store reads it: no text of it is there twice.
+type storedFleet struct{ Store }
+
+func (storedFleet) ListNodes(context.Context) ([]Known, error) {
+	nodes := make([]Known, fleet)
+	for i := range nodes {
+		id := fmt.Sprintf("node-%05d", i)
+		text := strings.Clone
+		nodes[i] = Known{
+			ID: id, Hostname: id + ".example", AgentVersion: text("v1.0.0"), Address: text("10.0.0.1"),
+			AgentLabels: map[string]string{text("room"): text("lab"), text("rack"): fmt.Sprint(i % 40)},
+			Capabilities: Capabilities{
+				OS: text("linux"), Arch: text("amd64"), Platform: text("debian 12"), Kernel: text("6.1.0"),
+				GPUs:     []GPU{{Vendor: text("nvidia"), Model: text("RTX"), DriverVersion: text("580"), UUID: "GPU-" + id}},
+				Runtimes: []Runtime{{Name: text("podman"), Version: text("5"), Endpoint: text("unix:///run/podman.sock")}},
+			},
+		}
+	}
+	return nodes, nil
+}
+
+// A node that is only known takes no more than 1 kB: what a fleet says alike is
+// kept once.
+func TestKnownNodesAreSmall(t *testing.T) {
+	const most = 1024
+	r := NewRegistry(Config{Store: storedFleet{}})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	if err := r.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	runtime.KeepAlive(r)
+	if each := (after.HeapAlloc - before.HeapAlloc) / fleet; each > most {
+		t.Errorf("a known node takes %d bytes, more than %d", each, most)
+	} else {
+		t.Logf("a known node takes %d bytes", each)
+	}
+}
+
 // BenchmarkReapNobody is a look of the reaper at a fleet in which all live.
 func BenchmarkReapNobody(b *testing.B) {
 	r, _ := fleetRegistry(b)

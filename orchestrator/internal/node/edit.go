@@ -29,9 +29,9 @@ func (r *Registry) edit(ctx context.Context, id string, apply func(*Node)) (*Nod
 	e.saving.Lock()
 	defer e.saving.Unlock()
 	if r.cfg.Store != nil {
-		r.mu.RLock()
-		draft := *e.node
-		r.mu.RUnlock()
+		r.mu.Lock()
+		draft := *e.latest()
+		r.mu.Unlock()
 		apply(&draft)
 		if err := r.cfg.Store.SaveNode(ctx, draft.known()); err != nil {
 			return nil, fmt.Errorf("store node %s: %w", id, err)
@@ -42,7 +42,7 @@ func (r *Registry) edit(ctx context.Context, id string, apply func(*Node)) (*Nod
 		r.mu.Unlock()
 		return nil, notFound(id) // deleted meanwhile
 	}
-	prev, next := e.node, *e.node
+	prev, next := e.latest(), *e.latest()
 	apply(&next)
 	e.node = &next
 	if next.inMaintenance() {
@@ -63,7 +63,7 @@ func (r *Registry) SetEngines(id, instanceID string, engines []LocalEngine) erro
 		r.mu.Unlock()
 		return err
 	}
-	prev, next := e.node, *e.node
+	prev, next := e.latest(), *e.latest()
 	next.Capabilities.Engines = engines
 	e.node = &next
 	r.markDirtyLocked(e)

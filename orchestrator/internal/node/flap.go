@@ -87,7 +87,7 @@ func (r *Registry) endCoolDownsLocked(now time.Time) (next time.Time) {
 			}
 		default:
 			delete(r.cooling, e)
-			prev, warm := e.node, *e.node
+			prev, warm := e.latest(), *e.latest()
 			warm.CoolDown = nil
 			e.node = &warm
 			r.changeLocked(prev, &warm)

@@ -1,5 +1,12 @@
 package node
 
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
 // maxTexts bounds how many texts are remembered, and maxTextLength how long
 // they are. Over it remembering begins anew.
 const (
@@ -26,18 +33,89 @@ func (t texts) of(text string) string {
 	return text
 }
 
-// share puts texts that others have said before in the place of equal ones. The
-// maps and lists of reg are made anew, and no larger than they have to be.
-func (t texts) share(reg *Registration) {
-	reg.AgentVersion = t.of(reg.AgentVersion)
-	if len(reg.Labels) > 0 {
-		labels := make(map[string]string, len(reg.Labels))
-		for key, value := range reg.Labels {
-			labels[t.of(key)] = t.of(value)
-		}
-		reg.Labels = labels
+// kinds keeps what whole groups of nodes say alike: texts, and lists and sets of them.
+type kinds struct {
+	texts    texts
+	labels   map[string]map[string]string
+	runtimes map[string][]Runtime
+}
+
+// maxSets bounds how many sets of labels and lists of runtimes are remembered, and
+// maxSetLength how much they say. Over it remembering begins anew.
+const (
+	maxSets      = 4096
+	maxSetLength = 1024
+)
+
+func newKinds() *kinds {
+	return &kinds{texts: make(texts), labels: make(map[string]map[string]string), runtimes: make(map[string][]Runtime)}
+}
+
+// labelsOf answers equal labels, those that were met first. They are not to be
+// changed, and are never those that were given.
+func (k *kinds) labelsOf(given map[string]string) map[string]string {
+	if len(given) == 0 {
+		return given
 	}
-	c := &reg.Capabilities
+	var key strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		writeAll(&key, name, given[name])
+	}
+	return remember(k.labels, key.String(), func() map[string]string {
+		labels := make(map[string]string, len(given))
+		for name, value := range given {
+			labels[k.texts.of(name)] = k.texts.of(value)
+		}
+		return labels
+	})
+}
+
+// runtimesOf is labelsOf for container runtimes.
+func (k *kinds) runtimesOf(given []Runtime) []Runtime {
+	if len(given) == 0 {
+		return nil
+	}
+	var key strings.Builder
+	for _, r := range given {
+		writeAll(&key, r.Name, r.Version, r.Endpoint, strconv.FormatBool(r.Rootless))
+	}
+	return remember(k.runtimes, key.String(), func() []Runtime {
+		runtimes := exactly(given)
+		for i := range runtimes {
+			r := &runtimes[i]
+			r.Name, r.Version, r.Endpoint = k.texts.of(r.Name), k.texts.of(r.Version), k.texts.of(r.Endpoint)
+		}
+		return runtimes
+	})
+}
+
+// remember answers what is known under a key, or makes it.
+func remember[T any](known map[string]T, key string, build func() T) T {
+	if len(key) > maxSetLength {
+		return build()
+	}
+	if value, met := known[key]; met {
+		return value
+	}
+	if len(known) >= maxSets {
+		clear(known)
+	}
+	value := build()
+	known[key] = value
+	return value
+}
+
+// writeAll appends texts so that no others read alike.
+func writeAll(key *strings.Builder, all ...string) {
+	for _, text := range all {
+		key.WriteString(strconv.Quote(text))
+	}
+}
+
+// share puts what others have said before in the place of what is equal. Maps and
+// lists are made anew, and no larger than they have to be.
+func (k *kinds) share(c *Capabilities) {
+	t := k.texts
 	for _, text := range []*string{&c.OS, &c.Arch, &c.Platform, &c.Kernel, &c.CPU.Model, &c.Disk.Path} {
 		*text = t.of(*text)
 	}
@@ -46,11 +124,7 @@ func (t texts) share(reg *Registration) {
 		g := &c.GPUs[i]
 		g.Vendor, g.Model, g.DriverVersion = t.of(g.Vendor), t.of(g.Model), t.of(g.DriverVersion)
 	}
-	c.Runtimes = exactly(c.Runtimes)
-	for i := range c.Runtimes {
-		r := &c.Runtimes[i]
-		r.Name, r.Version, r.Endpoint = t.of(r.Name), t.of(r.Version), t.of(r.Endpoint)
-	}
+	c.Runtimes = k.runtimesOf(c.Runtimes)
 	c.Engines = exactly(c.Engines)
 	for i := range c.Engines {
 		e := &c.Engines[i]
@@ -60,6 +134,23 @@ func (t texts) share(reg *Registration) {
 			e.Models[j] = t.of(e.Models[j])
 		}
 	}
+	c.Processes = exactly(c.Processes)
+	for i := range c.Processes {
+		p := &c.Processes[i]
+		p.Name, p.Path = t.of(p.Name), t.of(p.Path)
+	}
+	c.Credentials = exactly(c.Credentials)
+	for i := range c.Credentials {
+		r := &c.Credentials[i]
+		r.Name, r.Registry = t.of(r.Name), t.of(r.Registry)
+	}
+}
+
+// shareKnown is share for all that is stored of a node.
+func (k *kinds) shareKnown(n *Known) {
+	n.AgentVersion = k.texts.of(n.AgentVersion)
+	n.AgentLabels, n.UserLabels = k.labelsOf(n.AgentLabels), k.labelsOf(n.UserLabels)
+	k.share(&n.Capabilities)
 }
 
 // exactly copies a list without room to grow; nil when it is empty.

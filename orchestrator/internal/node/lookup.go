@@ -28,13 +28,13 @@ type Page struct {
 
 // Get answers a node, active or known.
 func (r *Registry) Get(id string) (*Node, bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	e, ok := r.entries[id]
 	if !ok {
 		return nil, false
 	}
-	return e.node, true
+	return e.latest(), true
 }
 
 // Active answers the active nodes, ordered by id.
@@ -44,7 +44,7 @@ func (r *Registry) Active() []*Node {
 	nodes := make([]*Node, 0, r.active.size)
 	for _, e := range r.sortedLocked() {
 		if e.node.State.Active() {
-			nodes = append(nodes, e.node)
+			nodes = append(nodes, e.latest())
 		}
 	}
 	return nodes
@@ -66,7 +66,7 @@ func (r *Registry) List(f Filter) Page {
 	r.mu.Lock()
 	nodes := make([]*Node, 0, len(r.entries))
 	for _, e := range r.sortedLocked() {
-		nodes = append(nodes, e.node)
+		nodes = append(nodes, e.latest())
 	}
 	r.mu.Unlock()
 

@@ -110,7 +110,7 @@ func (r *Registry) Spares(nodeID string) bool {
 // overdue says whether an active node has been silent for longer than is taken
 // for silence when leases run out.
 func (r *Registry) overdue(e *entry, now time.Time) bool {
-	return now.Sub(e.node.LastSeenAt) >= r.cfg.SilentAfter
+	return now.Sub(e.seen()) >= r.cfg.SilentAfter
 }
 
 // wentSilentLocked takes note of a node that has just been taken offline
@@ -174,7 +174,7 @@ func (r *Registry) silentLocked(now time.Time) map[*entry]struct{} {
 	for e := r.active.front; e != nil && r.overdue(e, now); e = e.next {
 		// Those whose time is up are taken offline any moment now, however long
 		// they have been silent: after this machine slept that is all of them.
-		recent := now.Sub(e.node.LastSeenAt) < r.cfg.SilentAfter+outageWindow || !e.deadline.After(now)
+		recent := now.Sub(e.seen()) < r.cfg.SilentAfter+outageWindow || !e.deadline.After(now)
 		if recent && !e.node.inMaintenance() {
 			gone[e] = struct{}{}
 		}

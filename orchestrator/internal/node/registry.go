@@ -17,7 +17,8 @@ import (
 // entry is a node in the registry. Its fields are guarded by Registry.mu,
 // except saving.
 type entry struct {
-	node     *Node // replaced, never changed
+	node     *Node // replaced, never changed; see latest
+	beat     *beat // nil: none since it registered
 	interval time.Duration
 	deadline time.Time // of an active node
 	// prev and next link the active nodes in the order of their deadlines.
@@ -48,7 +49,7 @@ type Registry struct {
 	sorted  []*entry
 	outages outages
 	cooling map[*entry]struct{} // nodes with a CoolDown
-	texts   texts
+	kinds   *kinds
 	// changes wait for OnChange and OnOutage; usageQueue for OnUsage; dirtyIDs for the store.
 	changes    []change
 	usageQueue []*entry
@@ -73,7 +74,7 @@ func NewRegistry(cfg Config) *Registry {
 		cfg:     cfg.withDefaults(),
 		entries: make(map[string]*entry),
 		cooling: make(map[*entry]struct{}),
-		texts:   make(texts),
+		kinds:   newKinds(),
 		wake:    make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
 	}
@@ -99,7 +100,8 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 		return nil, 0, fault.New(fault.Exhausted,
 			"%d nodes are registered, which is the limit (--max-nodes)", r.cfg.MaxNodes)
 	}
-	r.texts.share(&reg)
+	reg.AgentVersion, reg.Labels = r.kinds.texts.of(reg.AgentVersion), r.kinds.labelsOf(reg.Labels)
+	r.kinds.share(&reg.Capabilities)
 	n := &Node{
 		ID:           reg.ID,
 		Hostname:     reg.Hostname,
@@ -122,7 +124,7 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 		r.entries[reg.ID] = e
 		r.sorted = nil
 	} else {
-		prev = e.node
+		prev = e.latest()
 		n.UserTaints = prev.UserTaints
 		n.UserLabels, n.Cordoned, n.Drain, n.CoolDown = prev.UserLabels, prev.Cordoned, prev.Drain, prev.CoolDown
 		cooling = !prev.State.Active() && r.coolDownLocked(e, n, now)
@@ -133,7 +135,7 @@ func (r *Registry) Register(_ context.Context, reg Registration) (*Node, time.Du
 	n.Labels = mergeLabels(n.AgentLabels, n.UserLabels)
 	n.Taints = mergeTaints(n.AgentTaints, n.UserTaints)
 	e.interval = r.clampInterval(reg.HeartbeatInterval)
-	e.node = n
+	e.node, e.beat = n, nil
 	r.beatLocked(e, now)
 	r.backLocked(e)
 	if prev == nil || !sameKnown(prev, n) {
@@ -170,10 +172,10 @@ func (r *Registry) Heartbeat(id, instanceID string, usage Usage) (time.Duration,
 	if err != nil {
 		return 0, err
 	}
-	n := *e.node
-	n.Usage = usage
-	n.LastSeenAt = now
-	e.node = &n
+	if e.beat == nil {
+		e.beat = &beat{}
+	}
+	e.beat.usage, e.beat.at, e.beat.untold = usage, now, true
 	r.beatLocked(e, now)
 	r.backLocked(e)
 	if !e.reported {
@@ -247,10 +249,10 @@ func (r *Registry) Deregister(_ context.Context, id, instanceID, reason string) 
 
 // offlineLocked takes an active node offline.
 func (r *Registry) offlineLocked(e *entry) {
-	prev, next := e.node, *e.node
+	prev, next := e.latest(), *e.latest()
 	next.State = Offline
 	next.Usage = Usage{}
-	e.node = &next
+	e.node, e.beat = &next, nil
 	r.active.remove(e)
 	r.markDirtyLocked(e)
 	r.changeLocked(prev, &next)

@@ -76,6 +76,7 @@ func (r *Registry) load(ctx context.Context) error {
 	defer r.mu.Unlock()
 	for _, k := range known {
 		if _, ok := r.entries[k.ID]; !ok {
+			r.kinds.shareKnown(&k)
 			r.entries[k.ID] = &entry{node: k.offline()}
 		}
 	}
@@ -110,7 +111,7 @@ func (r *Registry) reap() (wait time.Duration, some bool) {
 	var silent []*Node
 	r.mu.Lock()
 	for e := r.active.front; e != nil && !e.deadline.After(now); e = r.active.front {
-		silent = append(silent, e.node)
+		silent = append(silent, e.latest())
 		r.offlineLocked(e)
 		r.wentSilentLocked(e, now)
 	}
@@ -163,7 +164,7 @@ func (r *Registry) takeUsage() []*Node {
 	for _, e := range r.usageQueue[:count] {
 		e.reported = false
 		if e.node.State.Active() {
-			nodes = append(nodes, e.node)
+			nodes = append(nodes, e.latest())
 		}
 	}
 	r.usageQueue = append(r.usageQueue[:0:0], r.usageQueue[count:]...)
@@ -235,7 +236,7 @@ func (r *Registry) saveOne(ctx context.Context, id string) error {
 		return nil // deleted, and deleted from the store, meanwhile
 	}
 	e.dirty = false
-	known := e.node.known()
+	known := e.latest().known()
 	r.mu.Unlock()
 	if err := r.cfg.Store.SaveNode(ctx, known); err != nil {
 		r.mu.Lock()
@@ -253,7 +254,7 @@ func (r *Registry) touchActive(ctx context.Context) error {
 	r.mu.RLock()
 	seen := make(map[string]time.Time, r.active.size)
 	for e := r.active.front; e != nil; e = e.next {
-		seen[e.node.ID] = e.node.LastSeenAt
+		seen[e.node.ID] = e.seen()
 	}
 	r.mu.RUnlock()
 	if len(seen) == 0 {
