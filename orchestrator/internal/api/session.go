@@ -20,118 +20,148 @@ type sessions struct {
 
 type connectStream = grpc.BidiStreamingServer[orchionv1.ConnectRequest, orchionv1.ConnectResponse]
 
-// Connect is the assignment stream of a node. Its handler sends, and one goroutine
-// receives: there are thousands of these streams, so what each costs counts.
+// connection is one node's assignment stream. There are thousands of them, so what
+// each costs counts: its handler sends, one goroutine receives, and both wait with
+// small stacks, since all that goes deep is done aside.
+type connection struct {
+	*sessions
+	stream             connectStream
+	ctx                context.Context //nolint:containedctx // the stream's, and ends with it
+	nodeID, instanceID string
+	message            nodeMessage   // the last that was received
+	hello              inbox[[]byte] // for the first message alone
+	opened             chan struct{} // closed when the rest may be handled
+	session            *dispatch.Session
+	sequence           uint64 // of the last message that was sent
+}
+
+// Connect is the assignment stream of a node.
 func (s *sessions) Connect(stream connectStream) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	nodeID, err := s.cfg.sendingNode(ctx)
+	c := &connection{
+		sessions: s, stream: stream, ctx: ctx,
+		hello: inbox[[]byte]{messages: make(chan []byte)}, opened: make(chan struct{}),
+	}
+	defer c.end()
+	if err := aside(func() error { return c.begin(cancel) }); err != nil {
+		return err
+	}
+	return c.reason(c.send())
+}
+
+// begin brings the stream to where messages go both ways.
+func (c *connection) begin(cancel context.CancelCauseFunc) (err error) {
+	if c.nodeID, err = c.cfg.sendingNode(c.ctx); err != nil {
+		return err
+	}
+	c.instanceID = metadataValue(c.ctx, keyInstanceID)
+	// It ends with the stream, which ends when the handler returns.
+	go func() { cancel(c.receive()) }()
+	first, err := c.hello.first(c.ctx, "hello")
 	if err != nil {
 		return err
 	}
-	r := &receiver{
-		sessions: s, stream: stream, nodeID: nodeID, instanceID: metadataValue(ctx, keyInstanceID),
-		hello: inbox[*orchionv1.ConnectRequest]{messages: make(chan *orchionv1.ConnectRequest)}, opened: make(chan struct{}),
-	}
-	// It ends with the stream, which ends when this handler returns.
-	go func() { cancel(r.run(ctx)) }()
-	first, err := r.hello.first(ctx, "hello")
+	req, err := decodeConnectRequest(first)
 	if err != nil {
 		return err
 	}
-	held, err := helloFromProto(first)
+	held, err := helloFromProto(req)
 	if err != nil {
 		return err
 	}
 
 	// What was asked on the node's last stream may have been lost with it.
-	s.cfg.Tunnels.SessionLost(nodeID)
-	session := s.cfg.Hub.Attach(nodeID)
-	defer func() {
-		session.Close(nil)
-		if !s.cfg.Hub.Connected(nodeID) {
-			s.cfg.Tunnels.SessionLost(nodeID)
-		}
-	}()
+	c.cfg.Tunnels.SessionLost(c.nodeID)
+	c.session = c.cfg.Hub.Attach(c.nodeID)
 	// A node that went offline, or was taken over, before its stream was
 	// attached was not disconnected with that.
-	if _, err := s.cfg.sendingNode(ctx); err != nil {
+	if _, err := c.cfg.sendingNode(c.ctx); err != nil {
 		return err
 	}
-	set, err := s.adopt(ctx, session, held)
+	set, err := c.adopt(c.ctx, c.session, held)
 	if err != nil {
 		return err
 	}
-	session.Open(set)
-	s.cfg.Logger.Info("node connected", "node", nodeID, "address", peerHost(ctx),
+	c.session.Open(set)
+	c.cfg.Logger.Info("node connected", "node", c.nodeID, "address", peerHost(c.ctx),
 		"attempts", len(set.Jobs), "replicas", len(set.Replicas))
-	defer s.cfg.Logger.Info("node disconnected", "node", nodeID)
-	close(r.opened)
-	return r.reason(ctx, sendMessages(ctx, session, stream))
+	close(c.opened)
+	return nil
 }
 
-// receiver takes what a node says on its stream.
-type receiver struct {
-	*sessions
-	stream             connectStream
-	nodeID, instanceID string
-	hello              inbox[*orchionv1.ConnectRequest] // for the first message alone
-	opened             chan struct{}                    // closed when the rest may be handled
+// end takes back what begin did, as far as it came.
+func (c *connection) end() {
+	if c.session == nil {
+		return
+	}
+	c.session.Close(nil)
+	if !c.cfg.Hub.Connected(c.nodeID) {
+		c.cfg.Tunnels.SessionLost(c.nodeID)
+	}
+	select {
+	case <-c.opened:
+		c.cfg.Logger.Info("node disconnected", "node", c.nodeID)
+	default:
+	}
 }
 
-// run receives until the stream ends or something on it is wrong, and answers why.
-func (r *receiver) run(ctx context.Context) error {
-	m, err := r.recv()
-	if err != nil {
+// receive takes what a node says on its stream until that ends or something on it
+// is wrong, and answers why.
+func (c *connection) receive() error {
+	if err := c.next(); err != nil {
 		return err
 	}
 	select {
-	case r.hello.messages <- m:
-	case <-ctx.Done():
+	case c.hello.messages <- c.message.other:
+	case <-c.ctx.Done():
 		return nil
 	}
 	select {
-	case <-r.opened:
-	case <-ctx.Done():
+	case <-c.opened:
+	case <-c.ctx.Done():
 		return nil
 	}
 	for {
-		m, err := r.recv()
-		if err != nil {
+		if err := c.next(); err != nil {
 			return err
 		}
-		if err := r.handle(ctx, r.nodeID, m); err != nil {
+		if err := aside(c.take); err != nil {
 			return err
 		}
 	}
 }
 
-// recv receives the next message but for heartbeats, which it takes at once: a node
+// next receives the next message but for heartbeats, which it takes at once: a node
 // lives however much there is to do for it.
-func (r *receiver) recv() (*orchionv1.ConnectRequest, error) {
+func (c *connection) next() error {
 	for {
-		m, err := r.stream.Recv()
-		if err != nil {
-			return nil, err
+		if err := c.stream.RecvMsg(&c.message); err != nil {
+			return err
 		}
-		beat, ok := m.GetMessage().(*orchionv1.ConnectRequest_Heartbeat)
-		if !ok {
-			return m, nil
+		if !c.message.beat {
+			return nil
 		}
-		usage, err := usageFromProto("heartbeat", beat.Heartbeat)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := r.cfg.Nodes.Heartbeat(r.nodeID, r.instanceID, usage); err != nil {
-			return nil, err
+		if _, err := c.cfg.Nodes.Heartbeat(c.nodeID, c.instanceID, c.message.usage); err != nil {
+			return err
 		}
 	}
+}
+
+// take handles the message that was received.
+func (c *connection) take() error {
+	req, err := decodeConnectRequest(c.message.other)
+	if err != nil {
+		return err
+	}
+	c.message.other = nil
+	return c.handle(c.ctx, c.nodeID, req)
 }
 
 // reason is why the stream ends, given why sending did: what was wrong with what came
 // in, if something was, and nothing when the node has closed it.
-func (r *receiver) reason(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
+func (c *connection) reason(err error) error {
+	cause := context.Cause(c.ctx)
 	switch {
 	case cause == nil:
 		return err
@@ -140,6 +170,46 @@ func (r *receiver) reason(ctx context.Context, err error) error {
 	default:
 		return cause
 	}
+}
+
+// send sends what there is for the node until the stream ends, and answers why.
+func (c *connection) send() error {
+	for {
+		m, err := c.session.Next(c.ctx)
+		if err != nil {
+			return err
+		}
+		if err := aside(func() error { return c.tell(m) }); err != nil {
+			return err
+		}
+	}
+}
+
+// tell sends one message.
+func (c *connection) tell(m dispatch.Message) error {
+	out, err := messageToProto(m)
+	if err != nil {
+		return err
+	}
+	c.sequence++
+	out.Sequence = c.sequence
+	return c.stream.Send(out)
+}
+
+// aside does something on a goroutine of its own and waits for it, so that what it
+// needs of a stack is given back: goroutines that live as long as a node's
+// connection keep what they needed most. A panic is answered as an error.
+func aside(do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- newPanicError(p)
+			}
+		}()
+		done <- do()
+	}()
+	return <-done
 }
 
 // adopt reconciles what a node holds with what it should run.
@@ -163,23 +233,6 @@ func (s *sessions) adopt(ctx context.Context, session *dispatch.Session, held he
 		set.Replicas = append(set.Replicas, dispatch.ReplicaAssignment(r))
 	}
 	return set, nil
-}
-
-func sendMessages(ctx context.Context, session *dispatch.Session, stream connectStream) error {
-	for sequence := uint64(1); ; sequence++ {
-		m, err := session.Next(ctx)
-		if err != nil {
-			return err
-		}
-		out, err := messageToProto(m)
-		if err != nil {
-			return err
-		}
-		out.Sequence = sequence
-		if err := stream.Send(out); err != nil {
-			return err
-		}
-	}
 }
 
 // handle takes one message of a node. An error ends the stream; the node then
@@ -221,6 +274,13 @@ func (s *sessions) handle(ctx context.Context, nodeID string, req *orchionv1.Con
 		}
 		s.cfg.Jobs.NodeImages(nodeID, images)
 		return nil
+	case *orchionv1.ConnectRequest_Heartbeat:
+		usage, err := usageFromProto("heartbeat", m.Heartbeat)
+		if err != nil {
+			return err
+		}
+		_, err = s.cfg.Nodes.Heartbeat(nodeID, metadataValue(ctx, keyInstanceID), usage)
+		return err
 	case *orchionv1.ConnectRequest_Hello:
 		return fault.BadField("hello", "may only be the first message of the stream")
 	default:
