@@ -158,7 +158,8 @@ func (h *history) watch(ctx context.Context, address string) error {
 		stream, err := client.WatchEvents(ctx, &orchionv1.WatchEventsRequest{})
 		for err == nil {
 			var event *orchionv1.Event
-			if event, err = stream.Recv(); err == nil && event.GetJob() != nil {
+			event, err = stream.Recv()
+			if err == nil && event.GetJob() != nil && event.GetType() != orchionv1.EventType_EVENT_TYPE_REMOVED {
 				h.observe(event.GetJob())
 			}
 		}
