@@ -168,5 +168,9 @@ func (s Summary) SkippedFor(words ...string) []string {
 }
 
 func (s Summary) String() string {
-	return fmt.Sprintf("%d Go tests passed, %d failed, %d skipped", s.Passed, s.Failed, s.Skipped)
+	text := fmt.Sprintf("%d Go tests passed, %d failed, %d skipped", s.Passed, s.Failed, s.Skipped)
+	if why := s.SkippedFor(""); len(why) > 0 {
+		text += ": " + strings.Join(why, "; ")
+	}
+	return text
 }

@@ -54,6 +54,9 @@ func TestPanics(t *testing.T) { panic("at the disco") }
 	if summary.Passed != 3 || summary.Failed != 3 || summary.Skipped != 2 {
 		t.Errorf("counted %s; want 3 passed, 3 failed, 2 skipped", summary)
 	}
+	if !strings.Contains(summary.String(), "2 skipped: ") || !strings.Contains(summary.String(), "say why") {
+		t.Errorf("%q does not say why tests were skipped", summary)
+	}
 	wantFailed := "example/bad example/bad.TestWrong example/bad.TestWrong/sub example/broken example/panics example/panics.TestPanics"
 	if got := strings.Join(summary.FailedNames, " "); got != wantFailed {
 		t.Errorf("failed: %s\nwant: %s", got, wantFailed)
