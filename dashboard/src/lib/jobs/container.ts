@@ -1,22 +1,15 @@
 import type { JobSpec } from '@orchion/api';
 import { toBase64 } from '../format/base64';
-import {
-	InputError,
-	parseBytes,
-	parseDurationWithin,
-	parseLines,
-	parsePairs,
-	splitWords
-} from '../format/input';
+import { InputError, parseBytes, parseLines } from '../format/input';
 import { formatBytes } from '../format/number';
 import { atMost, bytesOf, type FormReader } from '../ui/reader';
 import type { FileRow, JobForm } from './form';
 import { LIMITS } from './limits';
+import { OWNERS_NAME, readProgram, readWords } from './program';
 
 type ContainerSpec = NonNullable<JobSpec['container']>;
 type InputFile = NonNullable<ContainerSpec['files']>[number];
 
-const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_.-]*$/;
 const USER = /^[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?$/;
 const VOLUME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const PATH_HELP = 'an absolute path such as /work, without . and ..';
@@ -29,18 +22,19 @@ export function buildContainer(reader: FormReader<JobForm>): ContainerSpec {
 	const workingDir = reader.text('workingDir');
 	if (workingDir && !isCleanPath(workingDir)) reader.errors.workingDir = `use ${PATH_HELP}`;
 	reader.like('user', USER, 'use USER or USER:GROUP, such as 1000:1000');
+	reader.like(
+		'credentials',
+		OWNERS_NAME,
+		'use 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit'
+	);
 	const spec: ContainerSpec = {
 		image: reader.text('image'),
 		pullPolicy: reader.form.pullPolicy
 	};
-	const command = words(reader, 'command');
+	const command = readWords(reader, 'command');
 	if (command.length > 0) spec.command = command;
-	const args = words(reader, 'args');
-	if (args.length > 0) spec.args = args;
-	const env = reader.read('env', parseEnv, {});
-	if (Object.keys(env).length > 0) spec.env = env;
-	const models = reader.read('models', parseModels, []);
-	if (models.length > 0) spec.models = models;
+	Object.assign(spec, readProgram(reader));
+	if (reader.text('credentials')) spec.registryCredentials = reader.text('credentials');
 	if (workingDir) spec.workingDir = workingDir;
 	if (reader.text('user')) spec.user = reader.text('user');
 	const files = reader.read('files', readFiles, []);
@@ -51,26 +45,9 @@ export function buildContainer(reader: FormReader<JobForm>): ContainerSpec {
 	if (tmpfs.length > 0) spec.tmpfs = tmpfs;
 	const shm = reader.read('shm', (text) => parseSize(text, 0), 0);
 	if (shm > 0) spec.shmBytes = String(shm);
-	const grace = reader.read(
-		'stopGrace',
-		(text) => parseDurationWithin(text, 1, LIMITS.stopGrace),
-		undefined
-	);
-	if (grace) spec.stopGrace = grace;
+	const artifacts = reader.read('artifacts', parseArtifacts, []);
+	if (artifacts.length > 0) spec.artifacts = artifacts;
 	return spec;
-}
-
-function words(reader: FormReader<JobForm>, field: 'command' | 'args'): string[] {
-	return reader.read(
-		field,
-		(text) => {
-			const list = splitWords(text);
-			atMost(list.length, LIMITS.words, 'word');
-			atMost(bytesOf(list.join('')), LIMITS.wordBytes, 'byte');
-			return list;
-		},
-		[]
-	);
 }
 
 /** A size from a least one on; empty is 0. */
@@ -79,27 +56,6 @@ export function parseSize(text: string, least: number): number {
 	if (size > LIMITS.mostBytes) throw new InputError('use at most 1024TiB');
 	if (size > 0 && size < least) throw new InputError(`use at least ${formatBytes(least)}`);
 	return size;
-}
-
-function parseEnv(text: string): Record<string, string> {
-	const env = parsePairs(text, ENV_NAME, 'a variable');
-	const entries = Object.entries(env);
-	atMost(entries.length, LIMITS.env, 'variable');
-	for (const [name] of entries) {
-		if (name.startsWith('ORCHION_')) {
-			throw new InputError(`${name}: names that start with ORCHION_ are set by Orchion itself`);
-		}
-		atMost(bytesOf(name), LIMITS.envName, 'byte');
-	}
-	atMost(bytesOf(entries.flat().join('')), LIMITS.envBytes, 'byte');
-	return env;
-}
-
-function parseModels(text: string): string[] {
-	const models = text.split(/[\s,]+/).filter(Boolean);
-	atMost(models.length, LIMITS.models, 'model');
-	for (const model of models) atMost(bytesOf(model), LIMITS.modelName, 'byte');
-	return models;
 }
 
 /** NAME:/path or NAME:/path:ro, one a line. */
@@ -128,6 +84,26 @@ function parseTmpfs(text: string): NonNullable<ContainerSpec['tmpfs']> {
 		}
 		const bytes = parseSize(size ?? '', LIMITS.leastTmpfs);
 		return bytes > 0 ? { path, sizeBytes: String(bytes) } : { path };
+	});
+}
+
+/** PATH or PATH:NAME, with (optional) behind what need not be there; one a line. */
+function parseArtifacts(text: string): NonNullable<ContainerSpec['artifacts']> {
+	const lines = parseLines(text);
+	atMost(lines.length, LIMITS.artifacts, 'line');
+	const seen = new Set<string>();
+	return lines.map((line) => {
+		const [, path = '', name = '', optional] =
+			/^([^:]*?)(?::([^:]*?))?(\s+\(optional\))?$/.exec(line) ?? [];
+		if (!isCleanPath(path) || path === '/' || bytesOf(path) > LIMITS.path) {
+			throw new InputError(
+				`${line}: write PATH, or PATH:NAME, of files in the container such as /out/**`
+			);
+		}
+		if (seen.has(path)) throw new InputError(`${path} is there already`);
+		seen.add(path);
+		atMost(bytesOf(name), LIMITS.artifactName, 'byte');
+		return { path, ...(name && { name }), ...(optional && { optional: true }) };
 	});
 }
 

@@ -3,6 +3,7 @@ import { fromBase64 } from '../format/base64';
 import { toYaml, type Plain } from '../format/yaml';
 
 type PullPolicy = NonNullable<NonNullable<JobSpec['container']>['pullPolicy']>;
+type Placement = NonNullable<JobSpec['placement']>;
 
 /** An input file as a person gives it. */
 export interface FileRow {
@@ -23,20 +24,24 @@ export interface AfterRow {
 
 /** The fields of the form, all but the rows as typed. */
 export interface JobForm {
-	kind: 'container' | 'chat';
+	kind: 'container' | 'process' | 'chat';
 	name: string;
 	image: string;
+	/** Of a process: its name in nodes' policies, or its path. */
+	program: string;
 	command: string;
 	args: string;
 	env: string;
 	models: string;
 	pullPolicy: PullPolicy;
+	credentials: string;
 	workingDir: string;
 	user: string;
 	files: FileRow[];
 	volumes: string;
 	tmpfs: string;
 	shm: string;
+	artifacts: string;
 	stopGrace: string;
 	chatModel: string;
 	system: string;
@@ -48,9 +53,14 @@ export interface JobForm {
 	gpuMemory: string;
 	disk: string;
 	constraints: string;
+	tolerations: string;
+	placement: Placement;
+	affinities: string;
+	avoidJobs: string;
 	labels: string;
 	queue: string;
 	priority: string;
+	preemptible: boolean;
 	count: string;
 	after: AfterRow[];
 	/** As a browser's field for a date and a time has it, in the time zone of this machine. */
@@ -58,6 +68,7 @@ export interface JobForm {
 	maxAttempts: string;
 	initialBackoff: string;
 	maxBackoff: string;
+	noRetryExitCodes: string;
 	queueTimeout: string;
 	startTimeout: string;
 	timeout: string;
@@ -67,17 +78,20 @@ export const emptyJobForm: JobForm = {
 	kind: 'container',
 	name: '',
 	image: '',
+	program: '',
 	command: '',
 	args: '',
 	env: '',
 	models: '',
 	pullPolicy: 'PULL_POLICY_IF_NOT_PRESENT',
+	credentials: '',
 	workingDir: '',
 	user: '',
 	files: [],
 	volumes: '',
 	tmpfs: '',
 	shm: '',
+	artifacts: '',
 	stopGrace: '',
 	chatModel: '',
 	system: '',
@@ -89,15 +103,21 @@ export const emptyJobForm: JobForm = {
 	gpuMemory: '',
 	disk: '',
 	constraints: '',
+	tolerations: '',
+	placement: 'PLACEMENT_UNSPECIFIED',
+	affinities: '',
+	avoidJobs: '',
 	labels: '',
 	queue: '',
 	priority: '',
+	preemptible: false,
 	count: '',
 	after: [],
 	startAfter: '',
 	maxAttempts: '',
 	initialBackoff: '',
 	maxBackoff: '',
+	noRetryExitCodes: '',
 	queueTimeout: '',
 	startTimeout: '',
 	timeout: ''
@@ -106,19 +126,26 @@ export const emptyJobForm: JobForm = {
 /** The fields that are folded away at first. */
 export const FOLDED: readonly (keyof JobForm)[] = [
 	'command',
+	'pullPolicy',
+	'credentials',
 	'workingDir',
 	'user',
 	'files',
 	'volumes',
 	'tmpfs',
 	'shm',
+	'artifacts',
 	'stopGrace',
+	'tolerations',
+	'placement',
+	'affinities',
+	'avoidJobs',
 	'count',
 	'after',
 	'startAfter',
-	'disk',
 	'initialBackoff',
 	'maxBackoff',
+	'noRetryExitCodes',
 	'queueTimeout',
 	'startTimeout',
 	'timeout',
@@ -131,11 +158,14 @@ export const isJobId = (text: string) => /^(?:array-)?[0-9a-f-]{30,64}$/.test(te
 /** Which field of the form an error of the API is about, by the path it names. */
 export function jobFormField(path: string | undefined): keyof JobForm | undefined {
 	const fields: [prefix: string, field: keyof JobForm][] = [
+		['spec.process.command', 'program'],
 		['spec.container.image', 'image'],
 		['spec.container.command', 'command'],
 		['spec.container.args', 'args'],
 		['spec.container.env', 'env'],
 		['spec.container.models', 'models'],
+		['spec.container.registryCredentials', 'credentials'],
+		['spec.container.artifacts', 'artifacts'],
 		['spec.container.pullPolicy', 'pullPolicy'],
 		['spec.container.workingDir', 'workingDir'],
 		['spec.container.user', 'user'],
@@ -153,6 +183,11 @@ export function jobFormField(path: string | undefined): keyof JobForm | undefine
 		['spec.resources.gpus', 'gpus'],
 		['spec.resources.diskBytes', 'disk'],
 		['spec.constraints', 'constraints'],
+		['spec.tolerations', 'tolerations'],
+		['spec.placement', 'placement'],
+		['spec.affinities', 'affinities'],
+		['spec.avoidJobs', 'avoidJobs'],
+		['spec.preemptible', 'preemptible'],
 		['spec.after', 'after'],
 		['spec.startAfter', 'startAfter'],
 		['spec.queueTimeout', 'queueTimeout'],
@@ -160,6 +195,7 @@ export function jobFormField(path: string | undefined): keyof JobForm | undefine
 		['spec.priority', 'priority'],
 		['spec.retry.initialBackoff', 'initialBackoff'],
 		['spec.retry.maxBackoff', 'maxBackoff'],
+		['spec.retry.noRetryExitCodes', 'noRetryExitCodes'],
 		['spec.retry', 'maxAttempts'],
 		['spec.startTimeout', 'startTimeout'],
 		['spec.timeout', 'timeout'],
@@ -167,7 +203,9 @@ export function jobFormField(path: string | undefined): keyof JobForm | undefine
 		['labels', 'labels'],
 		['name', 'name']
 	];
-	return fields.find(([prefix]) => path?.startsWith(prefix))?.[1];
+	// What a process has beside its program is as in a container.
+	const alike = path?.replace(/^spec\.process\.(?!command)/, 'spec.container.');
+	return fields.find(([prefix]) => alike?.startsWith(prefix))?.[1];
 }
 
 /**

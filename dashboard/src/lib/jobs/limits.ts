@@ -17,6 +17,11 @@ export const LIMITS = {
 	chatTokens: 1024 * 1024,
 	constraints: 32,
 	constraint: 512,
+	tolerations: 32,
+	affinities: 16,
+	/** Points, for better or worse. */
+	affinity: 100,
+	selector: 4096,
 	labels: 64,
 	labelValue: 253,
 	cores: 10_000,
@@ -29,9 +34,15 @@ export const LIMITS = {
 	files: 256,
 	fileBytes: 1024 * 1024,
 	mounts: 16,
+	artifacts: 64,
+	artifactName: 1024,
+	exitCodes: 255,
 	after: 100,
 	count: 10_000,
 	stopGrace: 5 * MINUTE,
 	/** Seconds ahead that a job may be told to start. */
 	ahead: 365 * DAY
 };
+
+/** What labels and taints are called. */
+export const LABEL_KEY = /^[A-Za-z0-9._/-]{1,63}$/;

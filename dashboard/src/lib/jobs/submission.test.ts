@@ -92,8 +92,6 @@ it.each<[field: keyof JobForm, text: string, message: string]>([
 	['models', 'a,'.repeat(33), 'use at most 32 models'],
 	['labels', Array.from({ length: 65 }, (_, i) => `k${i}=v`).join('\n'), 'use at most 64 labels'],
 	['labels', `a=${'x'.repeat(254)}`, 'a: use at most 253 bytes for a value'],
-	['constraints', 'os=linux\n'.repeat(33), 'use at most 32 constraints'],
-	['constraints', `os=${'x'.repeat(510)}`, 'use at most 512 bytes'],
 	['cpu', '10001', 'use at most 10,000 cores'],
 	['memory', '5MiB', 'use at least 6 MiB'],
 	['memory', '2000TiB', 'use at most 1024TiB'],
@@ -118,6 +116,21 @@ it.each<[field: keyof JobForm, text: string, message: string]>([
 	['tmpfs', 'tmp', 'tmp: write /path, or /path:SIZE such as /tmp:256MiB'],
 	['tmpfs', '/tmp:1KiB', 'use at least 4 KiB'],
 	['shm', 'much', 'use a size such as 512MiB or 2GiB'],
+	['credentials', 'a b', 'use 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit'],
+	[
+		'artifacts',
+		'out/*',
+		'out/*: write PATH, or PATH:NAME, of files in the container such as /out/**'
+	],
+	[
+		'artifacts',
+		'/a:b:c',
+		'/a:b:c: write PATH, or PATH:NAME, of files in the container such as /out/**'
+	],
+	['artifacts', '/a\n/a:b', '/a is there already'],
+	['artifacts', '/a\n'.repeat(65), 'use at most 64 lines'],
+	['artifacts', `/a:${'x'.repeat(1025)}`, 'use at most 1,024 bytes'],
+	['noRetryExitCodes', '2 256', 'use a whole number from 1 to 255'],
 	['stopGrace', '6m', 'use a time from 1.0 s up to 5 m 00 s'],
 	['count', '10001', 'use a whole number from 1 to 10000'],
 	['startAfter', 'soon', 'use a date with a time of day'],
@@ -136,6 +149,9 @@ it('sends what is said about waiting, retrying and the container', () => {
 		maxAttempts: '3',
 		initialBackoff: '10s',
 		maxBackoff: '5m',
+		noRetryExitCodes: '2, 64',
+		credentials: 'company',
+		artifacts: '/out/**\n/model.bin:model\n/out dir/[ab]? (optional)',
 		queueTimeout: '1d',
 		startTimeout: '10m',
 		disk: '5GiB',
@@ -145,10 +161,24 @@ it('sends what is said about waiting, retrying and the container', () => {
 	expect(built).toMatchObject({
 		body: {
 			spec: {
-				container: { workingDir: '/work', user: '1000:1000' },
+				container: {
+					workingDir: '/work',
+					user: '1000:1000',
+					registryCredentials: 'company',
+					artifacts: [
+						{ path: '/out/**' },
+						{ path: '/model.bin', name: 'model' },
+						{ path: '/out dir/[ab]?', optional: true }
+					]
+				},
 				resources: { diskBytes: String(5 * 1024 ** 3) },
 				queue: 'night',
-				retry: { maxAttempts: 3, initialBackoff: '10s', maxBackoff: '300s' },
+				retry: {
+					maxAttempts: 3,
+					initialBackoff: '10s',
+					maxBackoff: '300s',
+					noRetryExitCodes: [2, 64]
+				},
 				queueTimeout: '86400s',
 				startTimeout: '600s'
 			}
@@ -266,6 +296,9 @@ it('finds the field of an API error', () => {
 	expect(jobFormField('spec.resources.gpuMemoryBytes')).toBe('gpuMemory');
 	expect(jobFormField('spec.resources.gpus')).toBe('gpus');
 	expect(jobFormField('spec.container.files[3].path')).toBe('files');
+	expect(jobFormField('spec.container.artifacts[0].name')).toBe('artifacts');
+	expect(jobFormField('spec.container.registryCredentials')).toBe('credentials');
+	expect(jobFormField('spec.retry.noRetryExitCodes[1]')).toBe('noRetryExitCodes');
 	expect(jobFormField('spec.after[0].jobId')).toBe('after');
 	expect(jobFormField('spec.startAfter')).toBe('startAfter');
 	expect(jobFormField('count')).toBe('count');

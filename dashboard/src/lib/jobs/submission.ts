@@ -3,7 +3,6 @@ import {
 	InputError,
 	parseCores,
 	parseDurationWithin,
-	parseLines,
 	parsePairs,
 	parseWhole
 } from '../format/input';
@@ -11,11 +10,12 @@ import { plural } from '../format/number';
 import { atMost, bytesOf, FormReader, type FormErrors, type TextKey } from '../ui/reader';
 import { buildContainer, parseSize } from './container';
 import { isJobId, type AfterRow, type JobForm } from './form';
-import { DAY, LIMITS } from './limits';
+import { DAY, LABEL_KEY, LIMITS } from './limits';
+import { readPlacing } from './placing';
+import { buildProcess } from './program';
 
 type SubmitBody = operations['Jobs_SubmitJob']['requestBody']['content']['application/json'];
 
-const LABEL_KEY = /^[A-Za-z0-9._/-]{1,63}$/;
 const QUEUE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
 /** The request that a form makes, or what is wrong with each field. */
@@ -25,12 +25,10 @@ export function buildJob(
 ): { body: SubmitBody } | { errors: FormErrors<JobForm> } {
 	const reader = new FormReader(form);
 	reader.short('name', LIMITS.name);
-	const spec: JobSpec =
-		form.kind === 'container' ? { container: buildContainer(reader) } : { chat: chat(reader) };
+	const spec = readKind(reader);
 	const resources = readResources(reader);
 	if (Object.values(resources).some((amount) => Number(amount) > 0)) spec.resources = resources;
-	const constraints = reader.read('constraints', parseConstraints, []);
-	if (constraints.length > 0) spec.constraints = constraints;
+	Object.assign(spec, readPlacing(reader));
 	reader.like(
 		'queue',
 		QUEUE_NAME,
@@ -39,6 +37,7 @@ export function buildJob(
 	if (reader.text('queue')) spec.queue = reader.text('queue');
 	const priority = reader.read('priority', (text) => parseWhole(text, -1000, 1000), undefined);
 	if (priority) spec.priority = priority;
+	if (form.preemptible) spec.preemptible = true;
 	const after = reader.read('after', readAfter, []);
 	if (after.length > 0) spec.after = after;
 	const startAfter = reader.read('startAfter', (text) => parseStart(text, now), undefined);
@@ -61,6 +60,17 @@ export function buildJob(
 	const count = reader.read('count', (text) => parseWhole(text, 1, LIMITS.count), undefined);
 	if (count) body.count = count;
 	return reader.result(body);
+}
+
+function readKind(reader: FormReader<JobForm>): JobSpec {
+	switch (reader.form.kind) {
+		case 'container':
+			return { container: buildContainer(reader) };
+		case 'process':
+			return { process: buildProcess(reader) };
+		case 'chat':
+			return { chat: chat(reader) };
+	}
 }
 
 function chat(reader: FormReader<JobForm>): NonNullable<JobSpec['chat']> {
@@ -115,12 +125,20 @@ function readRetry(reader: FormReader<JobForm>): JobSpec['retry'] {
 	if (initialBackoff && maxBackoff && parseFloat(maxBackoff) < parseFloat(initialBackoff)) {
 		reader.errors.maxBackoff = 'use no less than the first backoff';
 	}
-	if (!maxAttempts && !initialBackoff && !maxBackoff) return undefined;
+	const codes = reader.read('noRetryExitCodes', parseExitCodes, []);
+	if (!maxAttempts && !initialBackoff && !maxBackoff && codes.length === 0) return undefined;
 	return {
 		...(maxAttempts && { maxAttempts }),
 		...(initialBackoff && { initialBackoff }),
-		...(maxBackoff && { maxBackoff })
+		...(maxBackoff && { maxBackoff }),
+		...(codes.length > 0 && { noRetryExitCodes: codes })
 	};
+}
+
+function parseExitCodes(text: string): number[] {
+	const codes = text.split(/[\s,]+/).flatMap((word) => parseWhole(word, 1, 255) ?? []);
+	atMost(codes.length, LIMITS.exitCodes, 'exit code');
+	return codes;
 }
 
 const time = (reader: FormReader<JobForm>, field: TextKey<JobForm>, least: number, most: number) =>
@@ -157,11 +175,4 @@ function parseLabels(text: string): Record<string, string> {
 		}
 	}
 	return labels;
-}
-
-function parseConstraints(text: string): string[] {
-	const constraints = parseLines(text);
-	atMost(constraints.length, LIMITS.constraints, 'constraint');
-	for (const one of constraints) atMost(bytesOf(one), LIMITS.constraint, 'byte');
-	return constraints;
 }
