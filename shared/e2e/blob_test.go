@@ -41,5 +41,11 @@ func TestLargeInputFile(t *testing.T) {
 		if log := c.logText(id); log != want {
 			t.Errorf("the job of a file saw %q, want %q", log, want)
 		}
+		c.cli("schedule", "apply", "yearly", "--cron", "@yearly", "--image", jobImage, "--pull", "never", "--input", name+":/in/a", "--", "sum", "/in/a")
+		id = strings.TrimSpace(c.cli("schedule", "trigger", "yearly"))
+		c.waitJob(id, succeeded)
+		if log := c.logText(id); log != want {
+			t.Errorf("the job of a schedule saw %q, want %q", log, want)
+		}
 	})
 }

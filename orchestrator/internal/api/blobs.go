@@ -120,16 +120,17 @@ func sendParts(content io.Reader, send func(part []byte) error) error {
 	}
 }
 
-// useBlobs sees to it that the blobs of a job that is about to be submitted are
-// there and stay, and notes how large they are.
-func (s *jobs) useBlobs(spec *job.Spec) error {
+// useBlobs sees to it that the blobs of a job that is about to be submitted, or
+// of a schedule that is about to be put, are there and stay, and notes how large
+// they are.
+func useBlobs(blobs *blob.Store, spec *job.Spec) error {
 	for i := range files(spec) {
 		f := &spec.Container.Files[i]
 		if f.Blob == "" {
 			continue
 		}
 		var err error
-		if f.Size, err = s.cfg.Blobs.Use(f.Blob); fault.CodeOf(err) == fault.NotFound {
+		if f.Size, err = blobs.Use(f.Blob); fault.CodeOf(err) == fault.NotFound {
 			return fault.BadField(indexed("spec.container.files", i)+".blob",
 				"is %s, which is not there: upload it first with PUT /api/blobs/{digest}, and submit within an hour", f.Blob)
 		}

@@ -181,9 +181,10 @@ func TestSubmitWithBlob(t *testing.T) {
 	_, err = h.jobs.SubmitJob(t.Context(), &orchionv1.SubmitJobRequest{Spec: spec})
 	wantStatus(t, err, codes.InvalidArgument, `spec.container.files[0].blob: is "sha256:abc"; a digest is sha256: and 64 hexadecimal digits in lower case`)
 	file.Blob = digestOf("input")
-	_, err = orchionv1.NewSchedulesClient(h.conn).PutSchedule(t.Context(), &orchionv1.PutScheduleRequest{
+	c, err := orchionv1.NewSchedulesClient(h.conn).PutSchedule(t.Context(), &orchionv1.PutScheduleRequest{
 		Name: "nightly", Cron: "0 3 * * *", Template: &orchionv1.JobTemplate{Spec: spec},
 	})
-	wantStatus(t, err, codes.InvalidArgument, "template.spec.container.files[0].blob: is given; a schedule's files must be small enough to be given as content, "+
-		"since a blob stays only while a job has it")
+	if got := c.GetTemplate().GetSpec().GetContainer().GetFiles(); err != nil || len(got) != 1 || got[0].GetSizeBytes() != 5 || got[0].GetBlob() != digestOf("input") {
+		t.Errorf("a schedule's files are %v, %v", got, err)
+	}
 }

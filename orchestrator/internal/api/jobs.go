@@ -45,7 +45,7 @@ func (s *jobs) SubmitJob(ctx context.Context, req *orchionv1.SubmitJobRequest) (
 	if err := checkArray(req); err != nil {
 		return nil, err
 	}
-	if err := s.useBlobs(&submission.Spec); err != nil {
+	if err := useBlobs(s.cfg.Blobs, &submission.Spec); err != nil {
 		return nil, err
 	}
 	if req.Count != nil {

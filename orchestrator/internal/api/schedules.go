@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
-	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/schedule"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
@@ -41,6 +39,9 @@ func (s *schedules) PutSchedule(ctx context.Context, req *orchionv1.PutScheduleR
 	wanted, err := scheduleFromProto(req)
 	if err != nil {
 		return nil, err
+	}
+	if err := useBlobs(s.cfg.Blobs, &wanted.Template.Spec); err != nil {
+		return nil, within("template.", err)
 	}
 	return answerSchedule(s.cfg.Schedules.Put(ctx, wanted))
 }
@@ -121,10 +122,6 @@ func scheduleFromProto(req *orchionv1.PutScheduleRequest) (schedule.Schedule, er
 	spec, err := jobSpecFromProto(template.GetSpec())
 	if err != nil {
 		return none, within("template.", err)
-	}
-	if i := slices.IndexFunc(files(&spec), func(f job.File) bool { return f.Blob != "" }); i >= 0 {
-		return none, fault.BadField(indexed("template.spec.container.files", i)+".blob",
-			"is given; a schedule's files must be small enough to be given as content, since a blob stays only while a job has it")
 	}
 	overlap := schedule.Allow
 	switch req.GetOverlap() {

@@ -77,6 +77,18 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("the schedule has lost the contents of its file: %s", a.body)
 	}
 
+	digest := digestOf("large")
+	withBlob := `{"cron":"@daily","template":{"spec":{"container":{"image":"alpine","files":[{"path":"/x","blob":"` + digest + `"}]}}}}`
+	h.call(t, "PUT", "/api/schedules/blobbed", withBlob).wantError(t, http.StatusBadRequest, codes.InvalidArgument,
+		"template.spec.container.files[0].blob: is "+digest+", which is not there")
+	h.blobRequest(t, http.MethodPut, digest, strings.NewReader("large"))
+	if a := h.call(t, "PUT", "/api/schedules/blobbed", withBlob); !strings.Contains(string(a.body), `"sizeBytes":"5"`) {
+		t.Errorf("a schedule with a blob is %s", a.body)
+	}
+	if a := h.call(t, "POST", "/api/schedules/blobbed:trigger", `{}`); a.status != http.StatusOK || !strings.Contains(string(a.body), digest) {
+		t.Errorf("its job is %d %s", a.status, a.body)
+	}
+
 	const invalid = http.StatusBadRequest
 	for name, tc := range map[string]struct {
 		method, path, body string

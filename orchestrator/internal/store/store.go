@@ -124,7 +124,8 @@ type Store interface {
 	DeleteArtifacts(ctx context.Context, before time.Time, limit int) (more bool, err error)
 
 	// BlobsInUse answers which of some blobs a job is given (job.Spec.Blobs), from
-	// when it is submitted until it is deleted, or are artifacts.
+	// when it is submitted until it is deleted, a schedule gives its jobs, from
+	// when it is put until it is put otherwise or deleted, or are artifacts.
 	BlobsInUse(ctx context.Context, digests []blob.Digest) (map[blob.Digest]bool, error)
 
 	// PutQueue inserts or replaces the settings of a queue. Invalid.

@@ -110,8 +110,14 @@ func (s *scheduleThing) remove(ctx context.Context, c *client) (action, id strin
 
 // asPut is what of a schedule people say.
 func asPut(s *orchionv1.Schedule) *orchionv1.PutScheduleRequest {
+	template := proto.CloneOf(s.GetTemplate())
+	for _, f := range template.GetSpec().GetContainer().GetFiles() {
+		if f.GetBlob() != "" {
+			f.SizeBytes = 0 // the orchestrator's to know
+		}
+	}
 	return &orchionv1.PutScheduleRequest{
-		Name: s.GetName(), Cron: s.GetCron(), TimeZone: s.GetTimeZone(), Overlap: s.GetOverlap(), Paused: s.GetPaused(), Template: s.GetTemplate(),
+		Name: s.GetName(), Cron: s.GetCron(), TimeZone: s.GetTimeZone(), Overlap: s.GetOverlap(), Paused: s.GetPaused(), Template: template,
 	}
 }
 

@@ -209,9 +209,7 @@ func (d *document) read(node *yaml.Node, set map[string]string, used, declared m
 			request.IdempotencyKey = contentKey(request, later)
 		}
 	case *orchionv1.PutScheduleRequest:
-		if len(d.uploads) > 0 {
-			return fmt.Errorf("template.spec.container.files: the files of a schedule's jobs may have %s together", bytesText(maxInline))
-		}
+		d.uploads.fit(request.GetTemplate().GetSpec().GetContainer())
 	}
 	return nil
 }

@@ -99,14 +99,14 @@ func (c *cli) scheduleApply() *cobra.Command {
 				return usagef("--cron is missing; write for example --cron '30 3 * * *'")
 			}
 			job, err := s.request(cmd, args[1:])
-			if err == nil && len(s.uploads) > 0 {
-				err = usagef("the files of a schedule's jobs may have %s together", bytesText(maxInline))
-			}
 			if err != nil {
 				return err
 			}
 			if job.Count != nil || job.GetIdempotencyKey() != "" {
 				return usagef("a schedule submits one job at a time, under keys of its own: a count and an idempotency key do not go with it")
+			}
+			if err := c.upload(cmd.Context(), s.uploads, cmd.ErrOrStderr()); err != nil {
+				return err
 			}
 			stored := &orchionv1.Schedule{}
 			err = c.client().call(cmd.Context(), http.MethodPut, "/api/schedules/"+segment(args[0]), nil, &orchionv1.PutScheduleRequest{

@@ -16,7 +16,7 @@ func (s *Store) PutSchedule(ctx context.Context, c schedule.Schedule) error {
 	if err != nil {
 		return err
 	}
-	return s.change(ctx, oneStatement, func(t *tx) error {
+	return s.change(ctx, severalStatements, func(t *tx) error {
 		if err := t.exec(`REPLACE INTO schedules
 			(name, cron, time_zone, overlap, paused, template, created_at, cursor, pending, last_run_at, last_job_id, reason)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -24,13 +24,18 @@ func (s *Store) PutSchedule(ctx context.Context, c schedule.Schedule) error {
 			toNanos(c.Pending), toNanos(c.LastRunAt), c.LastJobID, c.Reason); err != nil {
 			return fmt.Errorf("saving schedule %s: %w", c.Name, err)
 		}
-		return nil
+		return t.useScheduleBlobs(c.Name, c.Template.Spec.Blobs())
 	})
 }
 
 // DeleteSchedule forgets a schedule.
 func (s *Store) DeleteSchedule(ctx context.Context, name string) error {
-	return s.remove(ctx, "DELETE FROM schedules WHERE name = ?", name, schedule.NoSchedule)
+	return s.change(ctx, severalStatements, func(t *tx) error {
+		if err := t.remove("DELETE FROM schedules WHERE name = ?", name, schedule.NoSchedule); err != nil {
+			return err
+		}
+		return t.useScheduleBlobs(name, nil)
+	})
 }
 
 // ListSchedules answers all schedules, ordered by name.

@@ -72,20 +72,23 @@ func (s *Store) DeleteNode(ctx context.Context, id string) error {
 
 // remove deletes one row; none there is missing's error.
 func (s *Store) remove(ctx context.Context, text, id string, missing func(string) error) error {
-	return s.change(ctx, oneStatement, func(t *tx) error {
-		result, err := t.execCounting(text, id)
-		if err != nil {
-			return fmt.Errorf("deleting %s: %w", id, err)
-		}
-		n, err := result.RowsAffected()
-		if err != nil {
-			return fmt.Errorf("deleting %s: %w", id, err)
-		}
-		if n == 0 {
-			return missing(id)
-		}
-		return nil
-	})
+	return s.change(ctx, oneStatement, func(t *tx) error { return t.remove(text, id, missing) })
+}
+
+// remove deletes a row by its name.
+func (t *tx) remove(text, id string, missing func(string) error) error {
+	result, err := t.execCounting(text, id)
+	if err != nil {
+		return fmt.Errorf("deleting %s: %w", id, err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("deleting %s: %w", id, err)
+	}
+	if n == 0 {
+		return missing(id)
+	}
+	return nil
 }
 
 // ListNodes answers all known nodes, ordered by id.

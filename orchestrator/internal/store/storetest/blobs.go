@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"github.com/orchion/orchion/orchestrator/internal/blob"
+	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
+	"github.com/orchion/orchion/orchestrator/internal/schedule"
 )
 
 // digestOf is the digest of nothing, made of one digit.
@@ -70,6 +72,31 @@ func testBlobs(t *testing.T, im Implementation) {
 	remove("job-0002")
 	inUse(b, c)
 	remove("job-0003", "job-0005")
+	inUse()
+
+	// A schedule has them between its runs.
+	put := func(name string, digests ...blob.Digest) schedule.Schedule {
+		t.Helper()
+		c := schedule.Schedule{Name: name, Cron: "@daily", Template: schedule.Template{Spec: withBlobs(0, digests...).Spec}, CreatedAt: epoch}
+		ok(t, s.PutSchedule(t.Context(), c))
+		return c
+	}
+	put("one", a, b, a)
+	two := put("two", b)
+	inUse(a, b)
+	put("one", c)
+	inUse(b, c)
+	submit(t, s, withBlobs(7, c))
+	ok(t, s.DeleteSchedule(t.Context(), "one"))
+	inUse(b, c)
+	remove("job-0007")
+	inUse(b)
+	list, err := s.ListSchedules(t.Context())
+	ok(t, err)
+	same(t, "schedules", []schedule.Schedule{two}, list)
+	wantFault(t, s.DeleteSchedule(t.Context(), "one"), fault.NotFound, `there is no schedule "one"`)
+	inUse(b)
+	ok(t, s.DeleteSchedule(t.Context(), "two"))
 	inUse()
 
 	_, err = s.BlobsInUse(doneContext(t), []blob.Digest{a})

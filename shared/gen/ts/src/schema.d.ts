@@ -981,8 +981,8 @@ export interface components {
         "orchion.v1.InputFile": {
             /**
              * @description Instead of content: the digest of a blob, sha256: and 64 hexadecimal digits,
-             *     which must be there when the job is submitted and stays while the job is
-             *     kept. A schedule's template takes none.
+             *     which must be there when the job is submitted, or the schedule put, and
+             *     stays while the job, or the schedule, is kept.
              */
             blob?: string;
             /**

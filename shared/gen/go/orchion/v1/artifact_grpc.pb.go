@@ -30,8 +30,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Blobs keeps content by its SHA-256. What no job refers to is removed an hour
-// after it was last uploaded.
+// Blobs keeps content by its SHA-256. What no job and no schedule refers to is
+// removed an hour after it was last uploaded.
 type BlobsClient interface {
 	// PutBlob stores content. What is there already is not stored again.
 	// INVALID_ARGUMENT when the content is not what the digest says;
@@ -88,8 +88,8 @@ type Blobs_GetBlobClient = grpc.ServerStreamingClient[GetBlobResponse]
 // All implementations must embed UnimplementedBlobsServer
 // for forward compatibility.
 //
-// Blobs keeps content by its SHA-256. What no job refers to is removed an hour
-// after it was last uploaded.
+// Blobs keeps content by its SHA-256. What no job and no schedule refers to is
+// removed an hour after it was last uploaded.
 type BlobsServer interface {
 	// PutBlob stores content. What is there already is not stored again.
 	// INVALID_ARGUMENT when the content is not what the digest says;

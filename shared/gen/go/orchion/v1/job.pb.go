@@ -1223,8 +1223,8 @@ type InputFile struct {
 	// How large the content is; set in answers.
 	SizeBytes int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	// Instead of content: the digest of a blob, sha256: and 64 hexadecimal digits,
-	// which must be there when the job is submitted and stays while the job is
-	// kept. A schedule's template takes none.
+	// which must be there when the job is submitted, or the schedule put, and
+	// stays while the job, or the schedule, is kept.
 	Blob          string `protobuf:"bytes,20,opt,name=blob,proto3" json:"blob,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
