@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/orchion/orchion/orchestrator"
+	"github.com/orchion/orchion/orchestrator/internal/footprint"
 	"github.com/orchion/orchion/shared/settings"
 	"github.com/orchion/orchion/shared/version"
 )
@@ -142,6 +143,11 @@ func serve(ctx context.Context, cfg orchestrator.Config, f *flags, stderr io.Wri
 	if err != nil {
 		return usageError{err}
 	}
+	stop, err := footprint.Start(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	return o.Run(ctx)
 }
 

@@ -16,6 +16,9 @@ import (
 // queuedJobs wait while memory is measured, because no node is what they ask for.
 const queuedJobs = 100_000
 
+// atRest is after how long an orchestrator has given back what it needed under load.
+const atRest = 30 * time.Second
+
 // maxArray is how many jobs one submission makes.
 const maxArray = 10_000
 
@@ -79,6 +82,10 @@ func measureConnected(ctx context.Context, s settings, dir string) error {
 		return err
 	}
 	measure.Fact(fmt.Sprintf("resident memory, %d connected and %d jobs queued", s.nodes, queuedJobs), fmt.Sprintf("%d MiB", p.ResidentBytes()>>20))
+	if err := wait(ctx, atRest); err != nil {
+		return err
+	}
+	measure.Fact("  at rest", fmt.Sprintf("%d MiB", p.ResidentBytes()>>20))
 	return nil
 }
 

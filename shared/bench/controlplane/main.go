@@ -10,12 +10,12 @@
 //	    connected.
 //	  - heartbeats per second on those connections, in all and for each core that
 //	    the orchestrator keeps busy with them.
-//	  - memory with all of that and 100,000 jobs queued.
+//	  - memory with all of that and 100,000 jobs queued, at once and at rest.
 //	  - memory and CPU of an idle orchestrator and an idle node agent. Floor: an
 //	    idle Go program that serves HTTP.
 //
 // It builds the programs, uses ports and folders of its own, talks to loopback
-// only, and ends by itself (within two minutes). Jobs have a benchmark of their own, shared/bench/jobs.
+// only, and ends by itself (within three minutes). Jobs have a benchmark of their own, shared/bench/jobs.
 package main
 
 import (

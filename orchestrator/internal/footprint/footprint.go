@@ -1,0 +1,137 @@
+// Package footprint trades the memory that the garbage collector lets the heap grow
+// by against the time that collecting takes, while the program runs: an orchestrator
+// of thousands of nodes that rest should not be twice as large as what it keeps, and
+// one under load should not spend its time on being small. What was needed under load
+// is given back to the system when it has been over for a while.
+package footprint
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/upkeep"
+)
+
+const (
+	// period is how often it is looked.
+	period = time.Second
+	// mostPercent is by how much of itself the heap may grow before it is collected
+	// again, which is the runtime's default, and leastPercent what that is lowered to.
+	mostPercent, leastPercent = 100, 25
+	// leastRoom is how much a heap may grow whatever its size: collecting a small
+	// one ever again gains nothing.
+	leastRoom = 32 << 20
+	// Of all processors' time collecting may take as much before the heap is
+	// let grow more, and as little before it is let grow less.
+	busyShare, idleShare = 0.10, 0.05
+	// restful is how many looks in a row there has to be little to collect before
+	// free memory is given back, and leastFree how much it has to be: what the heap
+	// will soon grow into again is kept.
+	restful   = 10
+	leastFree = 64 << 20
+)
+
+// Start begins to set the collector's percentage (GOGC) from what it costs, unless
+// the environment sets GOGC or GOMEMLIMIT: then somebody has decided. It is for the
+// whole process. stop ends it and leaves the percentage as it was before.
+func Start(ctx context.Context) (stop func(), err error) {
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		if os.Getenv(name) != "" {
+			return func() {}, nil
+		}
+	}
+	p := &pacer{percent: mostPercent, read: newReader().read, set: func(percent int) { debug.SetGCPercent(percent) }, giveBack: debug.FreeOSMemory}
+	loop := upkeep.New(period, func(context.Context) { p.look() })
+	if err := loop.Start(ctx); err != nil {
+		return nil, err
+	}
+	return func() {
+		loop.Stop()
+		debug.SetGCPercent(mostPercent)
+	}, nil
+}
+
+// reading is what the runtime says.
+type reading struct {
+	live       uint64        // bytes that the last collection found in use
+	free       uint64        // bytes that are not, and that the system does not have back
+	collecting time.Duration // that all collections took, of all processors
+	available  time.Duration // that there was, of all processors
+}
+
+// pacer holds the percentage that was set last. It is for one goroutine.
+type pacer struct {
+	percent  int
+	last     reading
+	rested   int // looks in a row
+	read     func() reading
+	set      func(percent int)
+	giveBack func()
+}
+
+// look sets the percentage anew where it should be another, and gives back what is
+// not needed any more.
+func (p *pacer) look() {
+	now := p.read()
+	share := 0.0
+	if passed := now.available - p.last.available; passed > 0 {
+		share = float64(now.collecting-p.last.collecting) / float64(passed)
+	}
+	p.last = now
+	if next := nextPercent(p.percent, share, now.live); next != p.percent {
+		p.percent = next
+		p.set(next)
+	}
+	if p.rested++; share >= idleShare {
+		p.rested = 0
+	}
+	if p.rested >= restful && now.free > max(leastFree, now.live/2) {
+		p.rested = 0
+		p.giveBack()
+	}
+}
+
+// nextPercent answers the percentage to go on with, given the one so far, the share
+// of time that collecting took with it, and how much is in use.
+func nextPercent(percent int, share float64, live uint64) int {
+	switch {
+	case share > busyShare:
+		percent = percent * 3 / 2
+	case share < idleShare:
+		percent = percent * 4 / 5
+	}
+	least := leastPercent
+	if live < leastRoom*100/leastPercent {
+		least = int(leastRoom * 100 / max(live, 1))
+	}
+	return min(max(percent, least), mostPercent)
+}
+
+// reader reads the runtime's metrics, and makes no garbage of its own.
+type reader struct {
+	samples []metrics.Sample
+	began   time.Time
+}
+
+func newReader() *reader {
+	return &reader{samples: []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"},
+		{Name: "/memory/classes/heap/free:bytes"},
+	}, began: time.Now()}
+}
+
+func (r *reader) read() reading {
+	metrics.Read(r.samples)
+	// What is collected on processors that had nothing else to do costs nothing.
+	collecting := r.samples[1].Value.Float64() - r.samples[2].Value.Float64()
+	return reading{
+		live:       r.samples[0].Value.Uint64(),
+		free:       r.samples[3].Value.Uint64(),
+		collecting: time.Duration(collecting * float64(time.Second)),
+		available:  time.Since(r.began) * time.Duration(runtime.GOMAXPROCS(0)),
+	}
+}
