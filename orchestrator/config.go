@@ -115,7 +115,7 @@ func DefaultConfig() Config {
 		Port:             50051,
 		HTTPPort:         8080,
 		HeartbeatTimeout: 30 * time.Second,
-		LeaseTTL:         30 * time.Second,
+		LeaseTTL:         dispatch.DefaultLeaseTTL,
 		PauseLimit:       5 * time.Minute,
 		ReserveAfter:     dispatch.DefaultReserveAfter,
 		ShutdownTimeout:  10 * time.Second,

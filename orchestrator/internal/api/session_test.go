@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
@@ -108,7 +109,7 @@ func TestJobFromSubmitToLog(t *testing.T) {
 	assigned := a.receive().GetAssignJob()
 	ref := assigned.GetRef()
 	if ref.GetJobId() != id || ref.GetAttempt() != 1 || assigned.GetSpec().GetContainer().GetEnv()["A"] != "b" ||
-		assigned.GetLeaseTtl().AsDuration() != 30*time.Second || assigned.GetSpec().GetTimeout().AsDuration() != 30*time.Second {
+		assigned.GetLeaseTtl().AsDuration() != dispatch.DefaultLeaseTTL || assigned.GetSpec().GetTimeout().AsDuration() != 30*time.Second {
 		t.Fatalf("assigned is %v", assigned)
 	}
 

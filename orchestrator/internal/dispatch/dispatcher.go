@@ -76,8 +76,10 @@ type Config struct {
 	Logger      *slog.Logger // default: discards
 }
 
-// DefaultLeaseTTL is how long a node may run an attempt without renewing.
-const DefaultLeaseTTL = 30 * time.Second
+// DefaultLeaseTTL is how long a node may run an attempt without renewing. With
+// the grace on top, the jobs of a machine that died are free before the machine is
+// called offline, after 30 s by default.
+const DefaultLeaseTTL = 20 * time.Second
 
 // DefaultReserveAfter is how long a job goes without room until some is kept.
 const DefaultReserveAfter = time.Minute

@@ -13,9 +13,9 @@
 //	  - the time from submitting to the first instruction of a container on a real
 //	    engine (DOCKER_HOST; left out without one), in turns with "docker run" of
 //	    the same image, which is the floor.
-//	  - the time from a machine's end to its being found dead, beside the time that
-//	    it may be silent, and from then to the first instruction of its job's
-//	    container on another machine, beside "docker run".
+//	  - the time from a machine's end until its jobs are free, beside the time that it
+//	    may be silent, and from then to the first instruction of the container on
+//	    another machine, beside "docker run".
 //	  - how fast a job can print that prints without a pause, beside a bare container;
 //	    how fast all of that is with the orchestrator, and what it does to memory
 //	    and heartbeats.
@@ -61,7 +61,7 @@ func main() {
 	flag.IntVar(&s.starts, "starts", 40, "containers to start each way")
 	flag.IntVar(&s.containers, "containers", 100, "containers to run beside Docker Swarm, at most 1000")
 	flag.BoolVar(&s.swarm, "swarm", false, "make the Docker engine a Swarm while it is measured, unless it is one")
-	flag.Int64Var(&s.flood, "flood", 500_000_000, "bytes that a job prints, from 1 MB to 10 GB")
+	flag.Int64Var(&s.flood, "flood", 100_000_000, "bytes that a job prints, from 1 MB to 10 GB")
 	flag.StringVar(&s.only, "only", "", "measure this part alone: throughput, latency, starts, replace, logs, swarm or lists")
 	flag.IntVar(&s.history, "history", 1_000_000, "jobs to list from")
 	flag.DurationVar(&s.syncs, "syncs", 3*time.Second, "how long the disk is measured")
