@@ -228,6 +228,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Registries:    a.registries,
 		Replicas:      services.replicas,
 		Links:         services.links,
+		Networks:      services.networks,
 		ProcessLinks:  n.processLinks(dialer),
 		GatewayClient: dialer.HTTPClient,
 		Inputs:        n.inputs,

@@ -78,6 +78,9 @@ type Config struct {
 	// MaxJobs is how many containers of jobs run at once. 0 to 10,000. Default 0: twice the
 	// number of logical cores.
 	MaxJobs int
+	// ReadyNetworks is how many networks are kept ready for jobs at most. 0 to 256. Default 16;
+	// 0: none.
+	ReadyNetworks int
 	// LogRate is how many bytes of the log of one job are sent in a second at most. 64 KiB
 	// to 1 GiB; 0: as much as goes. Default 32 MiB.
 	LogRate int64
@@ -97,6 +100,7 @@ func DefaultConfig() Config {
 		Orchestrator:      "localhost:" + DefaultPort,
 		HeartbeatInterval: 5 * time.Second,
 		Runtime:           RuntimeAuto,
+		ReadyNetworks:     defaultReadyNetworks,
 		LogRate:           session.DefaultLogRate,
 		LogBuffer:         driver.DefaultLogBytes,
 		ShutdownTimeout:   20 * time.Second,
@@ -126,6 +130,9 @@ const (
 	maxTaints     = 32
 	maxAdopted    = 32
 	maxMaxJobs    = 10_000
+	// maxReadyNetworks stays well below the addresses of an engine's usual network.
+	maxReadyNetworks     = 256
+	defaultReadyNetworks = 16
 
 	minLogRate = 64 << 10
 	maxLogRate = 1 << 30
@@ -164,6 +171,8 @@ func (c *Config) Validate() error {
 		return wrong("data-dir", "is empty; name a folder")
 	case !slices.Contains(Runtimes(), c.Runtime):
 		return wrong("runtime", "is %q; it must be one of %s", c.Runtime, strings.Join(Runtimes(), ", "))
+	case c.ReadyNetworks < 0 || c.ReadyNetworks > maxReadyNetworks:
+		return wrong("ready-networks", "is %d; it must be between 0 and %d, 0 meaning none", c.ReadyNetworks, maxReadyNetworks)
 	case c.MaxJobs < 0 || c.MaxJobs > maxMaxJobs:
 		return wrong("max-jobs", "is %d; it must be between 0 and %d, 0 meaning twice the number of logical cores", c.MaxJobs, maxMaxJobs)
 	}

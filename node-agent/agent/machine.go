@@ -15,6 +15,7 @@ import (
 	"github.com/orchion/orchion/node-agent/internal/engine/hosting"
 	"github.com/orchion/orchion/node-agent/internal/hostinfo"
 	"github.com/orchion/orchion/node-agent/internal/joblink"
+	"github.com/orchion/orchion/node-agent/internal/jobnet"
 	"github.com/orchion/orchion/node-agent/internal/tunnel"
 	"github.com/orchion/orchion/node-agent/internal/worker"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
@@ -43,7 +44,8 @@ type machine interface {
 
 type services struct {
 	replicas worker.ReplicaRunner
-	links    worker.Linker // nil: none
+	links    worker.Linker   // nil: none
+	networks worker.Networks // nil: none
 	close    func()
 }
 
@@ -204,6 +206,16 @@ func (m *thisMachine) services(nodeID string, containers driver.Driver, dialer *
 		s.links = jobLinks{joblink.New(joblink.Config{
 			Driver: containers, NodeID: nodeID, Dial: dialer.DialGateway, Logger: m.cfg.Logger,
 		})}
+	}
+	if containers != nil && m.cfg.ReadyNetworks > 0 {
+		pool := jobnet.New(jobnet.Config{
+			Driver: containers, NodeID: nodeID, Max: m.cfg.ReadyNetworks, Logger: m.cfg.Logger,
+		})
+		s.networks = jobNetworks{pool}
+		s.close = func() {
+			pool.Close()
+			runner.Close()
+		}
 	}
 	return s
 }

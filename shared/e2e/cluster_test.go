@@ -120,8 +120,8 @@ func (c *cluster) addAgent(name string, e *engine.Engine, flags ...string) *agen
 	c.agents[name] = a
 	c.t.Cleanup(func() {
 		a.stop()
-		// The jobs first: they live in the network of their forwarders.
-		for _, label := range []string{"orchion.node=", "orchion.link.node="} {
+		// The jobs first: they live in the network of their forwarders, or in one they were lent.
+		for _, label := range []string{"orchion.node=", "orchion.link.node=", "orchion.network.node="} {
 			if err := e.RemoveContainers(context.Background(), label+id); err != nil {
 				c.t.Errorf("cleaning up: %v", err)
 			}

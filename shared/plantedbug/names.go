@@ -12,6 +12,8 @@ const (
 	// RunsAgain: a node that comes back without an attempt gets it again under
 	// the same number.
 	RunsAgain = "runs-again"
+	// SharesNetworks: a network that is ready is lent to a job and to the next one.
+	SharesNetworks = "shares-networks"
 	// LeavesContainers: containers of jobs are never removed.
 	LeavesContainers = "leaves-containers"
 	// SkipsLines: one line in fifty of a log is not sent.
@@ -22,5 +24,5 @@ const (
 
 // All are all bugs.
 func All() []string {
-	return []string{EarlyAcknowledgement, ReusedNumber, NoFence, RunsAgain, LeavesContainers, SkipsLines, StaleReads}
+	return []string{EarlyAcknowledgement, ReusedNumber, NoFence, RunsAgain, SharesNetworks, LeavesContainers, SkipsLines, StaleReads}
 }

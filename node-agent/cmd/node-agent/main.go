@@ -15,6 +15,7 @@ import (
 	"github.com/orchion/orchion/node-agent/agent"
 	"github.com/orchion/orchion/node-agent/internal/driver/process"
 	"github.com/orchion/orchion/node-agent/internal/joblink"
+	"github.com/orchion/orchion/node-agent/internal/jobnet"
 )
 
 // Exit statuses: failed at run time, and started wrongly.
@@ -45,6 +46,13 @@ func run() int {
 		// Before all else: a forwarder has little memory and none of the flags.
 		if err := joblink.ForwarderMain(ctx, os.Getenv, os.Stderr); err != nil {
 			fmt.Fprintf(os.Stderr, "node-agent %s: %v\n", forwarderCommand, err)
+			return exitFailed
+		}
+		return 0
+	}
+	if len(os.Args) == 2 && os.Args[1] == jobnet.HolderCommand { // likewise
+		if err := jobnet.HolderMain(ctx, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintf(os.Stderr, "node-agent %s: %v\n", jobnet.HolderCommand, err)
 			return exitFailed
 		}
 		return 0

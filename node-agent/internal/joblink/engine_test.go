@@ -16,6 +16,7 @@ import (
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/docker"
+	"github.com/orchion/orchion/node-agent/internal/selfimage"
 )
 
 // engines are the real engines that the environment offers.
@@ -79,7 +80,7 @@ func newBench(t *testing.T, d driver.Driver, gateway http.Handler) *bench {
 			}
 		}
 		// The image is made of this very test program: the next build has another.
-		if ref := b.links.image.ref; ref != "" {
+		if ref := b.links.image.Ref(); ref != "" {
 			if err := d.RemoveImage(ctx, ref); err != nil {
 				t.Error(err)
 			}
@@ -94,12 +95,12 @@ func newBench(t *testing.T, d driver.Driver, gateway http.Handler) *bench {
 // of jobs.
 func (b *bench) start(t *testing.T, network driver.NetworkMode, args ...string) string {
 	t.Helper()
-	image, err := b.links.image.ensure(t.Context())
+	image, err := b.links.image.Ensure(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	spec := driver.JobSpec(image)
-	spec.Command = append([]string{programPath, "test-job"}, args...)
+	spec.Command = append([]string{selfimage.ProgramPath, "test-job"}, args...)
 	spec.Network = network
 	spec.Labels = map[string]string{testLabel: b.cfg.NodeID}
 	id, err := b.d.Create(t.Context(), spec)

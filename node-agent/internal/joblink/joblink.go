@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
+	"github.com/orchion/orchion/node-agent/internal/selfimage"
 )
 
 // BaseURL is where the gateway answers in a job's container, as OPENAI_BASE_URL
@@ -67,10 +68,8 @@ type Config struct {
 	// Dial opens a connection from an attempt to the gateway, as
 	// tunnel.Dialer.DialGateway does. The connection has CloseWrite.
 	Dial func(ctx context.Context, jobID string, attempt int) (net.Conn, error)
-	// Executable is the program that the forwarder's image is made of, for the
-	// engine's platform; it must run ForwarderMain when called with
-	// "job-forwarder". Empty: this program, or beside it the one named
-	// node-agent-linux-ARCH where this is not a program for Linux.
+	// Executable is the program that the forwarder's image is made of (see
+	// selfimage.New); it must run ForwarderMain when called with "job-forwarder".
 	Executable string
 	// Logger defaults to one that discards.
 	Logger *slog.Logger
@@ -80,7 +79,7 @@ type Config struct {
 type Links struct {
 	cfg   Config
 	log   *slog.Logger
-	image *imageBuilder
+	image *selfimage.Builder
 }
 
 // New makes Links. It creates nothing yet.
@@ -88,7 +87,7 @@ func New(cfg Config) *Links {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Links{cfg: cfg, log: cfg.Logger, image: &imageBuilder{driver: cfg.Driver, executable: cfg.Executable}}
+	return &Links{cfg: cfg, log: cfg.Logger, image: selfimage.New(cfg.Driver, cfg.Executable)}
 }
 
 // readyTimeout is how long a forwarder may take to come up.
@@ -111,7 +110,7 @@ func (l *Links) Open(ctx context.Context, jobID string, attempt int) (*Link, err
 			return nil, fmt.Errorf("remove a forwarder that has ended: %w", err)
 		}
 	}
-	image, err := l.image.ensure(ctx)
+	image, err := l.image.Ensure(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("make the image of the job's forwarder: %w", err)
 	}

@@ -20,6 +20,8 @@ const (
 	labelJob     = driver.LabelPrefix + "job"
 	labelAttempt = driver.LabelPrefix + "attempt"
 	labelSpec    = driver.LabelPrefix + "spec"
+	// labelNetwork names the container whose network it was lent.
+	labelNetwork = driver.LabelPrefix + "network"
 
 	roleJob = "job"
 )

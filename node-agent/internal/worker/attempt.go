@@ -71,6 +71,11 @@ type attempt struct {
 	adopted     bool   // the container was there before this run of the agent
 	foundDigest string // of the spec that it was made from
 	link        Link
+	network     Network // that its container was lent; nil: none
+
+	// foundNetwork is the network of a container that was there before this run of the agent;
+	// it never changes.
+	foundNetwork string
 
 	mu         sync.Mutex // guards what follows
 	assignment *orchionv1.JobAssignment
@@ -94,6 +99,7 @@ func newAttempt(w *Worker, key refKey, found *driver.Container) *attempt {
 	a.status = &orchionv1.AttemptStatus{Ref: key.proto(), State: orchionv1.AttemptState_ATTEMPT_STATE_ASSIGNED}
 	if found != nil {
 		a.containerID, a.adopted, a.foundDigest = found.ID, true, found.Labels[labelSpec]
+		a.takeOverNetwork(found.Labels[labelNetwork])
 		a.started = true
 		a.ended = found.State == driver.StateExited
 		a.status = &orchionv1.AttemptStatus{

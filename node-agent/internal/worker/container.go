@@ -80,6 +80,9 @@ func (a *attempt) runContainer(spec *orchionv1.JobSpec) outcome {
 	if a.hold.Err() != nil {
 		return outcome{}
 	}
+	if err == nil {
+		a.leaveNetwork(spec)
+	}
 	end := a.judge(spec, exit, err)
 	if errors.Is(err, errUnstoppable) {
 		a.discard = true
@@ -140,18 +143,27 @@ func (a *attempt) startContainer(spec *orchionv1.JobSpec) (time.Time, error) {
 	case <-a.work.Done():
 		return time.Time{}, a.work.Err()
 	}
-	if err := a.retry(func() error { return a.create(wanted) }); err != nil {
-		return time.Time{}, err
+	a.borrowNetwork(spec, &wanted)
+	err = a.bringUp(wanted, spec.GetContainer(), in)
+	if err != nil && a.withoutNetwork(&wanted, err) {
+		err = a.bringUp(wanted, spec.GetContainer(), in)
 	}
-	if err := a.retry(func() error { return a.putFiles(spec.GetContainer(), in) }); err != nil {
-		return time.Time{}, err
-	}
-	// None of this is broken off when the job is to be stopped: what an engine does with such a
-	// request is not known, and might be left behind.
-	if err := a.retry(func() error { return a.engine.Start(a.w.root, a.containerID) }); err != nil {
+	if err != nil {
 		return time.Time{}, err
 	}
 	return time.Now(), nil
+}
+
+// bringUp makes the container and starts it. None of this is broken off when the job is to
+// be stopped: what an engine does with such a request is not known, and might be left behind.
+func (a *attempt) bringUp(wanted driver.ContainerSpec, spec *orchionv1.ContainerSpec, in inputs) error {
+	if err := a.retry(func() error { return a.create(wanted) }); err != nil {
+		return err
+	}
+	if err := a.retry(func() error { return a.putFiles(spec, in) }); err != nil {
+		return err
+	}
+	return a.retry(func() error { return a.engine.Start(a.w.root, a.containerID) })
 }
 
 // prepareContainer brings about what a container needs, and says what it is to be.
@@ -433,6 +445,7 @@ func (a *attempt) removeContainer(ctx context.Context, grace time.Duration) {
 		}
 		a.containerID, a.maybeMade = "", false
 	}
+	a.closeNetwork(ctx)
 	a.closeLink(ctx)
 }
 

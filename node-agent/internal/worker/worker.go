@@ -76,6 +76,28 @@ type Link interface {
 	Detach()
 }
 
+// Networks lends networks that are ready to the containers of jobs; without, each gets one
+// when it starts, which takes longer.
+type Networks interface {
+	// Lend gives a network that no other job has. It does not wait until there is one.
+	Lend(ctx context.Context) Network
+	// TakeOver is the network of a container whose id an earlier run of the agent was lent.
+	TakeOver(id string) Network
+	// Reap removes what earlier runs of this agent were lent and keep does not want.
+	Reap(ctx context.Context, keep func(id string) bool) error
+}
+
+// Network is one that is lent to a job's container.
+type Network interface {
+	// ID is that of the container whose network it is; empty: none was ready.
+	ID() string
+	// Ended says that the job's container has ended. With again another job may be given the
+	// network, if this one has left nothing in it.
+	Ended(ctx context.Context, again bool)
+	// Close removes it, unless another job may have it. The job's container must be gone.
+	Close(ctx context.Context) error
+}
+
 // Config says what a Worker works with.
 type Config struct {
 	// NodeID is on everything that the worker creates. Needed.
@@ -91,6 +113,8 @@ type Config struct {
 	Replicas ReplicaRunner
 	// Links connects jobs that declare models with the gateway; nil: such jobs fail.
 	Links Linker
+	// Networks lends networks to containers of jobs without models; nil: nobody does.
+	Networks Networks
 	// ProcessLinks does so for processes that declare models; nil: such jobs fail.
 	ProcessLinks Linker
 	// GatewayClient gives a client that reaches the gateway as an attempt, whatever the
@@ -337,6 +361,7 @@ func (w *Worker) Assign(set *orchionv1.AssignmentSet) {
 	if !w.closed {
 		w.removeStrayReplicasLocked()
 		w.reapLinksLocked()
+		w.reapNetworksLocked()
 	}
 }
 
@@ -358,6 +383,29 @@ func (w *Worker) reapLinksLocked() {
 			}
 		})
 	}
+}
+
+// reapNetworksLocked begins to remove networks that were lent to containers that are not
+// there any more.
+func (w *Worker) reapNetworksLocked() {
+	if w.cfg.Networks == nil {
+		return
+	}
+	w.wg.Go(func() {
+		err := w.cfg.Networks.Reap(w.root, func(id string) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for _, a := range w.attempts {
+				if a.foundNetwork == id {
+					return true
+				}
+			}
+			return false
+		})
+		if err != nil && w.root.Err() == nil {
+			w.cfg.Logger.Warn("cannot remove what an earlier run of this agent left of its jobs' networks", "error", err)
+		}
+	})
 }
 
 // AssignJob implements [session.Worker]. Assigning an attempt again changes nothing.

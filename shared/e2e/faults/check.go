@@ -110,6 +110,9 @@ func check(ctx context.Context, c *cluster, h *history, jobs map[string]*orchion
 func (c *cluster) runs(h *history) map[string]enginestub.Run {
 	runs := map[string]enginestub.Run{}
 	for _, m := range c.machines {
+		if n := m.engine.Shared(); n > 0 {
+			h.violate(sharedNetwork, "on %s %d containers were to join one that was another's, or nobody's", m.id, n)
+		}
 		for _, r := range m.engine.Runs() {
 			name := attemptName(r.Labels["orchion.job"], r.Labels["orchion.attempt"])
 			if earlier, twice := runs[name]; twice {

@@ -70,6 +70,7 @@ func bugs() map[string]planted {
 		plantedbug.ReusedNumber:         {[]string{twoLeases}, []string{"agent-kill", "machine-wipe"}, false},
 		plantedbug.NoFence:              {[]string{wrongEnd, secondEnd}, []string{"partition"}, true},
 		plantedbug.RunsAgain:            {[]string{twoLeases}, []string{"machine-wipe"}, false},
+		plantedbug.SharesNetworks:       {[]string{sharedNetwork}, []string{"agent-kill"}, true},
 		plantedbug.LeavesContainers:     {[]string{leftContainers}, []string{"container-kill"}, false},
 		plantedbug.StaleReads:           {[]string{oneOrder}, []string{"container-kill"}, false},
 		plantedbug.SkipsLines:           {[]string{brokenLog}, []string{"container-kill"}, false},

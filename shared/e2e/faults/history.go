@@ -66,6 +66,7 @@ const (
 	secondEnd      = "a job ends once, and what has ended stays as it is"
 	twoLeases      = "an attempt's number is given out once"
 	wrongEnd       = "a job ends as its container did"
+	sharedNetwork  = "a network that is lent is one job's"
 	leftContainers = "no container is left"
 	brokenLog      = "a log is complete and in order"
 )

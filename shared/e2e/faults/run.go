@@ -22,6 +22,7 @@ import (
 // report is what came out of a run.
 type report struct {
 	jobs, attempts, lost, starts int
+	joined                       int // of the starts: on a network that was ready
 	requests                     int // answered
 	faults                       map[string]int
 	refusals                     map[int]int // of submissions, by status
@@ -39,7 +40,7 @@ func (r report) String() string {
 		}
 		fmt.Fprintf(&b, "%d %s", r.states[state], strings.ToLower(strings.TrimPrefix(state.String(), "JOB_STATE_")))
 	}
-	fmt.Fprintf(&b, "), %d attempts, %d of them lost, %d containers started; %d requests answered; submissions refused by status: %v; faults:", r.attempts, r.lost, r.starts, r.requests, r.refusals)
+	fmt.Fprintf(&b, "), %d attempts, %d of them lost, %d containers started, %d of them on networks that were ready; %d requests answered; submissions refused by status: %v; faults:", r.attempts, r.lost, r.starts, r.joined, r.requests, r.refusals)
 	for _, name := range slices.Sorted(maps.Keys(r.faults)) {
 		fmt.Fprintf(&b, " %s %d", name, r.faults[name])
 	}
@@ -129,6 +130,7 @@ func (r *report) count(c *cluster, jobs map[string]*orchionv1.Job) {
 	}
 	for _, m := range c.machines {
 		r.starts += len(m.engine.Runs())
+		r.joined += m.engine.Joined()
 	}
 }
 

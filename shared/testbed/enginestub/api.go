@@ -51,6 +51,7 @@ func (e *Engine) handler() http.Handler {
 	handle("GET /{version}/containers/json", e.listContainers)
 	handle("POST /{version}/containers/create", e.createContainer)
 	handle("POST /{version}/containers/{id}/start", e.withContainer(e.startContainer))
+	handle("POST /{version}/containers/{id}/attach", e.withContainer(e.attachContainer))
 	handle("POST /{version}/containers/{id}/stop", e.withContainer(e.stopContainer))
 	handle("POST /{version}/containers/{id}/kill", e.withContainer(e.killContainer))
 	handle("POST /{version}/containers/{id}/wait", e.withContainer(e.waitContainer))
@@ -93,10 +94,16 @@ func (e *Engine) createContainer(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "no configuration: %v", err)
 		return
 	}
-	p, err := parse(request.Cmd)
+	p, err := program{holder: true}, error(nil)
+	if !isHolder(request.Entrypoint) {
+		p, err = parse(request.Cmd)
+	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, "%v", err)
 		return
+	}
+	if request.HostConfig != nil {
+		p.network = request.HostConfig.NetworkMode.ConnectedContainer()
 	}
 	c := e.add(r.URL.Query().Get("name"), p, request.Labels, request.Image)
 	if c == nil {
@@ -108,6 +115,10 @@ func (e *Engine) createContainer(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *Engine) startContainer(w http.ResponseWriter, _ *http.Request, c *container) {
+	if err := e.join(c); err != nil {
+		fail(w, http.StatusConflict, "%v", err)
+		return
+	}
 	switch {
 	case c.start():
 		w.WriteHeader(http.StatusNoContent)
@@ -176,7 +187,7 @@ func (e *Engine) inspectContainer(w http.ResponseWriter, _ *http.Request, c *con
 				StartedAt: stamp(c.startedAt), FinishedAt: stamp(c.finishedAt),
 			},
 		},
-		Config:          &dockercontainer.Config{Image: c.image, Labels: c.labels},
+		Config:          &dockercontainer.Config{Image: c.image, Labels: c.labels, OpenStdin: c.program.holder},
 		NetworkSettings: &dockercontainer.NetworkSettings{},
 	})
 }

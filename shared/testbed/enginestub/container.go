@@ -3,6 +3,7 @@ package enginestub
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"strconv"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type container struct {
 	ended       chan struct{} // closed at the end
 	terminate   chan struct{} // closed by SIGTERM
 	terminating sync.Once
+	attached    chan net.Conn // of a holder: the one connection that it has
 
 	mu         sync.Mutex // guards what follows
 	run        int        // its number in Engine.runs
@@ -35,6 +37,7 @@ type container struct {
 	finishedAt time.Time
 	code       int
 	over       bool
+	lent       bool          // of a holder: a job may be in its network
 	log        []byte        // frames as the API sends them
 	changed    chan struct{} // closed when log grows or the container ends
 }
@@ -48,6 +51,10 @@ type program struct {
 	// slower: attempts after the first take so many times as long. 0: they do
 	// not.
 	slower int
+	// holder: it is none of this, but holds a network for jobs.
+	holder bool
+	// network is the id of the holder whose network it joins; empty: its own.
+	network string
 }
 
 // parse reads "lines N INTERVAL", "exit CODE" and "slower FACTOR", in any order:
@@ -90,6 +97,10 @@ func (c *container) start() bool {
 		return false
 	}
 	c.startedAt = time.Now()
+	if c.program.holder {
+		c.engine.programs.Go(c.hold)
+		return true
+	}
 	c.run = c.engine.began(c, c.startedAt)
 	c.engine.programs.Go(c.play)
 	return true
@@ -144,7 +155,9 @@ func (c *container) end(code int, killed bool) {
 		return
 	}
 	c.over, c.code, c.finishedAt = true, code, time.Now()
-	c.engine.finished(c.run, c.finishedAt, code, killed)
+	if !c.program.holder {
+		c.engine.finished(c.run, c.finishedAt, code, killed)
+	}
 	close(c.ended)
 	c.wakeLocked()
 }

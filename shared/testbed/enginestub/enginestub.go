@@ -31,6 +31,9 @@ type Engine struct {
 	names      map[string]string // to ids
 	networks   map[string]network
 	runs       []Run
+	attached   []net.Conn // to holders
+	joined     int        // starts of a container in a network that was ready for it
+	shared     int        // starts of a container in the network of another one that ran
 	programs   sync.WaitGroup
 }
 
@@ -89,6 +92,7 @@ func (e *Engine) Down() {
 	server, served := e.server, e.served
 	e.mu.Unlock()
 	_ = server.Close() // nothing is left to be lost
+	e.detachAll()
 	<-served
 }
 
@@ -132,11 +136,11 @@ func (e *Engine) Wipe() {
 	}
 }
 
-// Running are the containers that run, by the labels they carry.
+// Running are the containers of jobs that run, by the labels they carry.
 func (e *Engine) Running() []map[string]string {
 	var running []map[string]string
 	for _, c := range e.all() {
-		if c.state() == "running" {
+		if c.state() == "running" && !c.program.holder {
 			running = append(running, c.labels)
 		}
 	}
@@ -155,10 +159,14 @@ func (e *Engine) Kill(labels map[string]string) bool {
 	return false
 }
 
-// Left are the labels of all containers that are still there.
+// Left are the labels of all containers that are still there, but for networks that are
+// kept ready by an agent that lives.
 func (e *Engine) Left() []map[string]string {
 	var left []map[string]string
 	for _, c := range e.all() {
+		if c.ready() {
+			continue
+		}
 		left = append(left, c.labels)
 	}
 	return left
@@ -192,6 +200,7 @@ func (e *Engine) add(name string, p program, labels map[string]string, image str
 	c := &container{
 		engine: e, id: newID(), name: name, program: p, labels: labels, image: image,
 		created: time.Now(), ended: make(chan struct{}), terminate: make(chan struct{}), changed: make(chan struct{}),
+		attached: make(chan net.Conn, 1),
 	}
 	if c.name == "" {
 		c.name = "stub-" + c.id[:12]
@@ -241,6 +250,22 @@ func (e *Engine) wait(ctx context.Context) bool {
 	case <-hung:
 		return true
 	case <-ctx.Done():
+		return false
+	}
+}
+
+// waitUntil is wait for a program, which has no request.
+func (e *Engine) waitUntil(ended <-chan struct{}) bool {
+	e.mu.Lock()
+	hung := e.hung
+	e.mu.Unlock()
+	if hung == nil {
+		return true
+	}
+	select {
+	case <-hung:
+		return true
+	case <-ended:
 		return false
 	}
 }

@@ -1,4 +1,6 @@
-package joblink
+// Package selfimage makes an image of this very program, from scratch, for the small
+// containers that the node agent runs for itself: no registry, no second artefact.
+package selfimage
 
 import (
 	"archive/tar"
@@ -17,11 +19,11 @@ import (
 	"github.com/orchion/orchion/node-agent/internal/driver"
 )
 
-// programPath is where the program lies in the forwarder's image.
-const programPath = "/node-agent"
+// ProgramPath is where the program lies in the image.
+const ProgramPath = "/node-agent"
 
-// imageBuilder makes the forwarder's image: the program, from scratch.
-type imageBuilder struct {
+// Builder makes the image on one engine.
+type Builder struct {
 	driver     driver.Driver
 	executable string // empty: found by itself
 
@@ -36,9 +38,23 @@ type imageFile struct {
 	target string // in the image, absolute
 }
 
-// ensure gives the name of the image and makes it when the engine has none.
+// New makes a Builder. executable is the program that the image is made of, for the
+// engine's platform; empty: this program, or beside it the one named
+// node-agent-linux-ARCH where this is not a program for Linux.
+func New(d driver.Driver, executable string) *Builder {
+	return &Builder{driver: d, executable: executable}
+}
+
+// Ref is the name of the image, once Ensure has given it.
+func (b *Builder) Ref() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ref
+}
+
+// Ensure gives the name of the image and makes it when the engine has none.
 // The name tells the content, so a new version of the program gets a new image.
-func (b *imageBuilder) ensure(ctx context.Context) (string, error) {
+func (b *Builder) Ensure(ctx context.Context) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ref == "" {
@@ -62,7 +78,7 @@ func (b *imageBuilder) ensure(ctx context.Context) (string, error) {
 	err = b.driver.ImportImage(ctx, driver.ImageImport{
 		Ref:        b.ref,
 		RootFS:     reader,
-		Entrypoint: []string{programPath, "job-forwarder"},
+		Entrypoint: []string{ProgramPath, "job-forwarder"},
 		Labels:     map[string]string{driver.LabelPrefix + "image": "job-forwarder"},
 	})
 	reader.CloseWithError(errors.New("the engine took no more"))
@@ -74,7 +90,7 @@ func (b *imageBuilder) ensure(ctx context.Context) (string, error) {
 }
 
 // collectLocked finds the files of the image and names it after their content.
-func (b *imageBuilder) collectLocked(ctx context.Context) error {
+func (b *Builder) collectLocked(ctx context.Context) error {
 	info, err := b.driver.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("ask the engine for its platform: %w", err)
@@ -89,7 +105,7 @@ func (b *imageBuilder) collectLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files := append([]imageFile{{source: program, target: programPath}}, libraries...)
+	files := append([]imageFile{{source: program, target: ProgramPath}}, libraries...)
 	hash := sha256.New()
 	for _, f := range files {
 		if err := hashFile(hash, f); err != nil {
@@ -113,7 +129,7 @@ func findProgram(engineOS, engineArch string) (string, error) {
 	}
 	beside := filepath.Join(filepath.Dir(self), "node-agent-"+engineOS+"-"+engineArch)
 	if _, err := os.Stat(beside); err != nil {
-		return "", fmt.Errorf("jobs that call models need a node agent for the engine's platform: "+
+		return "", fmt.Errorf("it takes a node agent for the engine's platform: "+
 			"put one built for %s/%s at %s", engineOS, engineArch, beside)
 	}
 	return beside, nil

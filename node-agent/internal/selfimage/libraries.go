@@ -1,4 +1,4 @@
-package joblink
+package selfimage
 
 import (
 	"debug/elf"
