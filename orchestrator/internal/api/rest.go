@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -75,12 +74,27 @@ func encodeJSON(m proto.Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var compact bytes.Buffer
-	compact.Grow(len(data))
-	if err := json.Compact(&compact, data); err != nil {
-		return nil, err
+	return withoutSpaces(data), nil
+}
+
+// withoutSpaces takes the spaces between tokens out of JSON that protojson wrote,
+// in place: json.Compact would read all of it once more for errors.
+func withoutSpaces(data []byte) []byte {
+	kept := data[:0]
+	text := false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == ' ' && !text:
+			continue
+		case c == '\\': // only in texts
+			kept = append(kept, c)
+			i++
+		case c == '"':
+			text = !text
+		}
+		kept = append(kept, data[i])
 	}
-	return compact.Bytes(), nil
+	return kept
 }
 
 // restMarshaler is protojson that refuses what it does not know, with errors
