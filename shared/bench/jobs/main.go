@@ -9,7 +9,8 @@
 //	    lifecycles the disk allows when each of the four steps waits for a sync of
 //	    its own.
 //	  - the time from submitting to a node's being told, when nothing else is
-//	    done. Floor: one durable write of the disk for each of the two steps.
+//	    done. Floor: one durable write of the disk, which is what both steps
+//	    (submit, claim) take together when a node has room.
 //	  - the time from submitting to the first instruction of a container on a real
 //	    engine (DOCKER_HOST; left out without one), in turns with "docker run" of
 //	    the same image, which is the floor.
