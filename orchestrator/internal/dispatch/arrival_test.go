@@ -311,3 +311,42 @@ func TestArrivalMeetsARestart(t *testing.T) {
 		r.want("late", "assigned [a assigned]")
 	})
 }
+
+// TestEndThatComesWithTheStart: of what a node says at once the end is stored, with
+// when it began, and both are told; it waits for no start to be stored.
+func TestEndThatComesWithTheStart(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.node("a", 2)
+		j := r.submit("job")
+		ref := a.assigned()
+		r.takeEvents()
+		never := make(chan struct{})
+		r.store.start.Store(&never)
+		defer close(never)
+		time.Sleep(10 * time.Second)
+		release := r.keepBusy()
+		for _, status := range []AttemptStatus{
+			{Ref: ref, State: job.AttemptRunning, StartedAt: time.Now()},
+			{Ref: ref, State: job.AttemptFailed, Failure: job.FailureExitCode, StartedAt: time.Now(), FinishedAt: time.Now().Add(time.Second)},
+		} {
+			if err := r.d.AttemptStatus(t.Context(), "a", status); err != nil {
+				t.Fatal(err)
+			}
+		}
+		release()
+		r.want(j.ID, "failed [a failed]")
+		if diff := cmp.Diff([]string{"job running", "job failed"}, r.takeEvents()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		got := r.get(j.ID)
+		if took := got.FinishedAt.Sub(got.StartedAt); took != time.Second || !got.Attempts[0].StartedAt.Equal(got.StartedAt) {
+			t.Errorf("it took %v, and the attempt began at %v", took, got.Attempts[0].StartedAt)
+		}
+		if diff := cmp.Diff([]Message{AttemptAcknowledged{Ref: ref, Accepted: true}}, a.received()); diff != "" {
+			t.Errorf("answers (-want +got):\n%s", diff)
+		}
+		if s := r.d.Stats(); s.Started != 1 || s.Completed != 1 {
+			t.Errorf("counted: %+v", s)
+		}
+	})
+}

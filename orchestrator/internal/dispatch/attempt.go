@@ -153,8 +153,18 @@ func (d *Dispatcher) observe(nodeID string, status AttemptStatus) {
 	case status.State == job.AttemptRunning && a.job.State == job.Running:
 	default:
 		a.status = &status
+		d.heard = append(d.heard, a)
+	}
+}
+
+// advanceHeard goes on with the attempts that nodes spoke of, after all that they
+// said is known: of one that has ended by now its start need not be stored first.
+func (d *Dispatcher) advanceHeard() {
+	for _, a := range d.heard {
 		d.advance(a)
 	}
+	clear(d.heard)
+	d.heard = d.heard[:0]
 }
 
 // refuse answers a node that speaks of an attempt which it does not hold.
@@ -186,27 +196,27 @@ func (d *Dispatcher) advance(a *attempt) {
 	case a.status == nil && a.evict != "":
 		d.commitEviction(a)
 	case a.status == nil:
-	case a.status.State.Ended() && (a.job.State == job.Running || a.status.StartedAt.IsZero()):
+	case a.status.State.Ended():
 		d.commitEnd(a, *a.status)
 	default:
 		d.commitStart(a)
 	}
 }
 
-// startedAt is when an attempt began to run, by our clock: now, unless it has
-// ended already. Then the node's clock says how long it took.
-func (a *attempt) startedAt(now time.Time) time.Time {
-	if a.status == nil || a.status.StartedAt.IsZero() || a.status.FinishedAt.IsZero() {
+// startedAt is when an attempt that has ended by now began to run, by our clock:
+// the node's clock says how long it took.
+func (a *attempt) startedAt(status *AttemptStatus, now time.Time) time.Time {
+	if status.FinishedAt.IsZero() {
 		return now
 	}
 	current, _ := a.job.Current()
 	longest := now.Sub(current.AssignedAt)
-	took := a.status.FinishedAt.Sub(a.status.StartedAt)
+	took := status.FinishedAt.Sub(status.StartedAt)
 	return now.Add(-max(min(took, longest), 0))
 }
 
 func (d *Dispatcher) commitStart(a *attempt) {
-	at := a.startedAt(time.Now())
+	at := time.Now()
 	d.commit(a, "started", func(ctx context.Context) (job.Job, error) {
 		return d.cfg.Store.StartAttempt(ctx, a.ref, at)
 	}, func(j *job.Job) {
@@ -220,13 +230,21 @@ func (d *Dispatcher) commitStart(a *attempt) {
 }
 
 func (d *Dispatcher) commitEnd(a *attempt, status AttemptStatus) {
-	now := time.Now()
+	end := job.End{
+		State: status.State, At: time.Now(), ExitCode: status.ExitCode, Reason: status.Reason, Output: status.Output,
+		Failure: status.Failure,
+	}
+	if a.job.State == job.Assigned && !status.StartedAt.IsZero() {
+		end.StartedAt = a.startedAt(&status, end.At)
+	}
 	d.commit(a, "ended", func(ctx context.Context) (job.Job, error) {
-		return d.cfg.Store.CompleteAttempt(ctx, a.ref, job.End{
-			State: status.State, At: now, ExitCode: status.ExitCode, Reason: status.Reason, Output: status.Output,
-			Failure: status.Failure,
-		})
+		return d.cfg.Store.CompleteAttempt(ctx, a.ref, end)
 	}, func(j *job.Job) {
+		if started := a.job; !end.StartedAt.IsZero() {
+			_, _ = started.Start(a.ref.Attempt, end.StartedAt) // as the store has done
+			d.stats.started.Add(1)
+			d.publish(&started) // both transitions are told
+		}
 		d.stats.completed.Add(1)
 		d.drop(a)
 		d.cfg.Hub.Send(a.nodeID, AttemptAcknowledged{Ref: a.ref, Accepted: true})

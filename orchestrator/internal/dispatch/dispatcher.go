@@ -158,8 +158,9 @@ type Dispatcher struct {
 	byNode map[string]map[string]*attempt // by node, then job
 	leases leases
 	drains drains
-	spared int // attempts whose leases ran out and were kept
-	claims int // under way
+	spared int        // attempts whose leases ran out and were kept
+	claims int        // under way
+	heard  []*attempt // that nodes spoke of, to be advanced
 	// arrivals wait to hear what the next round finds for them.
 	arrivals []*arrival
 	givenUp  int // jobs whose queue timeout the store is being told of
@@ -280,6 +281,7 @@ func (d *Dispatcher) run() {
 		for _, f := range work {
 			f()
 		}
+		d.advanceHeard()
 		now := time.Now()
 		d.expire(now)
 		d.drainDue(now)

@@ -56,6 +56,9 @@ func TestStateMachine(t *testing.T) {
 			"complete": func(t *rapid.T) {
 				state := rapid.SampledFrom([]job.AttemptState{job.AttemptSucceeded, job.AttemptFailed, job.AttemptCancelled}).Draw(t, "end")
 				end := job.End{State: state, At: now, Failure: failure.Draw(t, "failure")}
+				if rapid.Bool().Draw(t, "told of late") {
+					end.StartedAt = now
+				}
 				if end.Failure == job.FailureExitCode {
 					code := rapid.IntRange(1, 3).Draw(t, "exitCode")
 					end.ExitCode = &code

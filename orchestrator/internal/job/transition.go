@@ -119,6 +119,18 @@ func (j *Job) Complete(attempt int, end End) error {
 	if err != nil {
 		return err
 	}
+	if current.State == AttemptAssigned && !end.StartedAt.IsZero() {
+		// It ran, and is told of only now: both transitions are made, or neither.
+		both := *j
+		if _, err := both.Start(attempt, end.StartedAt); err != nil {
+			return err
+		}
+		if err := both.Complete(attempt, end); err != nil {
+			return err
+		}
+		*j = both
+		return nil
+	}
 	next, verdict := Succeeded, verdict{}
 	switch {
 	case end.State == AttemptSucceeded:

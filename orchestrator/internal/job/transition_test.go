@@ -75,6 +75,38 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
+// TestEndThatSaysWhenItStarted: it is what starting and then ending the attempt
+// is, or changes nothing.
+func TestEndThatSaysWhenItStarted(t *testing.T) {
+	for _, state := range []job.AttemptState{job.AttemptSucceeded, job.AttemptFailed, job.AttemptCancelled} {
+		for _, mark := range []func(*job.Job) (bool, error){
+			func(*job.Job) (bool, error) { return false, nil },
+			func(j *job.Job) (bool, error) { return j.Cancel("why", t0) },
+			func(j *job.Job) (bool, error) { return j.Evict(1, "drained") },
+		} {
+			want := newJob(t, job.Retry{MaxAttempts: 2})
+			must(t, want.Claim("n1", t0))
+			_, err := mark(&want)
+			must(t, err)
+			got := want
+			end := job.End{State: state, At: t0.Add(3), Failure: job.FailureExitCode}
+			late := end
+			late.StartedAt = t0.Add(2)
+			wantFault(t, got.Complete(2, late), fault.Precondition, "attempt 2 of job j1 is not its newest, which is 1; it cannot be completed")
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("a refused end changed the job (-want +got):\n%s", diff)
+			}
+			must(t, got.Complete(1, late))
+			_, err = want.Start(1, t0.Add(2))
+			must(t, err)
+			must(t, want.Complete(1, end))
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", state, diff)
+			}
+		}
+	}
+}
+
 func TestFailureIsRetriedWithBackoffUntilTheLimit(t *testing.T) {
 	j := newJob(t, job.Retry{MaxAttempts: 2, InitialBackoff: 4 * time.Second})
 	one := 1

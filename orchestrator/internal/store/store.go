@@ -71,7 +71,8 @@ type Store interface {
 	StartAttempt(ctx context.Context, ref job.Ref, at time.Time) (job.Job, error)
 	// CompleteAttempt ends an attempt; conditional on the attempt being the
 	// newest and not ended. The job succeeds, fails, is cancelled or, by its
-	// retry policy, is queued again.
+	// retry policy, is queued again. One that is not known to run is started
+	// before, when end says when that was.
 	CompleteAttempt(ctx context.Context, ref job.Ref, end job.End) (job.Job, error)
 	// LoseAttempt marks an attempt whose lease ran out as lost and queues the
 	// job again.

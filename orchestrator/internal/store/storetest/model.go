@@ -77,9 +77,11 @@ func testModel(t *testing.T, im Implementation) {
 			"complete": func(t *rapid.T) {
 				ref, state := ref(), rapid.SampledFrom([]job.AttemptState{job.AttemptSucceeded, job.AttemptFailed, job.AttemptCancelled, job.AttemptLost}).Draw(t, "end")
 				class := rapid.SampledFrom(job.Failures()).Draw(t, "class")
-				both(func(s store.Store) (job.Job, error) {
-					return s.CompleteAttempt(ctx, ref, job.End{State: state, At: now, Reason: "because", Failure: class})
-				})
+				end := job.End{State: state, At: now, Reason: "because", Failure: class}
+				if rapid.Bool().Draw(t, "told of late") {
+					end.StartedAt = now
+				}
+				both(func(s store.Store) (job.Job, error) { return s.CompleteAttempt(ctx, ref, end) })
 			},
 			"lose": func(*rapid.T) {
 				ref := ref()
