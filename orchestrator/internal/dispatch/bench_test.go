@@ -101,27 +101,43 @@ func benchmarkLifecycles(b *testing.B, store Store, nodes int) {
 	workers.Wait()
 }
 
-// BenchmarkQueueMemory is what a queued job costs in memory beside the store.
-func BenchmarkQueueMemory(b *testing.B) {
-	const jobs = 100_000
+// bytesPerQueuedJob is what each of so many queued jobs costs in memory beside the
+// store.
+func bytesPerQueuedJob(jobs int) float64 {
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
+	before := heap()
+	q := newQueue()
+	now := time.Now()
+	for i := range jobs {
+		q.add(&job.Job{
+			ID: fmt.Sprintf("0193a1b2-c3d4-7e5f-8a9b-%012d", i), CreatedAt: now,
+			Spec: job.Spec{Container: &job.Container{Image: "x"}, Priority: i % 3},
+		}, now)
+	}
+	each := float64(heap()-before) / float64(jobs)
+	runtime.KeepAlive(q)
+	return each
+}
+
+// TestQueuedJobsAreSmall: a million of them may wait.
+func TestQueuedJobsAreSmall(t *testing.T) {
+	const most = 256
+	if each := bytesPerQueuedJob(20_000); each > most {
+		t.Errorf("a queued job takes %.0f bytes, more than %d", each, most)
+	} else {
+		t.Logf("a queued job takes %.0f bytes", each)
+	}
+}
+
+// BenchmarkQueueMemory reports bytesPerQueuedJob.
+func BenchmarkQueueMemory(b *testing.B) {
 	for b.Loop() {
-		before := heap()
-		q := newQueue()
-		now := time.Now()
-		for i := range jobs {
-			q.add(&job.Job{
-				ID: fmt.Sprintf("0193a1b2-c3d4-7e5f-8a9b-%012d", i), CreatedAt: now,
-				Spec: job.Spec{Container: &job.Container{Image: "x"}, Priority: i % 3},
-			}, now)
-		}
-		b.ReportMetric(float64(heap()-before)/jobs, "B/job")
-		runtime.KeepAlive(q)
+		b.ReportMetric(bytesPerQueuedJob(100_000), "B/job")
 	}
 }
 

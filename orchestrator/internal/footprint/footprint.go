@@ -29,8 +29,8 @@ const (
 	// let grow more, and as little before it is let grow less.
 	busyShare, idleShare = 0.10, 0.05
 	// restful is how many looks in a row there has to be little to collect before
-	// free memory is given back, and leastFree how much it has to be: what the heap
-	// will soon grow into again is kept.
+	// what is not in use is given back, and leastFree how much that has to be: what the
+	// heap will soon grow into again is kept.
 	restful   = 10
 	leastFree = 64 << 20
 )
@@ -58,7 +58,7 @@ func Start(ctx context.Context) (stop func(), err error) {
 // reading is what the runtime says.
 type reading struct {
 	live       uint64        // bytes that the last collection found in use
-	free       uint64        // bytes that are not, and that the system does not have back
+	free       uint64        // bytes that it found free or that became garbage since
 	collecting time.Duration // that all collections took, of all processors
 	available  time.Duration // that there was, of all processors
 }
@@ -120,7 +120,7 @@ type reader struct {
 func newReader() *reader {
 	return &reader{samples: []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"},
-		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
 	}, began: time.Now()}
 }
 
@@ -128,9 +128,10 @@ func (r *reader) read() reading {
 	metrics.Read(r.samples)
 	// What is collected on processors that had nothing else to do costs nothing.
 	collecting := r.samples[1].Value.Float64() - r.samples[2].Value.Float64()
+	live := r.samples[0].Value.Uint64()
 	return reading{
-		live:       r.samples[0].Value.Uint64(),
-		free:       r.samples[3].Value.Uint64(),
+		live:       live,
+		free:       r.samples[3].Value.Uint64() + max(r.samples[4].Value.Uint64(), live) - live,
 		collecting: time.Duration(collecting * float64(time.Second)),
 		available:  time.Since(r.began) * time.Duration(runtime.GOMAXPROCS(0)),
 	}
