@@ -1,6 +1,6 @@
 // The live connection: what changes shows by itself, and what happens when it is lost.
 import type { Page } from '@playwright/test';
-import { deployment, job, node } from './fixture/objects';
+import { ago, deployment, job, node } from './fixture/objects';
 import { expect, test } from './fixture/test';
 
 const row = (page: Page, name: string) => page.getByRole('row').filter({ hasText: name });
@@ -67,8 +67,60 @@ test('jobs and deployments change by events', async ({ page, orchestrator }) => 
 	await expect(page.getByRole('link', { name: 'gemma3:1b' })).toBeVisible();
 });
 
+test('an answer that is older than an event does not undo it', async ({ page, orchestrator }) => {
+	const one = orchestrator.jobs[0] ?? {};
+	let release = () => {};
+	const released = new Promise<void>((resolve) => (release = resolve));
+	await page.route(`**/api/jobs/${one.id}`, async (route) => {
+		await released;
+		await route.fulfill({ json: one });
+	});
+	await page.goto(`/jobs/${one.id}`);
+	const header = page.locator('#main header');
+	await expect(header).toContainText('running');
+	orchestrator.putJob({ ...one, state: 'JOB_STATE_SUCCEEDED', finishedAt: ago(0) });
+	await expect(header).toContainText('succeeded');
+	const answered = page.waitForResponse(`**/api/jobs/${one.id}`);
+	release();
+	await (await answered).finished();
+	await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn))));
+	await expect(header).toContainText('succeeded');
+});
+
 test.describe('without an orchestrator', () => {
 	test.use({ networkErrors: true });
+
+	test('lists that nobody answers are read again by themselves while events come', async ({
+		page
+	}) => {
+		// Each list is asked for twice before it is given up.
+		let refused = 0;
+		await page.route('**/api/nodes?*', (route) =>
+			++refused <= 2 ? route.abort('connectionreset') : route.continue()
+		);
+		await page.goto('/nodes');
+		await expect(row(page, 'atlas-0')).toBeVisible();
+		expect(refused).toBe(3);
+	});
+
+	test('what a job left is read when it is back', async ({ page, orchestrator }) => {
+		const one = job(0, 'JOB_STATE_SUCCEEDED');
+		const container = { ...one.spec?.container, artifacts: [{ path: '/out/**' }] };
+		orchestrator.putJob({ ...one, spec: { ...one.spec, container } });
+		orchestrator.artifacts.set(one.id ?? '', [
+			{ attempt: 1, name: 'out/a', path: '/out/a', sizeBytes: '1', mode: 0o644 }
+		]);
+		// As when Chromium drops its connections because the machine's network has changed.
+		const artifacts = `**/api/jobs/${one.id}/artifacts*`;
+		await page.route(artifacts, (route) => route.abort('internetdisconnected'));
+		await page.goto(`/jobs/${one.id}`);
+		const panel = page.getByRole('region', { name: 'Artifacts' });
+		await expect(panel).toContainText('They could not be read');
+		await page.unroute(artifacts);
+		await orchestrator.stop();
+		await orchestrator.start();
+		await expect(panel).toContainText('Attempt 1: 1 file');
+	});
 
 	test('a lost connection counts down, keeps what was read, and comes back', async ({
 		page,

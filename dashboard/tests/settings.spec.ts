@@ -16,6 +16,25 @@ test('the theme is kept, and is there before the first paint', async ({ page }) 
 	await expect(page.locator('html')).toHaveAttribute('data-theme', 'dark');
 });
 
+test('where motion is unwanted a theme is there at once, not element by element', async ({
+	page
+}) => {
+	await page.emulateMedia({ colorScheme: 'light', reducedMotion: 'reduce' });
+	await page.goto('/');
+	await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+	const colours = await page.evaluate(() => {
+		const ink = () =>
+			[...document.querySelectorAll('header, header *')].map((one) => getComputedStyle(one).color);
+		const light = ink();
+		document.documentElement.dataset.theme = 'dark';
+		return { light, dark: ink(), moving: document.getAnimations().length };
+	});
+	expect(colours.moving).toBe(0);
+	for (const [index, colour] of colours.light.entries()) {
+		expect(colours.dark[index]).not.toBe(colour);
+	}
+});
+
 test.describe('another orchestrator', () => {
 	test.use({ networkErrors: true });
 

@@ -45,6 +45,14 @@ describe('requests', () => {
 		]);
 	});
 
+	it('are made once more when the connection broke and they only read', async () => {
+		const broken = () => Promise.reject(new TypeError('network changed'));
+		const { api, requests } = apiWith(broken, json(200, { id: 'a' }), broken, json(200, {}));
+		expect(await api.getJob('a')).toEqual({ id: 'a' });
+		expect((await errorOf(api.cancelJob('a', 'enough'))).kind).toBe('network');
+		expect(requests.map(({ method }) => method)).toEqual(['GET', 'GET', 'POST']);
+	});
+
 	it('escapes ids in paths, and sends what verbs need', async () => {
 		const { api, requests } = apiWith(json(200, {}), json(200, {}));
 		await api.drainNode('a/b c');

@@ -344,14 +344,21 @@ export class OrchionApi {
 		const signals = [signal, timeout].filter((one) => one !== undefined);
 		const headers: Record<string, string> = { accept: request.accept };
 		if (request.body !== undefined) headers['content-type'] = 'application/json';
-		let response: Response;
-		try {
-			response = await this.fetch(this.url(path, request.query), {
+		const ask = () =>
+			this.fetch(this.url(path, request.query), {
 				method,
 				headers,
 				body: request.body === undefined ? undefined : JSON.stringify(request.body),
 				signal: signals.length > 0 ? AbortSignal.any(signals) : undefined,
 				cache: 'no-store'
+			});
+		let response: Response;
+		try {
+			response = await ask().catch((cause: unknown) => {
+				// A browser breaks its connections when an interface of the machine comes or goes, which says
+				// nothing of the orchestrator: what only reads is asked once more.
+				if (method !== 'GET' || signals.some((one) => one.aborted)) throw cause;
+				return ask();
 			});
 		} catch (cause) {
 			if (signal?.aborted) throw cause;

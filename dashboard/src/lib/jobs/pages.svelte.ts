@@ -38,18 +38,20 @@ export class JobPages {
 		this.current = current;
 		this.reading = true;
 		try {
-			const page = await this.live.api.listJobs(
-				{
-					state: this.query.states.join(','),
-					nodeId: this.query.nodeId,
-					label: this.label,
-					queue: this.query.queue,
-					pageSize: JOB_PAGE_SIZE,
-					pageToken: this.nextToken
-				},
-				{ signal: current.signal }
+			const page = await this.live.readJobs(
+				this.live.api.listJobs(
+					{
+						state: this.query.states.join(','),
+						nodeId: this.query.nodeId,
+						label: this.label,
+						queue: this.query.queue,
+						pageSize: JOB_PAGE_SIZE,
+						pageToken: this.nextToken
+					},
+					{ signal: current.signal }
+				),
+				(answer) => answer.jobs ?? []
 			);
-			this.live.addJobs(page.jobs ?? []);
 			this.nextToken = page.nextPageToken ?? '';
 			this.hasMore = this.nextToken !== '';
 			this.oldestRead = this.hasMore ? parseTime(page.jobs?.at(-1)?.createdAt) : undefined;

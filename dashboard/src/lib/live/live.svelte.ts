@@ -1,10 +1,10 @@
 import type { Cluster as WholeCluster, Job, OrchionEvent } from '@orchion/api';
 import { MAX_PAGE_SIZE, OrchionApi } from '../api/client';
-import { isAbort, messageOf } from '../api/error';
+import { ApiError, isAbort, messageOf } from '../api/error';
 import { ServerClock } from './clock';
 import { applyEvents, Changes, emptyCluster, mergeJobs, replaceAll, type Cluster } from './cluster';
 import { nodeNames } from '../nodes/view';
-import { EventStream, type Connection } from './stream';
+import { EventStream, retryDelay, type Connection } from './stream';
 
 /** Jobs that are read at first; more come page by page. */
 export const JOB_PAGE_SIZE = 200;
@@ -46,10 +46,16 @@ export class Live {
 	private readonly changes = new Changes();
 	// eslint-disable-next-line svelte/prefer-svelte-reactivity -- nothing is drawn from it
 	private readonly watchers = new Set<(events: OrchionEvent[]) => void>();
+	/** For each reading of jobs the ids of those that events have told of since it began. */
+	// eslint-disable-next-line svelte/prefer-svelte-reactivity -- nothing is drawn from it
+	private readonly told = new Set<Set<string>>();
 	private frame: number | undefined;
 	private ticker: ReturnType<typeof setInterval> | undefined;
 	private hiddenTimer: ReturnType<typeof setTimeout> | undefined;
 	private reading: AbortController | undefined;
+	private relist: ReturnType<typeof setTimeout> | undefined;
+	/** How often in a row nobody answered when the lists were read. */
+	private unanswered = 0;
 
 	constructor(baseUrl: string) {
 		this.api = new OrchionApi(baseUrl);
@@ -85,6 +91,7 @@ export class Live {
 	stop(): void {
 		clearInterval(this.ticker);
 		clearTimeout(this.hiddenTimer);
+		clearTimeout(this.relist);
 		document.removeEventListener('visibilitychange', this.visibilityChanged);
 		window.removeEventListener('online', this.reconnectIfWaiting);
 		if (this.frame !== undefined) cancelAnimationFrame(this.frame);
@@ -109,9 +116,22 @@ export class Live {
 		return events;
 	}
 
-	/** Takes in jobs that a view has read. */
-	addJobs(jobs: Iterable<Job>): void {
-		this.cluster = mergeJobs(this.cluster, jobs);
+	/**
+	 * Reads jobs for a view and takes them in, but for those that events tell of meanwhile: what was
+	 * asked for before an event may be older than it, and come later.
+	 */
+	async readJobs<T>(read: Promise<T>, jobsOf: (answer: T) => Job[]): Promise<T> {
+		// eslint-disable-next-line svelte/prefer-svelte-reactivity -- nothing is drawn from it
+		const told = new Set<string>();
+		this.told.add(told);
+		try {
+			const answer = await read;
+			const jobs = jobsOf(answer).filter((job) => !told.has(job.id ?? ''));
+			this.cluster = mergeJobs(this.cluster, jobs);
+			return answer;
+		} finally {
+			this.told.delete(told);
+		}
 	}
 
 	/** Takes in an object that a call answered, ahead of its event. */
@@ -136,6 +156,7 @@ export class Live {
 	private receive(event: OrchionEvent): void {
 		this.clock.observe(event.time, Date.now());
 		if (event.cluster) this.pause = event.cluster.pause;
+		if (event.job?.id) for (const told of this.told) told.add(event.job.id);
 		this.changes.add(event);
 		this.flushSoon();
 	}
@@ -152,6 +173,7 @@ export class Live {
 
 	private async list(): Promise<void> {
 		this.reading?.abort();
+		clearTimeout(this.relist);
 		const reading = new AbortController();
 		this.reading = reading;
 		const options = { signal: reading.signal };
@@ -173,16 +195,30 @@ export class Live {
 			this.moreActiveJobs = Boolean(active.nextPageToken);
 			this.loaded = true;
 			this.loadError = undefined;
+			this.unanswered = 0;
 			this.listing++;
 		} catch (error) {
 			if (reading.signal.aborted || isAbort(error)) return;
 			this.loadError = messageOf(error);
+			if (error instanceof ApiError && (error.kind === 'network' || error.kind === 'timeout')) {
+				this.listLater();
+			}
 		} finally {
 			if (this.reading === reading) {
 				this.reading = undefined;
 				if (this.changes.size > 0) this.flushSoon();
 			}
 		}
+	}
+
+	/** The events come, but nobody has answered: that passes. A stream that opens again brings the lists itself. */
+	private listLater(): void {
+		this.relist = setTimeout(
+			() => {
+				if (this.connection.state === 'live') void this.list();
+			},
+			retryDelay(++this.unanswered, Math.random())
+		);
 	}
 
 	/** Reads the lists again, for a person who asks. */
