@@ -174,6 +174,17 @@ test('the whole form of a job, unfolded', async ({ page }) => {
 	await expectGoodLooks(page, 'submit-unfolded');
 });
 
+test('the form of a program, with mistakes', async ({ page }) => {
+	await page.goto('/jobs/new');
+	await page.getByRole('radio', { name: 'a program of the node' }).check();
+	await page.getByText('More', { exact: true }).click();
+	await page.getByLabel('Tolerated taints').fill('a=b');
+	await page.getByLabel('Better and worse nodes').fill('label.disk=ssd');
+	await page.getByRole('button', { name: 'Submit job' }).click();
+	await expect(page.getByText('name the program')).toBeVisible();
+	await expectGoodLooks(page, 'submit-process', ['narrow']);
+});
+
 for (const [name, path] of Object.entries({
 	overview: '/',
 	nodes: '/nodes',
