@@ -146,11 +146,13 @@ func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
 }
 
 // ContainerStates tells the states ("created", "running", "exited", ...) of the
-// containers with this label, as RemoveContainers takes it, sorted.
-func (e *Engine) ContainerStates(ctx context.Context, label string) ([]string, error) {
-	list, err := e.api.ContainerList(ctx, container.ListOptions{
-		All: true, Filters: filters.NewArgs(filters.Arg("label", label)),
-	})
+// containers with these labels, as RemoveContainers takes one, sorted.
+func (e *Engine) ContainerStates(ctx context.Context, labels ...string) ([]string, error) {
+	wanted := filters.NewArgs()
+	for _, label := range labels {
+		wanted.Add("label", label)
+	}
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: wanted})
 	if err != nil {
 		return nil, fmt.Errorf("list containers of %s: %w", e.Name, err)
 	}

@@ -77,11 +77,17 @@ func (s *suite) testNetworksApart(t *testing.T) {
 		t.Errorf("answer within the container's own network: %q", got)
 	}
 	own := strings.TrimSpace(s.output(t, s.spec("address")))
-	s.output(t, s.spec(
+	job := s.spec(
 		"unreachable", net.JoinHostPort(address, "8081"),
 		"unreachable", net.JoinHostPort(gateway(t, address), strconv.Itoa(int(published))),
 		"unreachable", net.JoinHostPort(gateway(t, own), strconv.Itoa(int(published))),
-	))
+	)
+	s.output(t, job)
+	// Nor is there a way from the network of another job's container that it joins.
+	holder := s.start(t, s.spec("serve", "8082", "held"))
+	s.waitForLog(t, holder, "serving")
+	job.Network = driver.NetworkOf(holder)
+	s.output(t, job)
 }
 
 // gateway guesses the host's address on a container's network: the engines take the first.
