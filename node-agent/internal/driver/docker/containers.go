@@ -245,6 +245,12 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		switch {
 		case err == nil || errdefs.IsNotFound(err):
 			return nil
+		case strings.Contains(err.Error(), "has dependent containers"):
+			// Podman, of one whose network others have joined, ended or not.
+			return &driver.Error{
+				Code: driver.CodeConflict, Engine: d.name, Op: op, Subject: id, Err: err,
+				Hint: "remove the containers that depend on it first",
+			}
 		case !errdefs.IsConflict(err): // a removal is already in progress
 			return d.fail(ctx, op, id, err)
 		}
