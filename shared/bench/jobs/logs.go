@@ -28,25 +28,18 @@ const beat = time.Second
 // all with the orchestrator, and what that does to memory and heartbeats.
 func measureLogs(ctx context.Context, s settings, dir string) error {
 	what := fmt.Sprintf("MB/s that a job prints, %d MB", s.flood/1e6)
-	e, client, err := anEngine(ctx)
+	e, client, err := engineToStartOn(ctx, dir)
 	if err != nil {
-		measure.Fact(what, err.Error())
-		return nil
+		return unmeasured(what, err)
 	}
 	defer e.Close()
-	if err := buildStarted(ctx, e, dir); err != nil {
-		return err
-	}
 	room := strconv.FormatInt(4*s.flood, 10)
 	p, err := measure.StartOrchestrator(ctx, dir, "logs", "--job-log-max-bytes", room, "--log-max-bytes", room)
 	if err != nil {
 		return err
 	}
 	defer p.Stop()
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "node-agent"), "--orchestrator", p.GRPC, "--data-dir", filepath.Join(dir, "logs-agent"),
-		"--log-level", "error", "--adopt", "none", "--heartbeat-interval", beat.String(), "--log-rate", "0", "--log-buffer", room)
-	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host)
-	agent, err := measure.Start(cmd)
+	agent, err := startAgent(dir, "logs-agent", p, e, "--heartbeat-interval", beat.String(), "--log-rate", "0", "--log-buffer", room)
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/orchion/orchion/shared/bench/internal/measure"
@@ -30,24 +27,21 @@ const (
 // latter is the engine's own command for the same image.
 func measureReplacement(ctx context.Context, _ settings, dir string) error {
 	const what = "ms from then to a job's container elsewhere"
-	e, client, err := anEngine(ctx)
+	e, client, err := engineToStartOn(ctx, dir)
 	if err != nil {
-		measure.Fact(what, err.Error())
-		return nil
+		return unmeasured(what, err)
 	}
 	defer e.Close()
-	if err := buildStarted(ctx, e, dir); err != nil {
-		return err
-	}
 	p, err := measure.StartOrchestrator(ctx, dir, "replace", "--heartbeat-timeout", silence.String(), "--lease-ttl", lease.String())
 	if err != nil {
 		return err
 	}
 	defer p.Stop()
-	m := machines{e: e, dir: dir, orchestrator: p.GRPC, running: make(map[string]*measure.Process)}
+	m := machines{e: e, running: make(map[string]*measure.Process)}
 	defer m.stop()
 	for i := range fleet {
-		if err := m.add(fmt.Sprintf("machine-%d", i)); err != nil {
+		name := fmt.Sprintf("machine-%d", i)
+		if m.running[name], err = startAgent(dir, name, p, e); err != nil {
 			return err
 		}
 	}
@@ -70,28 +64,17 @@ func measureReplacement(ctx context.Context, _ settings, dir string) error {
 	return nil
 }
 
-// machines are node agents, by the names of their hosts, which are on one engine.
+// machines are node agents on one engine, by the ids of their nodes.
 type machines struct {
-	e            *engine.Engine
-	dir          string
-	orchestrator string
-	running      map[string]*measure.Process
-}
-
-func (m *machines) add(name string) error {
-	cmd := exec.Command(filepath.Join(m.dir, "node-agent"), "--orchestrator", m.orchestrator, "--hostname", name, "--node-id", name,
-		"--data-dir", filepath.Join(m.dir, name), "--log-level", "error", "--adopt", "none")
-	cmd.Env = append(os.Environ(), "DOCKER_HOST="+m.e.Host)
-	agent, err := measure.Start(cmd)
-	if err == nil {
-		m.running[name] = agent
-	}
-	return err
+	e       *engine.Engine
+	running map[string]*measure.Process
 }
 
 func (m *machines) stop() {
 	for _, agent := range m.running {
-		agent.Stop()
+		if agent != nil {
+			agent.Stop()
+		}
 	}
 }
 

@@ -23,24 +23,17 @@ const startedImage = "docker.io/orchion/started:bench"
 // measureStarts compares a job's way to its first instruction with docker run.
 func measureStarts(ctx context.Context, s settings, dir string) error {
 	const what = "ms from submit to a container's first instruction"
-	e, client, err := anEngine(ctx)
+	e, client, err := engineToStartOn(ctx, dir)
 	if err != nil {
-		measure.Fact(what, err.Error())
-		return nil
+		return unmeasured(what, err)
 	}
 	defer e.Close()
-	if err := buildStarted(ctx, e, dir); err != nil {
-		return err
-	}
 	p, err := measure.StartOrchestrator(ctx, dir, "starts")
 	if err != nil {
 		return err
 	}
 	defer p.Stop()
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "node-agent"), "--orchestrator", p.GRPC,
-		"--data-dir", filepath.Join(dir, "starts-agent"), "--log-level", "error", "--adopt", "none")
-	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host)
-	agent, err := measure.Start(cmd)
+	agent, err := startAgent(dir, "starts-agent", p, e)
 	if err != nil {
 		return err
 	}
@@ -68,20 +61,52 @@ func measureStarts(ctx context.Context, s settings, dir string) error {
 	return nil
 }
 
-// anEngine is the first engine that is there, with its command.
-func anEngine(ctx context.Context) (e *engine.Engine, command string, err error) {
+// noEngineError says why something cannot be measured on this machine.
+type noEngineError string
+
+func (e noEngineError) Error() string { return string(e) }
+
+// engineToStartOn is the first engine that is there, with the image of the program
+// started, and the engine's command. Errors: noEngineError.
+func engineToStartOn(ctx context.Context, dir string) (e *engine.Engine, command string, err error) {
 	engines := engine.Find(ctx)
 	if len(engines) == 0 {
-		return nil, "", errors.New("no engine")
+		return nil, "", noEngineError("no engine")
 	}
 	for _, other := range engines[1:] {
 		_ = other.Close() // it was only asked
 	}
-	if command, err = exec.LookPath(engines[0].Name); err != nil {
-		_ = engines[0].Close() // nothing was done with it
-		return nil, "", fmt.Errorf("no %s command", engines[0].Name)
+	e = engines[0]
+	if command, err = exec.LookPath(e.Name); err != nil {
+		err = noEngineError("no " + e.Name + " command")
+	} else {
+		err = buildStarted(ctx, e, dir)
 	}
-	return engines[0], command, nil
+	if err != nil {
+		_ = e.Close() // nothing was done with it
+		return nil, "", err
+	}
+	return e, command, nil
+}
+
+// unmeasured prints that there is no engine to measure something on, and answers
+// every other error.
+func unmeasured(what string, err error) error {
+	if why, ok := errors.AsType[noEngineError](err); ok {
+		measure.Fact(what, string(why))
+		return nil
+	}
+	return err
+}
+
+// startAgent starts a node agent on an engine, by this name.
+func startAgent(dir, name string, orchestrator *measure.Process, e *engine.Engine, flags ...string) (*measure.Process, error) {
+	cmd := exec.Command(filepath.Join(dir, "node-agent"), append([]string{
+		"--orchestrator", orchestrator.GRPC, "--node-id", name, "--hostname", name,
+		"--data-dir", filepath.Join(dir, name), "--log-level", "error", "--adopt", "none",
+	}, flags...)...)
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host)
+	return measure.Start(cmd)
 }
 
 // buildStarted makes the image of the program started.

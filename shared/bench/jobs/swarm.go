@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -79,10 +78,7 @@ func runArray(ctx context.Context, s settings, dir string, e *engine.Engine) (ti
 		return 0, err
 	}
 	defer p.Stop()
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "node-agent"), "--orchestrator", p.GRPC,
-		"--data-dir", filepath.Join(dir, "array-agent"), "--log-level", "error", "--adopt", "none", "--max-jobs", strconv.Itoa(atATime))
-	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host)
-	agent, err := measure.Start(cmd)
+	agent, err := startAgent(dir, "array-agent", p, e, "--max-jobs", strconv.Itoa(atATime))
 	if err != nil {
 		return 0, err
 	}
