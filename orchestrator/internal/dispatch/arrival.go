@@ -80,14 +80,16 @@ func (d *Dispatcher) answerArrivals() {
 }
 
 // submitPlaced stores a job for which a node was found. The owner is told whatever
-// comes of it.
-func (d *Dispatcher) submitPlaced(ctx context.Context, j job.Job, a *arrival) (job.Job, error) {
-	stored, created, err := d.cfg.Store.SubmitClaimed(ctx, j, a.nodeID, a.at, a.gpus...)
-	created = created && err == nil
-	if created {
+// comes of it, a panic included.
+func (d *Dispatcher) submitPlaced(ctx context.Context, j job.Job, a *arrival) (stored job.Job, err error) {
+	created := false
+	defer func() {
+		d.post(stored, func(j *job.Job) { d.arrived(a.entry, j, a.nodeID, created) })
+	}()
+	stored, created, err = d.cfg.Store.SubmitClaimed(ctx, j, a.nodeID, a.at, a.gpus...)
+	if created = created && err == nil; created {
 		d.stats.submitted.Add(1)
 	}
-	d.post(stored, func(j *job.Job) { d.arrived(a.entry, j, a.nodeID, created) })
 	return stored, err
 }
 
