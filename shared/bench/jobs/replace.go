@@ -102,8 +102,10 @@ func loseOne(ctx context.Context, url string, m *machines) (loss, error) {
 	m.running[name].Kill()
 	delete(m.running, name)
 	killed := time.Now()
-	if err := m.e.RemoveContainers(ctx, "orchion.node="+name); err != nil {
-		return loss{}, err
+	for _, label := range []string{"orchion.node", "orchion.network.node"} {
+		if err := m.e.RemoveContainers(ctx, label+"="+name); err != nil {
+			return loss{}, err
+		}
 	}
 	if err := reaches(orchionv1.JobState_JOB_STATE_SUCCEEDED); err != nil {
 		return loss{}, err
