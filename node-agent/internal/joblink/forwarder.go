@@ -197,13 +197,18 @@ func (f *forwarder) serveJob(ctx context.Context, conn *net.TCPConn) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// What is answered before a client has asked is no answer to it.
+	first, ok := firstByte(ctx, conn)
+	if !ok {
+		return
+	}
 	agent, ok := f.waitForAgent(ctx)
 	if !ok {
 		refuse(conn, "the node agent is not there; try again")
 		return
 	}
 	read := make(chan struct{})
-	body := &jobBody{conn: conn, ended: sync.OnceFunc(func() { close(read) })}
+	body := &jobBody{conn: conn, first: first, ended: sync.OnceFunc(func() { close(read) })}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://agent/", body)
 	if err != nil { // nothing in it can be wrong
 		return
@@ -234,13 +239,28 @@ func (f *forwarder) serveJob(ctx context.Context, conn *net.TCPConn) {
 	_, _ = io.Copy(io.Discard, conn)
 }
 
+// firstByte waits for a connection's first byte; not ok: none comes.
+func firstByte(ctx context.Context, conn net.Conn) (first []byte, ok bool) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) }) // it fails on a closed one only
+	defer stop()
+	first = make([]byte, 1)
+	n, _ := conn.Read(first)
+	return first, n == 1
+}
+
 // jobBody is what the job sends, as the body of a request.
 type jobBody struct {
 	conn  net.Conn
+	first []byte // read already
 	ended func() // called when the transport reads no more
 }
 
 func (b *jobBody) Read(p []byte) (int, error) {
+	if len(b.first) > 0 {
+		n := copy(p, b.first)
+		b.first = b.first[n:]
+		return n, nil
+	}
 	n, err := b.conn.Read(p)
 	return n, err //nolint:wrapcheck // io.EOF must stay itself
 }
