@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -85,6 +86,15 @@ func errBadRequest(err error, param string) *apiError {
 		Status: http.StatusBadRequest, Type: typeInvalidRequest, Param: param, Code: "invalid_request",
 		Message: err.Error(),
 	}
+}
+
+// errMisunderstood tells why a request's body was not understood.
+func errMisunderstood(err error) *apiError {
+	var wrongField *fieldError
+	if !errors.As(err, &wrongField) {
+		return errBadRequest(err, "")
+	}
+	return errBadRequest(err, wrongField.param())
 }
 
 func errTooLarge(limit int64) *apiError {

@@ -132,14 +132,18 @@ func (g *Gateway) newMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/models", g.listModels)
 	mux.HandleFunc("GET /v1/models/{model...}", g.getModel)
-	for _, endpoint := range []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings"} {
-		mux.HandleFunc("POST "+endpoint, g.inference(endpoint))
-		mux.HandleFunc(endpoint, methodNotAllowed(http.MethodPost))
+	for _, path := range []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings"} {
+		g.handleCalls(mux, &endpoint{path: path, dialect: openAI{}, understand: understandJSON})
 	}
-	mux.HandleFunc("/v1/models", methodNotAllowed(http.MethodGet))
-	mux.HandleFunc("/v1/models/{model...}", methodNotAllowed(http.MethodGet))
+	mux.HandleFunc("/v1/models", methodNotAllowed(openAI{}, http.MethodGet))
+	mux.HandleFunc("/v1/models/{model...}", methodNotAllowed(openAI{}, http.MethodGet))
 	mux.HandleFunc("/", unknownPath)
 	return mux
+}
+
+func (g *Gateway) handleCalls(mux *http.ServeMux, e *endpoint) {
+	mux.HandleFunc("POST "+e.path, g.inference(e))
+	mux.HandleFunc(e.path, methodNotAllowed(e, http.MethodPost))
 }
 
 // ServeHTTP serves a request.
@@ -156,10 +160,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mux.ServeHTTP(w, r)
 }
 
-func methodNotAllowed(allowed string) http.HandlerFunc {
+func methodNotAllowed(d dialect, allowed string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allowed)
-		writeError(w, errMethod(r.Method, r.URL.Path, allowed))
+		d.writeError(w, errMethod(r.Method, r.URL.Path, allowed))
 	}
 }
 

@@ -18,10 +18,9 @@ const maxTries = 3
 
 // call is one request on its way.
 type call struct {
-	endpoint string
-	model    string // as metrics and messages name it
-	body     []byte
-	field    modelField
+	endpoint *endpoint
+	request  request
+	model    string // as metrics and messages name it; empty: not known
 	started  time.Time
 	// wrote is when the first byte of the answer's body went out; zero: not yet.
 	wrote time.Time
@@ -29,9 +28,9 @@ type call struct {
 }
 
 // inference serves an endpoint that runs a model.
-func (g *Gateway) inference(endpoint string) http.HandlerFunc {
+func (g *Gateway) inference(e *endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c := &call{endpoint: endpoint, started: time.Now()}
+		c := &call{endpoint: e, started: time.Now()}
 		g.metrics.inFlight.Inc()
 		defer g.metrics.inFlight.Dec()
 		record := &statusRecorder{ResponseWriter: w}
@@ -50,28 +49,24 @@ func (g *Gateway) inference(endpoint string) http.HandlerFunc {
 func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 	body, release, failure := g.readBody(w, r)
 	if failure != nil {
-		writeError(w, failure)
+		c.endpoint.writeError(w, failure)
 		return
 	}
 	defer release()
-	field, err := findModel(body)
+	request, err := c.endpoint.understand(c.endpoint.path, r, body)
 	if err != nil {
-		param := ""
-		var wrongField *fieldError
-		if errors.As(err, &wrongField) {
-			param = "model"
-		}
-		writeError(w, errBadRequest(err, param))
+		c.endpoint.writeError(w, errMisunderstood(err))
 		return
 	}
-	c.body, c.field = body, field
-	if failure := g.mayCall(r.Context(), field.Name); failure != nil {
-		writeError(w, failure)
+	c.request = request
+	name := request.asked()
+	if failure := g.mayCall(r.Context(), name); failure != nil {
+		c.endpoint.writeError(w, failure)
 		return
 	}
-	routes := g.resolve(field.Name)
+	routes := g.resolve(name)
 	if len(routes) == 0 {
-		writeError(w, g.noRoute(r.Context(), field.Name))
+		c.endpoint.writeError(w, g.noRoute(r.Context(), name))
 		return
 	}
 	c.model = routes[0].Model
@@ -134,7 +129,13 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, c *call, route
 		}
 		excluded[keyOf(route)] = true
 		more := len(excluded) < len(routes) && len(excluded) < maxTries
-		res, err := g.send(r.Context(), r, c, route)
+		p, failure := c.request.prepare(route)
+		if failure != nil {
+			done()
+			c.endpoint.writeError(w, failure)
+			return
+		}
+		res, err := g.send(r.Context(), r, p, route)
 		if err != nil {
 			done()
 			if r.Context().Err() != nil {
@@ -160,11 +161,11 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, c *call, route
 		func() {
 			defer done()
 			defer res.Body.Close()
-			g.relay(w, r, c, route, res)
+			g.relay(w, r, c, route, res, p.answer)
 		}()
 		return
 	}
-	writeError(w, last)
+	c.endpoint.writeError(w, last)
 }
 
 // worthRetrying says whether another replica may answer better: this one is

@@ -57,13 +57,13 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 
 // observe counts a call that has ended.
 func (m *metrics) observe(c *call, status int) {
-	m.requests.WithLabelValues(c.model, c.endpoint, strconv.Itoa(status)).Inc()
+	m.requests.WithLabelValues(c.model, c.endpoint.path, strconv.Itoa(status)).Inc()
 	if c.model == "" {
 		return
 	}
-	m.duration.WithLabelValues(c.model, c.endpoint).Observe(time.Since(c.started).Seconds())
+	m.duration.WithLabelValues(c.model, c.endpoint.path).Observe(time.Since(c.started).Seconds())
 	if !c.wrote.IsZero() {
-		m.firstByte.WithLabelValues(c.model, c.endpoint).Observe(c.wrote.Sub(c.started).Seconds())
+		m.firstByte.WithLabelValues(c.model, c.endpoint.path).Observe(c.wrote.Sub(c.started).Seconds())
 	}
 	if prompt, completion, ok := c.usage.tokens(); ok {
 		m.tokens.WithLabelValues(c.model, "prompt").Add(float64(prompt))

@@ -23,18 +23,29 @@ var passedResponseHeaders = [...]string{
 	"Openai-Processing-Ms", "X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests",
 }
 
-// relay passes an engine's answer to the client.
-func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response) {
+// relay passes an engine's answer to the client, translated if t is not nil.
+func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response, t translation) {
 	kind := mediaType(res.Header)
-	if res.StatusCode >= http.StatusBadRequest {
-		writeError(w, g.relayedError(res, kind, route))
-		return
+	stream := kind == "text/event-stream" || kind == "application/x-ndjson"
+	switch {
+	case res.StatusCode >= http.StatusBadRequest:
+		c.endpoint.writeError(w, g.relayedError(res, kind, route))
+	case t != nil && stream:
+		g.translateStream(w, r, c, route, res, t)
+	case t != nil:
+		g.translateDocument(w, r, c, route, res, t)
+	default:
+		g.passOn(w, r, c, route, res, kind, stream)
 	}
+}
+
+// passOn passes an engine's answer to the client byte for byte.
+func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response, kind string, stream bool) {
 	if kind == "application/json" {
 		if err := holdBack(res); err != nil {
 			g.brokeOff(r, route, err)
 			if r.Context().Err() == nil {
-				writeError(w, errBrokeOff(route))
+				c.endpoint.writeError(w, errBrokeOff(route))
 			}
 			return
 		}
@@ -45,15 +56,12 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route m
 			h[name] = values
 		}
 	}
-	stream := kind == "text/event-stream"
 	if stream {
-		h.Del("Content-Length")
-		h.Set("Cache-Control", "no-cache")
-		h.Set("X-Accel-Buffering", "no")
+		streamHeaders(h, res.Header.Get("Content-Type"))
 	}
 	w.WriteHeader(res.StatusCode)
 	err := g.copyBody(w, c, res, stream || res.ContentLength < 0)
-	if err == nil && stream && cutStream(res, &c.usage) {
+	if err == nil && stream && endsWithConnection(res) && !c.endpoint.whole(c.usage.tail) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err == nil || r.Context().Err() != nil {
@@ -64,7 +72,15 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route m
 		// The status is out; only a broken connection can still say it.
 		panic(http.ErrAbortHandler)
 	}
-	g.writeStreamError(w, c, errBrokeOff(route))
+	g.endWithError(w, c, c.usage.tail, errBrokeOff(route))
+}
+
+// streamHeaders are those of an answer that comes piece by piece.
+func streamHeaders(h http.Header, contentType string) {
+	h.Del("Content-Length")
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no")
 }
 
 func (g *Gateway) brokeOff(r *http.Request, route model.Route, err error) {
@@ -145,22 +161,16 @@ func (g *Gateway) copyBody(w http.ResponseWriter, c *call, res *http.Response, f
 	}
 }
 
-// cutStream says whether a stream that ended with its connection ended before
-// "data: [DONE]". With any other framing the transport knows a cut by itself.
-func cutStream(res *http.Response, u *usage) bool {
-	endsWithConnection := res.ContentLength < 0 && len(res.TransferEncoding) == 0
-	return endsWithConnection && !bytes.Contains(u.tail, []byte("data: [DONE]"))
+// endsWithConnection says whether only the end of the connection ends an answer.
+// With any other framing the transport knows a cut by itself.
+func endsWithConnection(res *http.Response) bool {
+	return res.ContentLength < 0 && len(res.TransferEncoding) == 0
 }
 
-// writeStreamError ends a stream with an error event, as OpenAI's clients know
-// them.
-func (g *Gateway) writeStreamError(w http.ResponseWriter, c *call, e *apiError) {
-	var event bytes.Buffer
-	if tail := c.usage.tail; len(tail) > 0 && !bytes.HasSuffix(tail, []byte("\n\n")) {
-		event.WriteString("\n\n") // what was cut off is not part of this event
-	}
-	fmt.Fprintf(&event, "data: %s\n\n", e.body())
-	if _, err := w.Write(event.Bytes()); err != nil {
+// endWithError ends a stream with an error, in the words of the client's API.
+// sent is the end of what the client got of it.
+func (g *Gateway) endWithError(w http.ResponseWriter, c *call, sent []byte, e *apiError) {
+	if _, err := w.Write(c.endpoint.streamError(sent, e)); err != nil {
 		return // the client has left too
 	}
 	_ = http.NewResponseController(w).Flush() // the end of the answer flushes as well

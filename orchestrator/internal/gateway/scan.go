@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -29,10 +30,15 @@ func (e *syntaxError) Error() string {
 	return fmt.Sprintf("invalid JSON at byte %d: %s", e.Offset, e.What)
 }
 
-// fieldError says that the model field of well-formed JSON is wrong.
-type fieldError struct{ What string }
+// fieldError says that a field of a well-formed request is wrong.
+type fieldError struct {
+	What  string
+	Field string // empty: model
+}
 
 func (e *fieldError) Error() string { return e.What }
+
+func (e *fieldError) param() string { return cmp.Or(e.Field, "model") }
 
 // findModel checks that body is one JSON object and finds its model field in
 // one pass, without decoding anything else.
@@ -57,10 +63,10 @@ func findModel(body []byte) (modelField, error) {
 			return s.value(1)
 		}
 		if name != "model" {
-			return &fieldError{fmt.Sprintf("the key %q must be spelled \"model\"", name)}
+			return &fieldError{What: fmt.Sprintf("the key %q must be spelled \"model\"", name)}
 		}
 		if seen {
-			return &fieldError{"model is given twice"}
+			return &fieldError{What: "model is given twice"}
 		}
 		seen = true
 		found.Start = s.pos
@@ -68,7 +74,7 @@ func findModel(body []byte) (modelField, error) {
 			if err := s.value(1); err != nil {
 				return err
 			}
-			return &fieldError{"model must be a string"}
+			return &fieldError{What: "model must be a string"}
 		}
 		if err := s.str(); err != nil {
 			return err
@@ -88,11 +94,11 @@ func findModel(body []byte) (modelField, error) {
 	}
 	switch {
 	case !seen:
-		return modelField{}, &fieldError{"model is missing"}
+		return modelField{}, &fieldError{What: "model is missing"}
 	case found.Name == "":
-		return modelField{}, &fieldError{"model must not be empty"}
+		return modelField{}, &fieldError{What: "model must not be empty"}
 	case len(found.Name) > maxModelName || strings.ContainsFunc(found.Name, isControl):
-		return modelField{}, &fieldError{fmt.Sprintf("model must be at most %d characters without control characters", maxModelName)}
+		return modelField{}, &fieldError{What: fmt.Sprintf("model must be at most %d characters without control characters", maxModelName)}
 	}
 	return found, nil
 }

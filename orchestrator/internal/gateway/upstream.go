@@ -47,14 +47,12 @@ func newTransport(cfg Config) *http.Transport {
 // credentials, cookies, and what a browser says of the page that asks.
 var passedHeaders = [...]string{"Accept", "User-Agent", "Traceparent", "Tracestate"}
 
-// send sends the call to a route's engine and answers with what comes back.
-func (g *Gateway) send(ctx context.Context, r *http.Request, c *call, route model.Route) (*http.Response, error) {
-	body := c.body
-	if route.ServedModel != "" && route.ServedModel != c.field.Name {
-		body = replaceModel(body, c.field, route.ServedModel)
-	}
+// send sends a request to a route's engine and answers with what comes back. r
+// is what the client sent.
+func (g *Gateway) send(ctx context.Context, r *http.Request, p prepared, route model.Route) (*http.Response, error) {
+	body := p.body
 	host, prefix := engineAddress(route)
-	target := &url.URL{Scheme: "http", Host: poolHost(route), Path: prefix + c.endpoint, RawQuery: r.URL.RawQuery}
+	target := &url.URL{Scheme: "http", Host: poolHost(route), Path: prefix + p.path, RawQuery: r.URL.RawQuery}
 	req := (&http.Request{
 		Method:        http.MethodPost,
 		URL:           target,
@@ -75,7 +73,7 @@ func (g *Gateway) send(ctx context.Context, r *http.Request, c *call, route mode
 	if req.Header["User-Agent"] == nil {
 		req.Header["User-Agent"] = []string{""} // else net/http adds its own
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", p.contentType)
 	req.Header.Set("X-Request-Id", requestIDOf(ctx))
 	// With this entry, which is not sent, and GetBody the transport repeats by
 	// itself what it sent into a pooled connection that the engine had closed.

@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+
+	"github.com/orchion/orchion/orchestrator/internal/model"
+)
+
+// endpoint is a path at which a model can be called.
+type endpoint struct {
+	path string // as clients call it and metrics name it
+	dialect
+	// understand reads a request's body as far as the gateway must. Its errors
+	// are the client's mistakes: *syntaxError and *fieldError say where.
+	understand func(path string, r *http.Request, body []byte) (request, error)
+}
+
+// dialect is an API that clients speak, as far as it tells errors.
+type dialect interface {
+	// writeError answers with an error.
+	writeError(w http.ResponseWriter, e *apiError)
+	// streamError is what ends a stream with an error. sent is the end of what
+	// the client got before, which may be cut within an event.
+	streamError(sent []byte, e *apiError) []byte
+	// whole says whether a stream that ends with tail has come to its end. It is
+	// asked where the engine's framing cannot tell.
+	whole(tail []byte) bool
+}
+
+// request is what a client asked for. It belongs to one call.
+type request interface {
+	// asked is the name of the model that the client gave.
+	asked() string
+	// prepare makes what the engine of a route is sent.
+	prepare(route model.Route) (prepared, *apiError)
+}
+
+// prepared is a request as one engine is to get it.
+type prepared struct {
+	path        string // below the engine's base URL
+	contentType string
+	body        []byte
+	// answer translates what the engine answers; nil: its bytes pass through.
+	answer translation
+}
+
+// translation puts an engine's answer into the words of the client's API. It
+// belongs to one answer.
+type translation interface {
+	// document translates a whole answer.
+	document(body []byte) ([]byte, error)
+	// streamType is the media type of what event appends.
+	streamType() string
+	// event appends to dst what one event of the engine's stream, given by its
+	// data, becomes; that may be nothing.
+	event(dst, data []byte) ([]byte, error)
+	// end appends to dst what is still to be said after the engine's last event.
+	// Its error says that the engine's stream was not whole.
+	end(dst []byte) ([]byte, error)
+}
+
+// openAI is the dialect of the paths below /v1 but those of other makers.
+type openAI struct{}
+
+func (openAI) writeError(w http.ResponseWriter, e *apiError) { writeError(w, e) }
+
+func (openAI) streamError(sent []byte, e *apiError) []byte {
+	event := fmt.Appendf(nil, "data: %s\n\n", e.body())
+	if len(sent) > 0 && !bytes.HasSuffix(sent, []byte("\n\n")) {
+		return append([]byte("\n\n"), event...) // what was cut off is not part of this event
+	}
+	return event
+}
+
+func (openAI) whole(tail []byte) bool { return bytes.Contains(tail, []byte("data: [DONE]")) }
+
+// passing is a request whose body an engine gets as it came, but for the name of
+// its model.
+type passing struct {
+	path  string
+	body  []byte
+	field modelField
+}
+
+func understandJSON(path string, _ *http.Request, body []byte) (request, error) {
+	field, err := findModel(body)
+	if err != nil {
+		return nil, err
+	}
+	return &passing{path: path, body: body, field: field}, nil
+}
+
+func (p *passing) asked() string { return p.field.Name }
+
+func (p *passing) prepare(route model.Route) (prepared, *apiError) {
+	body := p.body
+	if route.ServedModel != "" && route.ServedModel != p.field.Name {
+		body = replaceModel(body, p.field, route.ServedModel)
+	}
+	return prepared{path: p.path, contentType: "application/json", body: body}, nil
+}
