@@ -1,73 +1,63 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"slices"
-	"strings"
+	"runtime"
 	"sync"
-	"text/tabwriter"
 	"time"
 )
 
 // load is one kind of load.
 type load struct {
-	name    string
+	name    string // as --only takes it
+	what    string
 	clients int
-	stream  bool
+	want    string
 }
 
-// samples are what was measured of one way under one load.
-type samples struct {
-	total     []time.Duration // of each request, to the end of its answer
-	firstByte []time.Duration // of each request, to the first byte of its answer's body
-	elapsed   time.Duration
-}
+func (l *load) isStream() bool { return l.want == wantStream || l.want == wantPaced }
 
-func (s *samples) add(o samples) {
-	s.total = append(s.total, o.total...)
-	s.firstByte = append(s.firstByte, o.firstByte...)
-	s.elapsed += o.elapsed
-}
-
-func (s *samples) perSecond() float64 { return float64(len(s.total)) / s.elapsed.Seconds() }
-
-// quantile gives the value below which the share q of the durations lies.
-func quantile(durations []time.Duration, q float64) time.Duration {
-	if len(durations) == 0 {
-		return 0
+// loads are those that every way is put under in the same manner.
+func loads() []load {
+	var all []load
+	for _, kind := range []struct{ name, what, want string }{
+		{"unary", "answer of 1 kB", wantPlain},
+		{"stream", fmt.Sprintf("stream of %d tokens, at once", streamTokens), wantStream},
+		{"paced", fmt.Sprintf("stream of %d tokens, one in %s", streamTokens, pace), wantPaced},
+	} {
+		for _, clients := range []int{1, 64, 512} {
+			all = append(all, load{
+				name: fmt.Sprintf("%s-%d", kind.name, clients), what: kind.what, clients: clients, want: kind.want,
+			})
+		}
 	}
-	sorted := slices.Sorted(slices.Values(durations))
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+	return all
 }
 
-// measure puts load on a way for about the time given.
-func measure(ctx context.Context, w way, l load, slice time.Duration) (samples, error) {
-	transport := &http.Transport{MaxIdleConnsPerHost: l.clients, DisableCompression: true}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
-	question := plainQuestion
-	if l.stream {
-		question = streamQuestion
+// press puts load on a way for about the time given, and at least until every
+// client has had one answer.
+func press(ctx context.Context, w *way, l *load, slice time.Duration) (samples, error) {
+	clients, closeAll, err := dialClients(ctx, w, l.want, l.clients)
+	if err != nil {
+		return samples{}, err
 	}
-
+	defer closeAll()
 	var mu sync.Mutex // guards sum and failed
 	var sum samples
 	var failed error
 	var wg sync.WaitGroup
-	start := time.Now()
+	runtime.GC() // of what the last way left, and not in the middle of this one
+	before, start := w.usage(ctx), time.Now()
 	end := start.Add(slice)
-	for range l.clients {
+	for i, c := range clients {
 		wg.Go(func() {
-			var mine samples
-			var err error
-			for err == nil && time.Now().Before(end) {
-				err = ask(ctx, client, w.url, question, l.stream, &mine)
+			if l.want == wantPaced {
+				// Clients do not ask at one moment, and their tokens do not come at one.
+				time.Sleep(time.Duration(i) * pace / time.Duration(len(clients)))
 			}
+			mine, err := c.load(l, end)
 			mu.Lock()
 			defer mu.Unlock()
 			sum.add(mine)
@@ -78,62 +68,133 @@ func measure(ctx context.Context, w way, l load, slice time.Duration) (samples, 
 	}
 	wg.Wait()
 	sum.elapsed = time.Since(start)
+	sum.used = w.usage(ctx).minus(before)
 	return sum, failed
 }
 
-// ask makes one request and checks its answer.
-func ask(ctx context.Context, client *http.Client, url string, question []byte, stream bool, into *samples) error {
-	begun := time.Now()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/chat/completions", bytes.NewReader(question))
-	if err != nil {
-		return fmt.Errorf("make a request: %w", err)
+// load asks until the time is over.
+func (c *client) load(l *load, end time.Time) (samples, error) {
+	var mine samples
+	var times tokenTimes
+	for {
+		begun := time.Now()
+		if l.isStream() {
+			if err := c.askStream(&times); err != nil {
+				return mine, err
+			}
+			mine.addStream(&times)
+		} else if err := c.askPlain(int64(len(plainAnswer))); err != nil {
+			return mine, err
+		}
+		now := time.Now()
+		mine.total = append(mine.total, now.Sub(begun))
+		if now.After(end) {
+			return mine, nil
+		}
 	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask: %w", err)
-	}
-	defer res.Body.Close()
-	var first [1]byte
-	if _, err := io.ReadFull(res.Body, first[:]); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	firstByte := time.Since(begun)
-	rest, err := io.ReadAll(res.Body)
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	total := time.Since(begun)
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("answered %s: %s%s", res.Status, first[:], rest)
-	}
-	if stream && !strings.HasSuffix(string(rest), "data: [DONE]\n\n") {
-		return errors.New("a stream ended before its end")
-	}
-	if !stream && len(rest) != len(plainAnswer)-1 {
-		return fmt.Errorf("an answer has %d bytes, not %d", len(rest)+1, len(plainAnswer))
-	}
-	into.total = append(into.total, total)
-	into.firstByte = append(into.firstByte, firstByte)
-	return nil
 }
 
-// report prints one load's figures, each way beside the direct one.
-func report(out io.Writer, l load, ways []way, results []samples) {
-	fmt.Fprintf(out, "\n%s\n", l.name)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "way\trequests/s\tof direct\tp50\tp99\tadded p50\tadded p99\tfirst byte p50\tfirst byte p99\t")
-	direct := &results[0]
-	for i, w := range ways {
-		r := &results[i]
-		p50, p99 := quantile(r.total, 0.5), quantile(r.total, 0.99)
-		fmt.Fprintf(table, "%s\t%.0f\t%.2f\t%s\t%s\t%s\t%s\t%s\t%s\t\n", w.name, r.perSecond(), r.perSecond()/direct.perSecond(),
-			millis(p50), millis(p99), millis(p50-quantile(direct.total, 0.5)), millis(p99-quantile(direct.total, 0.99)),
-			millis(quantile(r.firstByte, 0.5)), millis(quantile(r.firstByte, 0.99)))
+func dialClients(ctx context.Context, w *way, want string, n int) ([]*client, func(), error) {
+	var clients []*client
+	closeAll := func() {
+		for _, c := range clients {
+			c.close()
+		}
 	}
-	_ = table.Flush() // to a terminal or a file of the user's
+	for range n {
+		c, err := dialClient(ctx, w, want)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		clients = append(clients, c)
+	}
+	return clients, closeAll, nil
 }
 
-func millis(d time.Duration) string {
-	return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
+// openStreams is the number of streams whose memory is measured.
+const openStreams = 1000
+
+// growthOfOpenStreams gives what a way's processes occupy more with many streams
+// open than without.
+func growthOfOpenStreams(ctx context.Context, w *way) (int64, error) {
+	clients, closeAll, err := dialClients(ctx, w, wantHeld, openStreams)
+	if err != nil {
+		return 0, err
+	}
+	defer closeAll()
+	before := w.resident()
+	for _, c := range clients {
+		if _, err := c.send(); err != nil {
+			return 0, err
+		}
+		if _, err := io.ReadFull(c.in, make([]byte, 64)); err != nil {
+			return 0, fmt.Errorf("read the first token: %w", err)
+		}
+	}
+	return w.resident() - before, nil
+}
+
+// besideStreams is the number of paced streams whose tokens are watched while
+// something else is done, and stalledReaders that of clients that read nothing.
+const besideStreams, stalledReaders = 16, 32
+
+// disturbed are the tokens of streams alone and beside something else.
+type disturbed struct {
+	quiet, beside samples
+	megabytes     float64 // each second, of a bulk transfer
+	growth        int64   // of the way's processes, with stalled readers
+}
+
+// beside watches paced streams, first alone, then beside a client that loads large
+// answers one after the other, or beside clients that ask for such and read
+// nothing.
+func beside(ctx context.Context, w *way, stalled bool) (d disturbed, err error) {
+	l := &load{clients: besideStreams, want: wantPaced}
+	if d.quiet, err = press(ctx, w, l, 0); err != nil {
+		return d, err
+	}
+	if stalled {
+		before := w.resident()
+		clients, closeAll, err := dialClients(ctx, w, wantBulk, stalledReaders)
+		if err != nil {
+			return d, err
+		}
+		defer closeAll()
+		for _, c := range clients {
+			if _, err := c.send(); err != nil {
+				return d, err
+			}
+		}
+		d.beside, err = press(ctx, w, l, 0)
+		d.growth = w.resident() - before
+		return d, err
+	}
+	c, err := dialClient(ctx, w, wantBulk)
+	if err != nil {
+		return d, err
+	}
+	loaded := make(chan float64, 1)
+	over := make(chan struct{})
+	go func() {
+		begun, transfers := time.Now(), 0
+		for {
+			select {
+			case <-over:
+				loaded <- float64(transfers) * bulkSize / 1e6 / time.Since(begun).Seconds()
+				return
+			default:
+			}
+			if err := c.askPlain(bulkSize); err != nil {
+				loaded <- 0
+				return
+			}
+			transfers++
+		}
+	}()
+	d.beside, err = press(ctx, w, l, 0)
+	close(over)
+	d.megabytes = <-loaded
+	c.close()
+	return d, err
 }

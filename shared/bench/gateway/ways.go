@@ -2,47 +2,74 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/orchion/orchion/shared/bench/internal/measure"
 )
 
 // way is one way to the engine.
 type way struct {
-	name string
-	url  string
+	name    string
+	address string
+	pids    []int // of its processes, without the engine; none: there are none
+	metered bool  // it tells its allocations
 }
 
-// startWays starts the engine and all ways to it; direct comes first. stop is
-// never nil.
-func startWays(ctx context.Context, s settings, dir string) (ways []way, stop func(), err error) {
+// starter starts a way. stop may be given with an error, too.
+type starter struct {
+	name  string
+	start func(ctx context.Context, s *settings, dir, engine string) (w *way, stop func(), err error)
+}
+
+func starters() []starter {
+	return []starter{
+		{"nginx", startNginx},
+		{"haproxy", startHAProxy},
+		{"reverseproxy", startReverseProxy},
+		{"orchion", startOrchion},
+	}
+}
+
+// startWays starts the engine and the ways to it that are asked for; direct comes
+// first. stop is never nil.
+func startWays(ctx context.Context, s *settings, dir string) (ways []*way, stop func(), err error) {
 	var stops []func()
 	stop = func() {
 		for i := len(stops) - 1; i >= 0; i-- {
 			stops[i]()
 		}
 	}
-	if err := sameQuestion(); err != nil {
-		return nil, stop, err
+	self, err := os.Executable()
+	if err != nil {
+		return nil, stop, fmt.Errorf("find this program: %w", err)
 	}
-	engine, stopEngine, err := serveEngine()
+	engine, err := freeAddr(ctx)
 	if err != nil {
 		return nil, stop, err
 	}
-	stops = append(stops, stopEngine)
-	ways = append(ways, way{"direct", engine})
-
-	for _, start := range []func(context.Context, settings, string, string) (way, func(), error){startNginx, startReverseProxy, startOrchion} {
-		w, stopWay, err := start(ctx, s, dir, engine)
+	process, err := startProcess(self, engineCommand, engine)
+	if err != nil {
+		return nil, stop, fmt.Errorf("start the engine: %w", err)
+	}
+	stops = append(stops, process.Stop)
+	ways = append(ways, &way{name: "direct", address: engine})
+	if err := waitFor(ctx, "the engine", engine, modelName); err != nil {
+		return nil, stop, err
+	}
+	for _, st := range starters() {
+		if !s.hasWay(st.name) {
+			continue
+		}
+		w, stopWay, err := st.start(ctx, s, dir, engine)
 		if stopWay != nil {
 			stops = append(stops, stopWay)
 		}
@@ -52,8 +79,12 @@ func startWays(ctx context.Context, s settings, dir string) (ways []way, stop fu
 			continue
 		}
 		if err != nil {
+			return nil, stop, fmt.Errorf("%s: %w", st.name, err)
+		}
+		if err := waitFor(ctx, st.name, w.address, `"`+modelName+`"`); err != nil {
 			return nil, stop, err
 		}
+		w.name = st.name
 		ways = append(ways, w)
 	}
 	return ways, stop, nil
@@ -64,18 +95,28 @@ type missingError string
 
 func (e missingError) Error() string { return string(e) }
 
+// find finds a program that may lie where a user's PATH does not lead.
+func find(name string) (string, error) {
+	for _, candidate := range []string{name, "/usr/sbin/" + name} {
+		if found, err := exec.LookPath(candidate); err == nil {
+			return found, nil
+		}
+	}
+	return "", missingError(name + " is not installed")
+}
+
 const nginxConfig = `
 daemon off;
 pid %[1]s/nginx.pid;
 error_log stderr error;
 worker_processes auto;
-events { worker_connections 1024; }
+events { worker_connections 4096; }
 http {
   access_log off;
   client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy;
   fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
   keepalive_requests 1000000;
-  upstream engine { server %[2]s; keepalive 256; keepalive_requests 1000000; }
+  upstream engine { server %[2]s; keepalive 1024; keepalive_requests 1000000; }
   server {
     listen %[3]s;
     client_max_body_size 32m;
@@ -90,121 +131,125 @@ http {
 }
 `
 
-func startNginx(ctx context.Context, s settings, dir, engine string) (way, func(), error) {
-	program := s.nginx
-	for _, candidate := range []string{"nginx", "/usr/sbin/nginx"} {
-		if found, err := exec.LookPath(candidate); program == "" && err == nil {
-			program = found
-		}
-	}
-	if program == "" {
-		return way{}, nil, missingError("nginx is not installed (Debian: apt-get install nginx-light)")
-	}
-	target, err := url.Parse(engine)
+func startNginx(ctx context.Context, _ *settings, dir, engine string) (*way, func(), error) {
+	program, err := find("nginx")
 	if err != nil {
-		return way{}, nil, fmt.Errorf("the engine's URL: %w", err)
+		return nil, nil, err
 	}
-	addr, err := freeAddr()
-	if err != nil {
-		return way{}, nil, err
-	}
-	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, dir, target.Host, addr), 0o600); err != nil {
-		return way{}, nil, fmt.Errorf("write nginx's configuration: %w", err)
-	}
-	stop, err := startProcess("nginx", program, "-p", dir, "-c", file)
-	if err != nil {
-		return way{}, nil, err
-	}
-	return way{"nginx", "http://" + addr}, stop, waitFor(ctx, "nginx", "http://"+addr+"/v1/models", modelName)
+	return startConfigured(ctx, program, nginxConfig, dir, engine, "-p", dir, "-c")
 }
 
-func startReverseProxy(ctx context.Context, _ settings, _, engine string) (way, func(), error) {
+const haproxyConfig = `
+global
+  maxconn 8192
+  pidfile %[1]s/haproxy.pid
+defaults
+  mode http
+  option http-no-delay
+  http-reuse always
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+frontend front
+  bind %[3]s
+  default_backend engine
+backend engine
+  server engine %[2]s
+`
+
+func startHAProxy(ctx context.Context, _ *settings, dir, engine string) (*way, func(), error) {
+	program, err := find("haproxy")
+	if err != nil {
+		return nil, nil, err
+	}
+	return startConfigured(ctx, program, haproxyConfig, dir, engine, "-db", "-f")
+}
+
+// startConfigured starts a proxy with a file of its configuration.
+func startConfigured(ctx context.Context, program, config, dir, engine string, args ...string) (*way, func(), error) {
+	addr, err := freeAddr(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	file := filepath.Join(dir, filepath.Base(program)+".conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, config, dir, engine, addr), 0o600); err != nil {
+		return nil, nil, fmt.Errorf("write the configuration: %w", err)
+	}
+	process, err := startProcess(program, append(args, file)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &way{address: addr, pids: []int{process.PID()}}, process.Stop, nil
+}
+
+func startReverseProxy(ctx context.Context, _ *settings, _, engine string) (*way, func(), error) {
 	self, err := os.Executable()
 	if err != nil {
-		return way{}, nil, fmt.Errorf("find this program: %w", err)
+		return nil, nil, fmt.Errorf("find this program: %w", err)
 	}
-	addr, err := freeAddr()
+	addr, err := freeAddr(ctx)
 	if err != nil {
-		return way{}, nil, err
+		return nil, nil, err
 	}
-	stop, err := startProcess("reverse proxy", self, reverseProxyCommand, addr, engine)
+	process, err := startProcess(self, reverseProxyCommand, addr, "http://"+engine)
 	if err != nil {
-		return way{}, nil, err
+		return nil, nil, err
 	}
-	return way{"reverseproxy", "http://" + addr}, stop, waitFor(ctx, "the reverse proxy", "http://"+addr+"/v1/models", modelName)
+	return &way{address: addr, pids: []int{process.PID()}}, process.Stop, nil
 }
 
-func startOrchion(ctx context.Context, s settings, dir, engine string) (w way, stop func(), err error) {
-	orchestrator, nodeAgent := s.orchestrator, s.nodeAgent
-	if orchestrator == "" {
-		if orchestrator, err = build(ctx, dir, "orchestrator"); err != nil {
-			return way{}, nil, err
+// startOrchion starts the real programs.
+func startOrchion(ctx context.Context, s *settings, dir, engine string) (*way, func(), error) {
+	if err := s.programs(ctx, dir); err != nil {
+		return nil, nil, err
+	}
+	orchestrator, err := measure.StartOrchestrator(ctx, dir, "orchestrator-data")
+	if err != nil {
+		return nil, nil, err
+	}
+	agent, err := startProcess(filepath.Join(dir, "node-agent"), "--orchestrator", orchestrator.GRPC, "--data-dir", filepath.Join(dir, "node-data"),
+		"--adopt", "http://"+engine, "--runtime", "none", "--log-level", "warn")
+	if err != nil {
+		return nil, orchestrator.Stop, err
+	}
+	w := &way{address: strings.TrimPrefix(orchestrator.URL, "http://"), pids: []int{orchestrator.PID(), agent.PID()}, metered: true}
+	return w, func() { agent.Stop(); orchestrator.Stop() }, nil
+}
+
+// programs puts the orchestrator and the node agent into dir, once.
+func (s *settings) programs(ctx context.Context, dir string) error {
+	names := map[string]string{"orchestrator": s.orchestrator, "node-agent": s.nodeAgent}
+	build := map[string]string{}
+	for name, file := range names {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			continue
+		}
+		if file == "" {
+			build[name] = "./" + name + "/cmd/" + name
+			continue
+		}
+		file, err := filepath.Abs(file)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", name, err)
+		}
+		if err := os.Symlink(file, filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("--%s: %w", name, err)
 		}
 	}
-	if nodeAgent == "" {
-		if nodeAgent, err = build(ctx, dir, "node-agent"); err != nil {
-			return way{}, nil, err
-		}
+	if len(build) > 0 {
+		fmt.Println("building the programs")
 	}
-	dataDir := filepath.Join(dir, "orchestrator-data")
-	stopOrchestrator, err := startProcess("orchestrator", orchestrator, "--port", "0", "--http-port", "0", "--data-dir", dataDir, "--log-level", "warn")
-	if err != nil {
-		return way{}, nil, err
-	}
-	addresses, err := waitForAddresses(ctx, filepath.Join(dataDir, "orchestrator.json"))
-	if err != nil {
-		return way{}, stopOrchestrator, err
-	}
-	stopAgent, err := startProcess("node agent", nodeAgent, "--orchestrator", addresses.GRPC, "--data-dir", filepath.Join(dir, "node-data"),
-		"--adopt", engine, "--runtime", "none", "--log-level", "warn")
-	if err != nil {
-		return way{}, stopOrchestrator, err
-	}
-	stop = func() { stopAgent(); stopOrchestrator() }
-	base := addresses.HTTP
-	return way{"orchion", base}, stop, waitFor(ctx, "the model in Orchion's gateway", base+"/v1/models", `"`+modelName+`"`)
+	return measure.Build(ctx, dir, build)
 }
 
-// build builds one of the programs as it is released.
-func build(ctx context.Context, dir, name string) (string, error) {
-	fmt.Println("building", name)
-	out := filepath.Join(dir, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out, "github.com/orchion/orchion/"+name+"/cmd/"+name)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w\n%s", name, err, output)
-	}
-	return out, nil
+// startProcess starts a program whose complaints are shown. It is not tied to a
+// context, which would kill it: it is interrupted and ends gracefully.
+func startProcess(program string, args ...string) (*measure.Process, error) {
+	return measure.Start(exec.Command(program, args...))
 }
 
-// startProcess starts a program whose complaints are shown. stop interrupts it
-// and waits for its end.
-func startProcess(name, program string, args ...string) (stop func(), err error) {
-	// Not tied to a context, which would kill it: stop ends it gracefully.
-	cmd := exec.Command(program, args...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // how it ends after an interrupt is of no interest
-	}()
-	return func() {
-		_ = cmd.Process.Signal(os.Interrupt) // it may have ended by itself
-		select {
-		case <-ended:
-		case <-time.After(15 * time.Second):
-			_ = cmd.Process.Kill()
-			<-ended
-		}
-	}, nil
-}
-
-func freeAddr() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddr(ctx context.Context) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}
@@ -212,48 +257,27 @@ func freeAddr() (string, error) {
 	return listener.Addr().String(), nil
 }
 
-type addresses struct {
-	GRPC string `json:"grpcAddress"`
-	HTTP string `json:"httpUrl"`
-}
-
-func waitForAddresses(ctx context.Context, file string) (addresses, error) {
-	var a addresses
-	err := poll(ctx, "the orchestrator", func() bool {
-		data, err := os.ReadFile(file)
-		return err == nil && json.Unmarshal(data, &a) == nil && a.GRPC != "" && a.HTTP != ""
-	})
-	return a, err
-}
-
-// waitFor waits until a page answers with the text.
-func waitFor(ctx context.Context, what, page, text string) error {
-	client := &http.Client{Timeout: 2 * time.Second}
-	defer client.CloseIdleConnections()
-	return poll(ctx, what, func() bool {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, http.NoBody)
-		if err != nil {
-			return false
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-		return err == nil && strings.Contains(string(body), text)
-	})
-}
-
-func poll(ctx context.Context, what string, ready func() bool) error {
+// waitFor waits until the list of models has the text.
+func waitFor(ctx context.Context, what, address, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for !ready() {
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/v1/models", http.NoBody)
+		if err != nil {
+			return err
+		}
+		if res, err := client.Do(req); err == nil {
+			body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+			res.Body.Close()
+			if err == nil && strings.Contains(string(body), text) {
+				return nil
+			}
+		}
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			return fmt.Errorf("%s did not come up: %w", what, ctx.Err())
 		}
 	}
-	return nil
 }

@@ -102,6 +102,9 @@ func (p *Process) readAddresses(ctx context.Context, file string) error {
 	return nil
 }
 
+// PID is the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Stop asks it to end and waits.
 func (p *Process) Stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
