@@ -97,6 +97,9 @@ func (d *Dispatcher) submitPlaced(ctx context.Context, j job.Job, a *arrival) (s
 // that was taken for one that was not.
 func (d *Dispatcher) arrived(e *entry, j *job.Job, nodeID string, created bool) {
 	e.claiming = false
+	if created {
+		d.fed(e.bucket) // not before: what is refused must not end what is kept for others
+	}
 	defer d.queue.ran(e.bucket.lane, -1) // the attempt counts from now on, if there is one
 	d.queue.remove(e)
 	if !created {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,6 +164,50 @@ func TestArrivalMakesOthersWait(t *testing.T) {
 		r.want(limited.ID, "assigned [a assigned]")
 		r.want(large.ID, "assigned [a assigned]")
 	})
+}
+
+// TestRefusedArrivalLeavesKeptRoom: only one that is stored ends what is kept for
+// another of its class.
+func TestRefusedArrivalLeavesKeptRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		key  string
+		kept int
+	}{"refused": {"key", 1}, "stored": {"another", 0}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				a, b := r.node("a", 8), r.node("b", 8)
+				cordoned := *b.n
+				cordoned.Cordoned = true
+				r.d.NodeChanged(b.n, &cordoned)
+				crowd := r.crowd(a)
+				crowd.submit(8)
+				large := r.submit("large", cores(8), func(j *job.Job) { j.IdempotencyKey = "key" })
+				crowd.pass(70)
+				if got := r.summary(large.ID); !strings.HasPrefix(got, "room on node a is") {
+					t.Fatalf("the large one is explained by %q", got)
+				}
+				release := r.holdArrivals()
+				goOn := r.keepBusy()
+				r.d.box.Post(func() { r.d.NodeChanged(&cordoned, b.n) }) // in the round of the arrival
+				submitted := r.submitBeside(t.Context(), "urgent", cores(8), withPriority(1), func(j *job.Job) { j.IdempotencyKey = c.key })
+				goOn()
+				synctest.Wait()
+				if held := r.d.Cluster().Held("b"); held.Slots != 1 {
+					t.Fatalf("node b holds %d slots, want the one of the submission", held.Slots)
+				}
+				r.d.NodeChanged(b.n, &cordoned)
+				release()
+				if got := <-submitted; got.err != nil {
+					t.Error(got.err)
+				}
+				synctest.Wait()
+				r.want(large.ID, "queued []")
+				if kept := len(r.d.queue.keeps); kept != c.kept {
+					t.Errorf("room is kept for %d jobs, want %d", kept, c.kept)
+				}
+			})
+		})
+	}
 }
 
 // TestArrivalsThatWait are queued as ever: each for one reason.

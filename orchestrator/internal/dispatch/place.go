@@ -39,7 +39,9 @@ func (d *Dispatcher) place(now time.Time) {
 			q.starve(b, now)
 			continue
 		}
-		d.fed(b)
+		if e.arrival() == nil { // see arrived
+			d.fed(b)
+		}
 		q.take(e)
 		d.claim(e, nodeID, now)
 	}

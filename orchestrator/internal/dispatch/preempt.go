@@ -236,7 +236,9 @@ func (d *Dispatcher) serveFreed(now time.Time) {
 		}
 		work := d.queue.heed(k.bucket.class.work, e)
 		if nodeID, ok := d.cfg.Cluster.PlaceOn(work, holder(e.id), []string{k.room.NodeID}); ok {
-			d.fed(k.bucket)
+			if e.arrival() == nil { // see arrived
+				d.fed(k.bucket)
+			}
 			d.queue.take(e)
 			d.claim(e, nodeID, now)
 		}
