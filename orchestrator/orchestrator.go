@@ -220,6 +220,12 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	p.gateway = gateway.New(gateway.Config{
 		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List,
 		JobModels: p.dispatcher.AttemptModels, Logger: o.log, Metrics: metrics,
+		NodeLabels: func(id string) map[string]string {
+			if n, ok := p.registry.Get(id); ok {
+				return n.Labels
+			}
+			return nil
+		},
 	})
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/gateway/routing"
 )
 
 // apiError is an error in OpenAI's shape.
@@ -58,7 +60,7 @@ func writeError(w http.ResponseWriter, e *apiError) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(e.RetryAfter.Round(time.Second)/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
 	body := e.body()
 	h.Set("Content-Length", strconv.Itoa(len(body)))
@@ -167,6 +169,27 @@ func errEngineUnreachable(message string) *apiError {
 	return &apiError{
 		Status: http.StatusServiceUnavailable, Type: typeServer, Code: "engine_unreachable",
 		RetryAfter: 2 * time.Second, Message: message,
+	}
+}
+
+// errFailing says that a model's replicas are left alone for a while.
+func errFailing(name string, after time.Duration) *apiError {
+	return &apiError{
+		Status: http.StatusServiceUnavailable, Type: typeServer, Code: "replicas_failing", RetryAfter: after,
+		Message: fmt.Sprintf("every replica of the model %q failed lately; one is tried again in %s", name, after.Round(100*time.Millisecond)),
+	}
+}
+
+func errNoSuchPlace(name string, e *routing.LabelsError) *apiError {
+	message := fmt.Sprintf("no replica of the model %q is on a node with labels %s, as %s asks; ", name, e.Wanted, headerNodeLabels)
+	if len(e.There) == 0 {
+		message += "the nodes that serve it have no labels"
+	} else {
+		message += "the nodes that serve it have " + enumerate(e.There)
+	}
+	return &apiError{
+		Status: http.StatusServiceUnavailable, Type: typeServer, Param: headerNodeLabels, Code: "no_replica_with_labels",
+		RetryAfter: 5 * time.Second, Message: message,
 	}
 }
 

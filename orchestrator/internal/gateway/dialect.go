@@ -94,6 +94,10 @@ func understandJSON(path string, _ *http.Request, body []byte) (request, error) 
 
 func (p *passing) asked() string { return p.field.Name }
 
+// text is what the engine reads, in the client's spelling: the same conversation
+// is spelled alike.
+func (p *passing) text() []byte { return p.body[p.field.TextStart:p.field.TextEnd] }
+
 func (p *passing) prepare(route model.Route) (prepared, *apiError) {
 	body := p.body
 	if route.ServedModel != "" && route.ServedModel != p.field.Name {

@@ -5,8 +5,8 @@
 // come and are cancelled at the engine when the client leaves.
 //
 // Errors that are the gateway's own have OpenAI's shape. Headers of the answer
-// say where it came from: X-Request-ID, X-Orchion-Node, X-Orchion-Replica and
-// X-Orchion-Route-Reason.
+// say where it came from: X-Request-ID, X-Orchion-Model, X-Orchion-Node,
+// X-Orchion-Replica and X-Orchion-Route-Reason.
 package gateway
 
 import (
@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/orchion/orchion/orchestrator/internal/gateway/routing"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
@@ -47,6 +48,9 @@ type Config struct {
 	// JobModels gives the models that a job's attempt may call, and false when
 	// the node does not hold the attempt any more. Default: jobs may call none.
 	JobModels func(nodeID string, ref job.Ref) (models []string, ok bool)
+	// NodeLabels gives the labels of a node, so that a client can say where it
+	// wants to be served. Default: nodes have none.
+	NodeLabels func(nodeID string) map[string]string
 	// Logger defaults to one that discards.
 	Logger *slog.Logger
 	// Metrics is where the metrics are registered; nil: nowhere.
@@ -100,7 +104,7 @@ type Gateway struct {
 	log       *slog.Logger
 	mux       *http.ServeMux
 	transport *http.Transport
-	balancer  *balancer
+	router    *routing.Router
 	bodies    *semaphore.Weighted
 	metrics   *metrics
 	calls     callServer
@@ -114,11 +118,11 @@ func New(cfg Config) *Gateway {
 		panic("gateway: Config needs Routes and Dial")
 	}
 	g := &Gateway{
-		cfg:      cfg,
-		log:      cfg.Logger,
-		balancer: newBalancer(),
-		bodies:   semaphore.NewWeighted(cfg.MaxBodies),
-		metrics:  newMetrics(cfg.Metrics),
+		cfg:     cfg,
+		log:     cfg.Logger,
+		router:  routing.New(routing.Config{Routes: cfg.Routes.Routes, NodeLabels: cfg.NodeLabels}),
+		bodies:  semaphore.NewWeighted(cfg.MaxBodies),
+		metrics: newMetrics(cfg.Metrics),
 	}
 	g.transport = newTransport(cfg)
 	g.mux = g.newMux()

@@ -2,19 +2,13 @@ package gateway
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/gateway/routing"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 )
-
-// maxTries bounds the replicas that one request is sent to.
-const maxTries = 3
 
 // call is one request on its way.
 type call struct {
@@ -24,7 +18,10 @@ type call struct {
 	started  time.Time
 	// wrote is when the first byte of the answer's body went out; zero: not yet.
 	wrote time.Time
-	usage usage
+	// streamed is true when the engine's answer comes piece by piece, broken that
+	// it broke off.
+	streamed, broken bool
+	usage            usage
 }
 
 // inference serves an endpoint that runs a model.
@@ -64,13 +61,18 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 		c.endpoint.writeError(w, failure)
 		return
 	}
+	labels, failure := nodeLabels(r)
+	if failure != nil {
+		c.endpoint.writeError(w, failure)
+		return
+	}
 	routes := g.resolve(name)
 	if len(routes) == 0 {
 		c.endpoint.writeError(w, g.noRoute(r.Context(), name))
 		return
 	}
 	c.model = routes[0].Model
-	g.forward(w, r, c, routes)
+	g.forward(w, r, c, &routing.Ask{Model: c.model, Labels: labels, Text: textOf(request)})
 }
 
 // resolve gives the ways to a model: by its exact name, else by the name with
@@ -111,101 +113,4 @@ func (g *Gateway) noRoute(ctx context.Context, name string) *apiError {
 		known = append(known, info.ID)
 	}
 	return errUnknownModel(name, known)
-}
-
-// forward sends the call to one replica after the other until one answers.
-// Another is tried only while nothing of an answer has come back.
-func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, c *call, routes []model.Route) {
-	excluded := make(map[routeKey]bool)
-	var history []string // of the replicas that failed
-	var last *apiError
-	for range maxTries {
-		route, reason, done, ok := g.balancer.choose(routes, excluded)
-		if !ok {
-			break
-		}
-		if len(history) > 0 {
-			reason += "; before it, " + strings.Join(history, " and ")
-		}
-		excluded[keyOf(route)] = true
-		more := len(excluded) < len(routes) && len(excluded) < maxTries
-		p, failure := c.request.prepare(route)
-		if failure != nil {
-			done()
-			c.endpoint.writeError(w, failure)
-			return
-		}
-		res, err := g.send(r.Context(), r, p, route)
-		if err != nil {
-			done()
-			if r.Context().Err() != nil {
-				return // the client left: nobody reads an answer
-			}
-			last = g.engineError(err, route)
-			g.log.WarnContext(r.Context(), "engine did not answer", "node_id", route.NodeID,
-				"replica_id", route.ReplicaID, "model", route.Model, "error", err,
-				"request_id", requestIDOf(r.Context()))
-			if last.Status == http.StatusGatewayTimeout {
-				break // whoever waited that long does not want to wait again
-			}
-			history = append(history, route.NodeID+" failed")
-			continue
-		}
-		if more && worthRetrying(res.StatusCode) {
-			res.Body.Close()
-			done()
-			history = append(history, fmt.Sprintf("%s answered %d", route.NodeID, res.StatusCode))
-			continue
-		}
-		setRouteHeaders(w.Header(), route, reason)
-		func() {
-			defer done()
-			defer res.Body.Close()
-			g.relay(w, r, c, route, res, p.answer)
-		}()
-		return
-	}
-	c.endpoint.writeError(w, last)
-}
-
-// worthRetrying says whether another replica may answer better: this one is
-// overloaded, still loading, or lost its model.
-func worthRetrying(status int) bool {
-	switch status {
-	case http.StatusNotFound, http.StatusTooManyRequests, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return false
-}
-
-// engineError says what a client may know of an engine that did not answer.
-func (g *Gateway) engineError(err error, route model.Route) *apiError {
-	var known *fault.Error
-	if errors.As(err, &known) {
-		return errEngineUnreachable(known.Public())
-	}
-	var netErr net.Error
-	if errors.As(err, &netErr) && netErr.Timeout() {
-		return errEngineTimeout(g.cfg.FirstByteTimeout)
-	}
-	return errEngine(fmt.Sprintf("the engine on node %s broke the connection before it answered", route.NodeID))
-}
-
-func setRouteHeaders(h http.Header, route model.Route, reason string) {
-	h.Set("X-Orchion-Node", headerValue(route.NodeID))
-	if route.ReplicaID != "" {
-		h.Set("X-Orchion-Replica", headerValue(route.ReplicaID))
-	}
-	h.Set("X-Orchion-Route-Reason", headerValue(reason))
-}
-
-// headerValue replaces what may not stand in a header.
-func headerValue(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c > '~' {
-			return '?'
-		}
-		return c
-	}, s)
 }

@@ -72,7 +72,16 @@ func (m *metrics) observe(c *call, status int) {
 }
 
 // usage keeps the end of an answer, where the tokens are counted.
-type usage struct{ tail []byte }
+type usage struct {
+	tail []byte
+	// counted is what tokens answered; nil: it was not asked yet.
+	counted *tokenCount
+}
+
+type tokenCount struct {
+	prompt, completion int64
+	ok                 bool
+}
 
 // tailSize holds the last events of a stream, or the end of an answer.
 const tailSize = 1 << 10
@@ -88,8 +97,16 @@ func (u *usage) note(p []byte) {
 	u.tail = append(u.tail, p...)
 }
 
-// tokens reads what the engine counted.
+// tokens gives what the engine counted, once the answer is over.
 func (u *usage) tokens() (prompt, completion int64, ok bool) {
+	if u.counted == nil {
+		u.counted = new(tokenCount)
+		u.counted.prompt, u.counted.completion, u.counted.ok = u.read()
+	}
+	return u.counted.prompt, u.counted.completion, u.counted.ok
+}
+
+func (u *usage) read() (prompt, completion int64, ok bool) {
 	const key = `"usage":`
 	i := bytes.LastIndex(u.tail, []byte(key))
 	if i < 0 {

@@ -27,6 +27,7 @@ var passedResponseHeaders = [...]string{
 func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response, t translation) {
 	kind := mediaType(res.Header)
 	stream := kind == "text/event-stream" || kind == "application/x-ndjson"
+	c.streamed = stream
 	switch {
 	case res.StatusCode >= http.StatusBadRequest:
 		c.endpoint.writeError(w, g.relayedError(res, kind, route))
@@ -43,7 +44,7 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route m
 func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response, kind string, stream bool) {
 	if kind == "application/json" {
 		if err := holdBack(res); err != nil {
-			g.brokeOff(r, route, err)
+			g.brokeOff(r, c, route, err)
 			if r.Context().Err() == nil {
 				c.endpoint.writeError(w, errBrokeOff(route))
 			}
@@ -67,7 +68,7 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route 
 	if err == nil || r.Context().Err() != nil {
 		return
 	}
-	g.brokeOff(r, route, err)
+	g.brokeOff(r, c, route, err)
 	if !stream {
 		// The status is out; only a broken connection can still say it.
 		panic(http.ErrAbortHandler)
@@ -83,10 +84,12 @@ func streamHeaders(h http.Header, contentType string) {
 	h.Set("X-Accel-Buffering", "no")
 }
 
-func (g *Gateway) brokeOff(r *http.Request, route model.Route, err error) {
+// brokeOff notes that an engine broke off its answer.
+func (g *Gateway) brokeOff(r *http.Request, c *call, route model.Route, err error) {
 	if r.Context().Err() != nil {
 		return // because the client left
 	}
+	c.broken = true
 	g.log.WarnContext(r.Context(), "engine broke off its answer", "node_id", route.NodeID,
 		"replica_id", route.ReplicaID, "model", route.Model, "error", err,
 		"request_id", requestIDOf(r.Context()))

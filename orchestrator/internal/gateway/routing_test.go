@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
 )
 
@@ -46,6 +45,9 @@ func TestRoundRobin(t *testing.T) {
 		if reason := res.Header.Get("X-Orchion-Route-Reason"); reason != "the least busy of 3 replicas, with 0 requests in flight" {
 			t.Errorf("reason %q", reason)
 		}
+		if answered := res.Header.Get("X-Orchion-Model"); answered != "m" {
+			t.Errorf("model %q", answered)
+		}
 	}
 	want := []string{"1 localhost/v1/chat/completions", "2 localhost/v1/chat/completions", "3 engine.local:1234/sub/v1/chat/completions"}
 	if !slices.Equal(got, append(want, want...)) {
@@ -55,41 +57,6 @@ func TestRoundRobin(t *testing.T) {
 	defer r.mu.Unlock()
 	if want := []string{"n1 r1", "n2 r2", "n3 http://engine.local:1234/sub/"}; !slices.Equal(r.dials, want) {
 		t.Errorf("dialled %q, want each once: connections are kept", r.dials)
-	}
-}
-
-func TestLeastBusy(t *testing.T) {
-	b := newBalancer()
-	var picks []string
-	var dones []func()
-	pick := func() {
-		route, _, done, _ := b.choose(threeRoutes, nil)
-		picks = append(picks, route.NodeID)
-		dones = append(dones, done)
-	}
-	for range 4 {
-		pick()
-	}
-	dones[1]() // n2 becomes idle
-	dones[1]() // twice counts once
-	pick()
-	pick()
-	if want := []string{"n1", "n2", "n3", "n1", "n2", "n3"}; !slices.Equal(picks, want) {
-		t.Errorf("picked %q, want %q", picks, want)
-	}
-	if _, _, _, ok := b.choose(threeRoutes, map[routeKey]bool{keyOf(threeRoutes[0]): true, keyOf(threeRoutes[1]): true, keyOf(threeRoutes[2]): true}); ok {
-		t.Error("chose an excluded route")
-	}
-}
-
-func TestBalancerForgetsOldEngines(t *testing.T) {
-	b := newBalancer()
-	for i := range 10 * maxIdleRoutes {
-		_, _, done, _ := b.choose([]model.Route{{NodeID: fmt.Sprint(i)}}, nil)
-		done()
-	}
-	if len(b.load) > maxIdleRoutes {
-		t.Errorf("%d engines are remembered", len(b.load))
 	}
 }
 
@@ -124,6 +91,71 @@ func TestAnotherReplicaIsTried(t *testing.T) {
 				t.Errorf("reason %q, want %q", got, c.reason)
 			}
 		})
+	}
+}
+
+func TestNodeLabels(t *testing.T) {
+	labels := map[string]map[string]string{"n1": {"room": "office", "gpu": "old"}, "n2": {"room": "office"}, "n3": {"room": "cellar"}}
+	r := newRig(t, Config{Routes: threeRoutes, NodeLabels: func(id string) map[string]string { return labels[id] }},
+		map[string]http.Handler{"n1": answers("1"), "n2": answers("2"), "n3": answers("3")})
+	for range 3 {
+		res := r.do(t, http.MethodPost, "/v1/chat/completions", `{"model":"m"}`, headerNodeLabels, "room=office,gpu!=old")
+		if node := res.Header.Get(headerNode); node != "n2" {
+			t.Errorf("served by %q: %s", node, readAll(t, res))
+		}
+	}
+	checkError(t, r.do(t, http.MethodPost, "/v1/chat/completions", `{"model":"m"}`, headerNodeLabels, "room=attic"),
+		503, "no_replica_with_labels", headerNodeLabels,
+		`no replica of the model "m" is on a node with labels room=attic, as X-Orchion-Node-Labels asks; `+
+			`the nodes that serve it have "gpu=old", "room=cellar", "room=office"`)
+	checkError(t, r.do(t, http.MethodPost, "/v1/chat/completions", `{"model":"m"}`, headerNodeLabels, "=x"),
+		400, "invalid_request", headerNodeLabels, `X-Orchion-Node-Labels has no key in "=x"; write key=value, key!=value or key`)
+}
+
+// A conversation goes back to where its beginning was read, whoever is next.
+func TestConversationStays(t *testing.T) {
+	r := newRig(t, Config{Routes: threeRoutes}, map[string]http.Handler{"n1": answers("1"), "n2": answers("2"), "n3": answers("3")})
+	turns := map[string]string{}
+	nodes := map[string]string{}
+	for turn := range 4 {
+		for _, who := range []string{"anna", "bert", "carl"} {
+			turns[who] += strings.Repeat(fmt.Sprintf("%s says %d. ", who, turn), 40)
+			res := r.chat(t, `{"model":"m","messages":[{"role":"user","content":"`+turns[who]+`"}]}`)
+			readAll(t, res)
+			node := res.Header.Get(headerNode)
+			if was := nodes[who]; was != "" && was != node {
+				t.Errorf("turn %d of %s is on %s, not on %s: %s", turn, who, node, was, res.Header.Get(headerRouteReason))
+			}
+			nodes[who] = node
+		}
+	}
+	if nodes["anna"] == nodes["bert"] || nodes["bert"] == nodes["carl"] {
+		t.Errorf("conversations share replicas though others are idle: %v", nodes)
+	}
+}
+
+// A replica that fails is left alone; when all do, the client is told how long.
+func TestFailingReplicasAreLeftAlone(t *testing.T) {
+	r := newRig(t, Config{Routes: threeRoutes[:2]}, map[string]http.Handler{"n2": answers("2")})
+	for range 20 {
+		res := r.chat(t, `{"model":"m"}`)
+		if body := readAll(t, res); res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", res.Status, body)
+		}
+	}
+	r.mu.Lock()
+	dials := len(slices.DeleteFunc(slices.Clone(r.dials), func(d string) bool { return d != "n1 r1" }))
+	r.mu.Unlock()
+	if dials > 5 { // three, and a probe if the test took its time
+		t.Errorf("the failing replica was asked %d times", dials)
+	}
+	alone := newRig(t, Config{Routes: oneRoute}, nil)
+	for range 3 {
+		checkError(t, alone.chat(t, `{"model":"m"}`), 503, "engine_unreachable", "", "node n1 is not connected")
+	}
+	res := alone.chat(t, `{"model":"m"}`)
+	if body := readAll(t, res); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, `"code":"replicas_failing"`) || res.Header.Get("Retry-After") == "" {
+		t.Errorf("%s %q: %s", res.Status, res.Header.Get("Retry-After"), body)
 	}
 }
 

@@ -18,6 +18,9 @@ type modelField struct {
 	Name string
 	// Start and End bound the value in the body, quotes included.
 	Start, End int
+	// TextStart and TextEnd bound what the engine reads: the value of messages,
+	// input or prompt. Both are 0 when there is none.
+	TextStart, TextEnd int
 }
 
 // syntaxError says where JSON is wrong.
@@ -60,7 +63,14 @@ func findModel(body []byte) (modelField, error) {
 			return s.fail("%v", err)
 		}
 		if !strings.EqualFold(name, "model") {
-			return s.value(1)
+			from := s.pos
+			if err := s.value(1); err != nil {
+				return err
+			}
+			if name == "messages" || name == "prompt" || name == "input" {
+				found.TextStart, found.TextEnd = from, s.pos
+			}
+			return nil
 		}
 		if name != "model" {
 			return &fieldError{What: fmt.Sprintf("the key %q must be spelled \"model\"", name)}

@@ -26,7 +26,7 @@ func (g *Gateway) translateDocument(w http.ResponseWriter, r *http.Request, c *c
 		err = fmt.Errorf("more than %d MiB", maxDocument>>20)
 	}
 	if err != nil {
-		g.brokeOff(r, route, err)
+		g.brokeOff(r, c, route, err)
 		if r.Context().Err() == nil {
 			c.endpoint.writeError(w, errBrokeOff(route))
 		}
@@ -35,7 +35,7 @@ func (g *Gateway) translateDocument(w http.ResponseWriter, r *http.Request, c *c
 	c.usage.note(body)
 	answer, err := t.document(body)
 	if err != nil {
-		g.brokeOff(r, route, err)
+		g.brokeOff(r, c, route, err)
 		c.endpoint.writeError(w, errUntranslatable(route, err))
 		return
 	}
@@ -55,7 +55,7 @@ func (g *Gateway) translateStream(w http.ResponseWriter, r *http.Request, c *cal
 	if err == nil || errors.Is(err, errClientWrite) || r.Context().Err() != nil {
 		return
 	}
-	g.brokeOff(r, route, err)
+	g.brokeOff(r, c, route, err)
 	g.endWithError(w, c, nil, errBrokeOff(route))
 }
 
