@@ -43,6 +43,7 @@ func (s *Server) newHTTP(connection *inProcess, logs *logReader) (http.Handler, 
 	mux.Handle("GET /api/jobs/{id}/artifacts.tar", s.counted("api_artifacts", http.HandlerFunc(left.all)))
 	mux.HandleFunc("GET /api/openapi.json", serveOpenAPI)
 	mux.Handle("/v1/", s.counted("gateway", s.cfg.Gateway))
+	mux.Handle("/rerank", s.counted("gateway", s.cfg.Gateway)) // as vLLM has it
 	// Clients of Ollama would otherwise be answered with the dashboard's page.
 	mux.HandleFunc("/ollama/", serveNoOllama)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writePlain(w, http.StatusOK, "ok\n") })

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/gateway/routing"
+	"github.com/orchion/orchion/orchestrator/internal/model"
 )
 
 // apiError is an error in OpenAI's shape.
@@ -66,14 +68,6 @@ func writeError(w http.ResponseWriter, e *apiError) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(body) // a client that left needs no answer
-}
-
-func errPath(path string) *apiError {
-	return &apiError{
-		Status: http.StatusNotFound, Type: typeInvalidRequest, Code: "unknown_url",
-		Message: fmt.Sprintf("unknown URL %s; there are GET /v1/models, POST /v1/chat/completions, "+
-			"POST /v1/completions and POST /v1/embeddings", path),
-	}
 }
 
 func errMethod(method, path, allowed string) *apiError {
@@ -198,6 +192,18 @@ func errEngineTimeout(after time.Duration) *apiError {
 		Status: http.StatusGatewayTimeout, Type: typeServer, Code: "engine_timeout",
 		Message: fmt.Sprintf("the engine did not begin to answer within %s", after),
 	}
+}
+
+func errNoEndpoint(route model.Route, path string) *apiError {
+	return &apiError{
+		Status: http.StatusNotFound, Type: typeInvalidRequest, Code: "endpoint_not_supported",
+		Message: fmt.Sprintf("the engine %s on node %s, which serves the model %q, has no %s",
+			cmp.Or(route.Engine, "there"), route.NodeID, route.Model, path),
+	}
+}
+
+func errNotAnAPI(route model.Route, kind string) *apiError {
+	return errEngine(fmt.Sprintf("the engine on node %s answered %s, as a web site does", route.NodeID, kind))
 }
 
 // maxEnumerated bounds the names in an error's message.

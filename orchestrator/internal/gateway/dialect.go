@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -76,12 +77,51 @@ func (openAI) streamError(sent []byte, e *apiError) []byte {
 
 func (openAI) whole(tail []byte) bool { return bytes.Contains(tail, []byte("data: [DONE]")) }
 
+// responsesAPI is OpenAI's dialect for streams whose events have names.
+type responsesAPI struct{ openAI }
+
+func (responsesAPI) streamError(sent []byte, e *apiError) []byte {
+	// Clients know an error by the event's name or by its key "error".
+	event := fmt.Appendf(nil, "event: error\ndata: {\"type\":\"error\",\"code\":%s,\"message\":%s,\"param\":null,%s\n\n",
+		quoted(e.Code), quoted(e.Message), e.body()[1:])
+	if len(sent) > 0 && !bytes.HasSuffix(sent, []byte("\n\n")) {
+		return append([]byte("\n\n"), event...)
+	}
+	return event
+}
+
+// whole looks for one of the events that end such a stream. They hold the whole
+// answer, so their names may be out of sight; then only they count tokens.
+func (responsesAPI) whole(tail []byte) bool {
+	if !bytes.HasSuffix(tail, []byte("\n\n")) && !bytes.HasSuffix(tail, []byte("\r\n\r\n")) {
+		return false
+	}
+	for _, sign := range []string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"input_tokens":`, "data: [DONE]"} {
+		if bytes.Contains(tail, []byte(sign)) {
+			return true
+		}
+	}
+	return false
+}
+
+// quoted gives text as a JSON string.
+func quoted(text string) []byte {
+	data, err := json.Marshal(text)
+	if err != nil { // strings always encode
+		return []byte(`""`)
+	}
+	return data
+}
+
 // passing is a request whose body an engine gets as it came, but for the name of
 // its model.
 type passing struct {
-	path  string
-	body  []byte
-	field modelField
+	path        string
+	contentType string
+	body        []byte
+	field       modelField
+	// replace puts another name where the field is.
+	replace func(body []byte, field modelField, name string) []byte
 }
 
 func understandJSON(path string, _ *http.Request, body []byte) (request, error) {
@@ -89,7 +129,7 @@ func understandJSON(path string, _ *http.Request, body []byte) (request, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &passing{path: path, body: body, field: field}, nil
+	return &passing{path: path, contentType: "application/json", body: body, field: field, replace: replaceModel}, nil
 }
 
 func (p *passing) asked() string { return p.field.Name }
@@ -101,7 +141,7 @@ func (p *passing) text() []byte { return p.body[p.field.TextStart:p.field.TextEn
 func (p *passing) prepare(route model.Route) (prepared, *apiError) {
 	body := p.body
 	if route.ServedModel != "" && route.ServedModel != p.field.Name {
-		body = replaceModel(body, p.field, route.ServedModel)
+		body = p.replace(body, p.field, route.ServedModel)
 	}
-	return prepared{path: p.path, contentType: "application/json", body: body}, nil
+	return prepared{path: p.path, contentType: p.contentType, body: body}, nil
 }

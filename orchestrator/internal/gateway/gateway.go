@@ -98,11 +98,12 @@ func (c *Config) applyDefaults() {
 	}
 }
 
-// Gateway is an http.Handler for /v1/ and what is below it.
+// Gateway is an http.Handler for the paths at which models are called.
 type Gateway struct {
 	cfg       Config
 	log       *slog.Logger
 	mux       *http.ServeMux
+	paths     []string // of the mux, at which models can be called
 	transport *http.Transport
 	router    *routing.Router
 	bodies    *semaphore.Weighted
@@ -132,24 +133,6 @@ func New(cfg Config) *Gateway {
 // Close closes the connections to engines that are not in use.
 func (g *Gateway) Close() { g.transport.CloseIdleConnections() }
 
-func (g *Gateway) newMux() *http.ServeMux {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/models", g.listModels)
-	mux.HandleFunc("GET /v1/models/{model...}", g.getModel)
-	for _, path := range []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings"} {
-		g.handleCalls(mux, &endpoint{path: path, dialect: openAI{}, understand: understandJSON})
-	}
-	mux.HandleFunc("/v1/models", methodNotAllowed(openAI{}, http.MethodGet))
-	mux.HandleFunc("/v1/models/{model...}", methodNotAllowed(openAI{}, http.MethodGet))
-	mux.HandleFunc("/", unknownPath)
-	return mux
-}
-
-func (g *Gateway) handleCalls(mux *http.ServeMux, e *endpoint) {
-	mux.HandleFunc("POST "+e.path, g.inference(e))
-	mux.HandleFunc(e.path, methodNotAllowed(e, http.MethodPost))
-}
-
 // ServeHTTP serves a request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := requestID(r)
@@ -158,21 +141,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The mux answers a path like //v1/models with a redirect to the clean one,
 	// which an API client would not follow with its body.
 	if strings.Contains(r.URL.Path, "//") {
-		unknownPath(w, r)
+		g.unknownPath(w, r)
 		return
 	}
 	g.mux.ServeHTTP(w, r)
-}
-
-func methodNotAllowed(d dialect, allowed string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", allowed)
-		d.writeError(w, errMethod(r.Method, r.URL.Path, allowed))
-	}
-}
-
-func unknownPath(w http.ResponseWriter, r *http.Request) {
-	writeError(w, errPath(r.URL.Path))
 }
 
 type requestIDKey struct{}

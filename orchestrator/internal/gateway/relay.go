@@ -30,7 +30,9 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route m
 	c.streamed = stream
 	switch {
 	case res.StatusCode >= http.StatusBadRequest:
-		c.endpoint.writeError(w, g.relayedError(res, kind, route))
+		c.endpoint.writeError(w, g.relayedError(res, kind, route, c.endpoint.path))
+	case kind == "text/html":
+		c.endpoint.writeError(w, errNotAnAPI(route, kind))
 	case t != nil && stream:
 		g.translateStream(w, r, c, route, res, t)
 	case t != nil:
@@ -184,8 +186,11 @@ const maxErrorBody = 64 << 10
 
 // relayedError gives an engine's error in OpenAI's shape, with the engine's own
 // words and status.
-func (g *Gateway) relayedError(res *http.Response, kind string, route model.Route) *apiError {
+func (g *Gateway) relayedError(res *http.Response, kind string, route model.Route, path string) *apiError {
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	if err == nil && saysNoEndpoint(res.StatusCode, kind, data) {
+		return errNoEndpoint(route, path)
+	}
 	e := &apiError{Status: res.StatusCode, Type: typeInvalidRequest, Code: "engine_error"}
 	if res.StatusCode >= http.StatusInternalServerError {
 		e.Type = typeServer

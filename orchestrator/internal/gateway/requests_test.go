@@ -17,7 +17,10 @@ import (
 func TestRequestPassesThrough(t *testing.T) {
 	const question = "{ \"stream\" : false,\n\"model\":\"m\", \"unknown\": [1.50, \"\\u00e9\"] }"
 	const answer = `{"id":"1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}`
-	for _, path := range []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings"} {
+	for _, path := range []string{
+		"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank", "/rerank",
+		"/v1/audio/speech", "/v1/images/generations",
+	} {
 		r := newRig(t, Config{Routes: oneRoute}, map[string]http.Handler{"n1": http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			body, _ := io.ReadAll(req.Body)
 			if string(body) != question || req.URL.Path != path || req.URL.RawQuery != "api-version=1" || req.Method != http.MethodPost {
@@ -82,6 +85,11 @@ func TestBadRequests(t *testing.T) {
 	r := newRig(t, Config{Routes: oneRoute, MaxBody: 1 << 20}, map[string]http.Handler{"n1": http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		t.Errorf("the engine got %s", req.URL)
 	})})
+	unknown := func(path string) string {
+		return "unknown URL " + path + "; there are GET /v1/models, POST /rerank, POST /v1/audio/speech, POST /v1/audio/transcriptions, " +
+			"POST /v1/audio/translations, POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, POST /v1/images/generations, " +
+			"POST /v1/rerank, POST /v1/responses"
+	}
 	big := `{"model":"m","x":"` + strings.Repeat("x", 1<<20) + `"}`
 	cases := []struct {
 		name, method, path, body string
@@ -97,8 +105,8 @@ func TestBadRequests(t *testing.T) {
 		{"compressed", "POST", "/v1/chat/completions", "x", []string{"Content-Encoding", "gzip"}, 415, "unsupported_encoding", "", `Content-Encoding "gzip" is not supported: send the body uncompressed`},
 		{"method", "GET", "/v1/chat/completions", "", nil, 405, "method_not_allowed", "", "/v1/chat/completions takes POST, not GET"},
 		{"method of models", "DELETE", "/v1/models/m", "", nil, 405, "method_not_allowed", "", "/v1/models/m takes GET, not DELETE"},
-		{"path", "POST", "/v1/responses", "{}", nil, 404, "unknown_url", "", "unknown URL /v1/responses; there are GET /v1/models, POST /v1/chat/completions, POST /v1/completions and POST /v1/embeddings"},
-		{"doubled slash", "POST", "//v1/chat/completions", "{}", nil, 404, "unknown_url", "", "unknown URL //v1/chat/completions; there are GET /v1/models, POST /v1/chat/completions, POST /v1/completions and POST /v1/embeddings"},
+		{"path", "POST", "/v1/realtime", "{}", nil, 404, "unknown_url", "", unknown("/v1/realtime")},
+		{"doubled slash", "POST", "//v1/chat/completions", "{}", nil, 404, "unknown_url", "", unknown("//v1/chat/completions")},
 		{"unknown model", "POST", "/v1/chat/completions", `{"model":"gpt-4"}`, nil, 404, "model_not_found", "model", `the model "gpt-4" does not exist; there is "m"`},
 	}
 	for _, c := range cases {
