@@ -444,7 +444,7 @@ func TestValidate(t *testing.T) {
 		{"hostname", func(c *Config) { c.Hostname = "a b" }, "hostname", `is "a b"`},
 		{"no data directory", func(c *Config) { c.DataDir = "" }, "data-dir", "name a folder"},
 		{"runtime", func(c *Config) { c.Runtime = "lxc" }, "runtime", "must be one of auto, podman, docker, none"},
-		{"networks", func(c *Config) { c.ReadyNetworks = 257 }, "ready-networks", "is 257; it must be between 0 and 256, 0 meaning none"},
+		{"networks", func(c *Config) { c.ReadyNetworks = 65 }, "ready-networks", "is 65; it must be between 0 and 64, 0 meaning none"},
 		{"jobs", func(c *Config) { c.MaxJobs = -1 }, "max-jobs", "is -1; it must be between 0 and 10000"},
 		{"log rate", func(c *Config) { c.LogRate = 1000 }, "log-rate", "is 1000; it must be between 65536 and 1073741824, or 0 for no limit"},
 		{"log buffer", func(c *Config) { c.LogBuffer = 1000 }, "log-buffer", "is 1000; it must be between 1048576 and 1099511627776"},

@@ -78,7 +78,7 @@ type Config struct {
 	// MaxJobs is how many containers of jobs run at once. 0 to 10,000. Default 0: twice the
 	// number of logical cores.
 	MaxJobs int
-	// ReadyNetworks is how many networks are kept ready for jobs at most. 0 to 256. Default 16;
+	// ReadyNetworks is how many networks are kept ready for jobs at most. 0 to 64. Default 16;
 	// 0: none.
 	ReadyNetworks int
 	// LogRate is how many bytes of the log of one job are sent in a second at most. 64 KiB
@@ -130,8 +130,8 @@ const (
 	maxTaints     = 32
 	maxAdopted    = 32
 	maxMaxJobs    = 10_000
-	// maxReadyNetworks stays well below the addresses of an engine's usual network.
-	maxReadyNetworks     = 256
+	// maxReadyNetworks bounds the containers that an agent has an engine keep for nothing else.
+	maxReadyNetworks     = 64
 	defaultReadyNetworks = 16
 
 	minLogRate = 64 << 10

@@ -206,8 +206,7 @@ func (m *thisMachine) services(nodeID string, containers driver.Driver, dialer *
 		s.links = jobLinks{joblink.New(joblink.Config{
 			Driver: containers, NodeID: nodeID, Dial: dialer.DialGateway, Logger: m.cfg.Logger,
 		})}
-	}
-	if containers != nil && m.cfg.ReadyNetworks > 0 {
+		// Also when it is to keep none: an earlier run may have.
 		pool := jobnet.New(jobnet.Config{
 			Driver: containers, NodeID: nodeID, Max: m.cfg.ReadyNetworks, Logger: m.cfg.Logger,
 		})

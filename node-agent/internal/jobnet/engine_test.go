@@ -152,27 +152,33 @@ func (b *bench) holders(t *testing.T) map[string]driver.State {
 	return states
 }
 
-// A network goes from job to job as long as nobody has left anything in it.
+// A network goes from job to job as long as nobody has left anything in it, or has sent
+// anything outside that may be answered.
 func TestNetworkIsLentAgain(t *testing.T) {
 	engines(t, func(t *testing.T, b *bench) {
-		first := b.lend(t)
-		id := first.ID()
-		b.run(t, id, "nothing")
-		first.Ended(t.Context(), true)
-		if first.ID() != "" {
-			t.Fatal("a network that nobody changed was not taken back")
-		}
-		b.close(t, first)
-		for _, what := range []string{"write", "chmod", "talk"} {
-			lease := b.lend(t)
-			if what == "write" && lease.ID() != id {
-				t.Errorf("network %s was lent, not %s, which was ready", lease.ID(), id)
+		again := ""
+		for _, tt := range []struct {
+			what string
+			ok   bool // it goes to the next job
+		}{
+			{"nothing", true}, {"whisper", true}, {"write", false}, {"chmod", false}, {"talk", false},
+			{"send", false}, {"call", false}, {"resolve", false},
+		} {
+			if tt.what == "whisper" && strings.HasSuffix(t.Name(), "/podman") {
+				continue // where the kernel looks for IPv6 neighbours as well, in the first seconds
 			}
-			id = lease.ID()
-			b.run(t, id, what)
+			lease := b.lend(t)
+			id := lease.ID()
+			if again != "" && id != again {
+				t.Errorf("network %s was lent, not %s, which was ready", id, again)
+			}
+			b.run(t, id, tt.what)
 			lease.Ended(t.Context(), true)
-			if lease.ID() == "" {
-				t.Errorf("a network was taken back after job %s", what)
+			if again = ""; tt.ok {
+				again = id
+			}
+			if back := lease.ID() == ""; back != tt.ok {
+				t.Errorf("after job %s the network was taken back: %t, want %t", tt.what, back, tt.ok)
 			}
 			b.close(t, lease)
 		}

@@ -42,11 +42,17 @@ type holder struct {
 	in   io.Reader
 	out  io.Writer
 	lent bool
+	// fresh is what the network was before any job, and sent what it had sent before this one.
+	fresh state
+	sent  sent
 }
 
 func (h *holder) serve(ctx context.Context) error {
-	fresh, err := look(h.root)
-	if err != nil {
+	var err error
+	if h.fresh, err = look(h.root); err != nil {
+		return err
+	}
+	if h.sent, err = count(h.root); err != nil {
 		return err
 	}
 	if err := h.say(saysReady); err != nil {
@@ -75,20 +81,20 @@ func (h *holder) serve(ctx context.Context) error {
 			case !ok:
 				return nil
 			}
-			if err := h.answer(question, fresh); err != nil && !h.lent {
+			if err := h.answer(question); err != nil && !h.lent {
 				return err
 			}
 		}
 	}
 }
 
-func (h *holder) answer(question string, fresh state) error {
+func (h *holder) answer(question string) error {
 	switch question {
 	case askLend:
 		h.lent = true
 		return h.say(saysLent)
 	case askLook:
-		if err := unchanged(h.root, fresh); err != nil {
+		if err := h.unchanged(); err != nil {
 			return h.say(saysUsed + ": " + err.Error())
 		}
 		h.lent = false
@@ -176,19 +182,32 @@ func read(path string) ([]byte, error) {
 }
 
 // unchanged says what is not as it was.
-func unchanged(root string, fresh state) error {
+func (h *holder) unchanged() error {
 	for waited := time.Duration(0); ; waited += settleStep {
-		now, err := look(root)
+		now, err := look(h.root)
 		switch {
 		case err != nil:
 			return err
-		case now == fresh:
-			return nil
-		case now.files != fresh.files:
+		case now == h.fresh:
+			return h.unheard() // which is certain only now that there is nobody to send anything
+		case now.files != h.fresh.files:
 			return errors.New("a file of the network was changed")
 		case waited >= settle:
-			return fmt.Errorf("%s and %d connections, not %s and %d", now.sockets, now.connections, fresh.sockets, fresh.connections)
+			return fmt.Errorf("%s and %d connections, not %s and %d", now.sockets, now.connections, h.fresh.sockets, h.fresh.connections)
 		}
 		time.Sleep(settleStep)
 	}
+}
+
+// unheard says whether nobody outside has heard of the network since it was last lent.
+func (h *holder) unheard() error {
+	now, err := count(h.root)
+	if err != nil {
+		return err
+	}
+	if now.outside(h.sent) {
+		return fmt.Errorf("%d packets were sent from it", now.left-h.sent.left)
+	}
+	h.sent = now
+	return nil
 }

@@ -30,10 +30,23 @@ func freshNetwork(t *testing.T) string {
 	root := t.TempDir() + "/"
 	put(t, root, "proc/net/sockstat", "sockets: used 4\nTCP: inuse 1\n")
 	put(t, root, "proc/net/tcp", noConnections)
+	putSent(t, root, 7, 3, 2)
 	put(t, root, "etc/hosts", "127.0.0.1 localhost\n")
 	put(t, root, "etc/hostname", "holder\n")
 	put(t, root, "etc/resolv.conf", "nameserver 127.0.0.11\n")
 	return root
+}
+
+// putSent writes what the kernel says that was sent: packets of IPv4, datagrams of UDP over
+// IPv6, and what left the one interface that leads outside.
+func putSent(t *testing.T, root string, four, six, left int) {
+	t.Helper()
+	put(t, root, "proc/net/snmp", fmt.Sprintf("Ip: Forwarding InReceives OutRequests\nIp: 1 0 %d\n"+
+		"Icmp: InMsgs\nIcmp: 0\nTcp: MaxConn OutSegs\nTcp: -1 0\n", four))
+	put(t, root, "proc/net/snmp6", fmt.Sprintf("Ip6OutRequests   \t900\nIcmp6OutEchos   \t0\n"+
+		"Udp6OutDatagrams   \t%d\nUdpLite6OutDatagrams   \t0\n", six))
+	put(t, root, "proc/net/dev", fmt.Sprintf("Inter-|   Receive |  Transmit\n face |bytes packets\n"+
+		"    lo: 1 9 0 0 0 0 0 0 1 9 0 0 0 0 0 0\n  eth0:270 3 0 0 0 0 0 0 180 %d 0 0 0 0 0 0\n", left))
 }
 
 // talkTo runs a holder; ask gives its answer, and close ends its standard input.
@@ -89,6 +102,11 @@ func TestHolderFindsWhatAJobLeft(t *testing.T) {
 		}, "used: a file of the network was changed"},
 		{"too long a file", func(t *testing.T, root string) { put(t, root, "etc/hosts", strings.Repeat("x", maxRead+1)) }, "is longer than 1048576 bytes"},
 		{"a socket", func(t *testing.T, root string) { put(t, root, "proc/net/sockstat", "sockets: used 5\n") }, "used: sockets: used 5 and 1 connections, not sockets: used 4 and 1"},
+		{"somebody outside who may answer", func(t *testing.T, root string) { putSent(t, root, 9, 3, 4) }, "used: 2 packets were sent from it"},
+		{"the same by IPv6", func(t *testing.T, root string) { putSent(t, root, 7, 4, 3) }, "used: 1 packets were sent from it"},
+		{"only what it said to itself", func(t *testing.T, root string) { putSent(t, root, 9, 4, 2) }, saysClean},
+		{"only what the kernel said to its neighbours", func(t *testing.T, root string) { putSent(t, root, 7, 3, 5) }, saysClean},
+		{"no count", func(t *testing.T, root string) { put(t, root, "proc/net/snmp", "Ip: OutRequests\nIp: many\n") }, "used: the kernel's count Ip:OutRequests: "},
 		{"a connection that waits for stragglers", func(t *testing.T, root string) {
 			put(t, root, "proc/net/tcp", noConnections+"   0: 0100007F:1F90 0100007F:8C02 06\n")
 		}, "and 2 connections"},
@@ -104,6 +122,19 @@ func TestHolderFindsWhatAJobLeft(t *testing.T) {
 				t.Errorf("look: %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// What one job said to itself, and the neighbours afterwards, are not taken together.
+func TestHolderCountsForEachJob(t *testing.T) {
+	root := freshNetwork(t)
+	ask, _, _ := talkTo(t, root)
+	for i, sent := range [][3]int{{9, 3, 2}, {9, 3, 4}, {10, 3, 4}} {
+		ask(askLend)
+		putSent(t, root, sent[0], sent[1], sent[2])
+		if got := ask(askLook); got != saysClean {
+			t.Errorf("after job %d: %q", i, got)
+		}
 	}
 }
 

@@ -25,7 +25,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -49,16 +48,20 @@ const (
 	// two tries to remove one.
 	hesitation  = time.Minute
 	removePause = 10 * time.Second
-	// removal is how long removing one may take.
-	removal = 20 * time.Second
+	// removal is how long removing one may take, and imageTime making the image of them all.
+	removal   = 20 * time.Second
+	imageTime = 2 * time.Minute
+	// closing is how long all of Close may take. What it leaves the next run removes.
+	closing = 5 * time.Second
 )
 
-// Config says what a Pool works with. All but Executable and Logger are needed.
+// Config says what a Pool works with. All but Max, Executable and Logger are needed.
 type Config struct {
 	Driver driver.Driver
 	// NodeID tells the networks of this node from those of another agent on the same engine.
 	NodeID string
-	// Max bounds how many networks there are.
+	// Max bounds how many networks there are; with 0 the pool only removes what earlier runs
+	// left.
 	Max int
 	// Executable is the program that holders run (see selfimage.New); it must run HolderMain
 	// when called with HolderCommand.
@@ -75,10 +78,12 @@ type Pool struct {
 	image *selfimage.Builder
 	run   string // on the label of what this run makes
 
-	alive context.Context
-	end   context.CancelFunc
-	wg    sync.WaitGroup
-	wake  chan struct{} // holds a token when there may be something to make or remove
+	// alive ends as the pool begins to close, and calls when what it has asked an engine is
+	// waited for no longer.
+	alive, calls   context.Context
+	end, endCalls  context.CancelFunc
+	wg             sync.WaitGroup
+	wanted, unused chan struct{} // hold a token when there may be something to make, or to remove
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -87,7 +92,7 @@ type Pool struct {
 	using  int // jobs that run now, with a network of the pool or without
 	// peak is the most of them at once in this period, and before in the one before.
 	peak, before int
-	strays       []string // holders to remove
+	strays       []string // holders to remove, by id or name
 }
 
 // New makes a Pool, which the caller closes.
@@ -97,19 +102,25 @@ func New(cfg Config) *Pool {
 	}
 	p := &Pool{
 		cfg: cfg, log: cfg.Logger, image: selfimage.New(cfg.Driver, cfg.Executable), run: rand.Text(),
-		wake: make(chan struct{}, 1),
+		wanted: make(chan struct{}, 1), unused: make(chan struct{}, 1),
 	}
 	p.alive, p.end = context.WithCancel(context.Background())
-	p.wg.Go(p.keep)
+	p.calls, p.endCalls = context.WithCancel(context.Background())
+	p.wg.Go(p.keepReady)
+	p.wg.Go(p.keepClean)
 	return p
 }
 
-// Close removes the networks that are not lent. Those that are stay with their jobs.
+// Close removes the networks that are not lent, as far as the engine does so in time. Those
+// that are lent stay with their jobs.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
 	p.end()
+	patience := time.AfterFunc(closing, p.endCalls)
+	defer p.endCalls()
+	defer patience.Stop()
 	p.wg.Wait()
 	p.mu.Lock()
 	idle, remove := p.idle, p.strays
@@ -119,12 +130,10 @@ func (p *Pool) Close() {
 		n.close()
 		remove = append(remove, n.id)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), removal)
-	defer cancel()
 	var wg sync.WaitGroup
 	for _, id := range remove {
 		wg.Go(func() {
-			if err := p.cfg.Driver.Remove(ctx, id); err != nil {
+			if err := p.cfg.Driver.Remove(p.calls, id); err != nil {
 				p.log.Warn("a network that was kept ready for jobs could not be removed; the next start of this agent removes it", "error", err)
 			}
 		})
@@ -133,20 +142,21 @@ func (p *Pool) Close() {
 }
 
 // Lend gives a job the network of its own that is ready, or none where none is; it never
-// waits for one. The lease is to be ended and closed in either case.
+// waits until there is one. The lease is to be ended and closed in either case.
 func (p *Pool) Lend(ctx context.Context) *Lease {
 	l := &Lease{pool: p, counted: true}
 	p.mu.Lock()
 	p.using++
 	p.peak = max(p.peak, p.using)
 	p.mu.Unlock()
-	for {
+	// An attempt that is over needs none, and says nothing about those there are.
+	for ctx.Err() == nil {
 		n := p.pop()
 		if n == nil {
-			p.look()
-			return l
+			break
 		}
-		if err := n.ask(ctx, askLend, saysLent); err == nil {
+		err := n.ask(context.WithoutCancel(ctx), askLend, saysLent)
+		if err == nil {
 			l.id, l.network = n.id, n
 			if plantedbug.On(plantedbug.SharesNetworks) {
 				p.putBack(n)
@@ -154,7 +164,12 @@ func (p *Pool) Lend(ctx context.Context) *Lease {
 			return l
 		}
 		p.discard(n)
+		if errors.Is(err, context.DeadlineExceeded) {
+			break // the others may be as slow, and the job is to start
+		}
 	}
+	signal(p.wanted)
+	return l
 }
 
 // TakeOver is the lease of a network that an earlier run of the agent has lent.
@@ -173,16 +188,8 @@ func (p *Pool) Reap(ctx context.Context, keep func(id string) bool) error {
 		}
 	}
 	p.mu.Unlock()
-	p.look()
+	signal(p.unused)
 	return nil
-}
-
-// look lets the goroutine that keeps the pool look after it.
-func (p *Pool) look() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
 }
 
 // pop takes the network that was in use last; nil: there is none.
@@ -206,169 +213,4 @@ func (p *Pool) putBack(n *network) bool {
 	}
 	p.idle = append(p.idle, n)
 	return true
-}
-
-// discard begins to remove a network that no job has.
-func (p *Pool) discard(n *network) {
-	n.close()
-	p.gone()
-	p.stray(n.id)
-}
-
-// gone notes that there is one network less.
-func (p *Pool) gone() {
-	p.mu.Lock()
-	p.there--
-	p.mu.Unlock()
-	p.look()
-}
-
-// stray lets a holder be removed, now or when its engine is ready to.
-func (p *Pool) stray(id string) {
-	p.mu.Lock()
-	p.strays = append(p.strays, id)
-	p.mu.Unlock()
-	p.look()
-}
-
-// keep looks after the pool until it is closed.
-func (p *Pool) keep() {
-	periods := time.NewTicker(period)
-	defer periods.Stop()
-	var again <-chan time.Time // looks again where something went wrong
-	var notBefore time.Time    // none is made
-	var told oncePerText
-	for {
-		select {
-		case <-p.alive.Done():
-			return
-		case <-periods.C:
-			p.shrink()
-		case <-again:
-		case <-p.wake:
-		}
-		again = nil
-		if err := p.removeStrays(); err != nil {
-			again = time.After(removePause)
-			if told.first(err) {
-				p.log.Info("a network of an ended job cannot be removed yet; it is tried again", "error", err)
-			}
-		}
-		if time.Now().Before(notBefore) {
-			again = time.After(time.Until(notBefore))
-			continue
-		}
-		if err := p.fill(); err != nil && p.alive.Err() == nil {
-			notBefore = time.Now().Add(hesitation)
-			again = time.After(hesitation)
-			if told.first(err) {
-				p.log.Info("no network can be kept ready for jobs now; each gets one when it starts, which takes longer", "error", err)
-			}
-		}
-	}
-}
-
-// oncePerText remembers the errors that were told last.
-type oncePerText struct{ texts []string }
-
-func (o *oncePerText) first(err error) bool {
-	text := err.Error()
-	if slices.Contains(o.texts, text) {
-		return false
-	}
-	o.texts = append(o.texts, text)
-	if len(o.texts) > maxTold {
-		o.texts = o.texts[1:]
-	}
-	return true
-}
-
-// maxTold bounds the errors that are told once.
-const maxTold = 16
-
-// shrink ends a period: what neither this nor the one before needed is removed.
-func (p *Pool) shrink() {
-	p.mu.Lock()
-	p.before, p.peak = p.peak, p.using
-	var surplus []*network
-	for len(p.idle) > 0 && p.there-len(surplus) > p.wantedLocked() {
-		surplus = append(surplus, p.idle[0])
-		p.idle = p.idle[1:]
-	}
-	p.mu.Unlock()
-	for _, n := range surplus {
-		p.discard(n)
-	}
-}
-
-// wantedLocked is how many networks there should be.
-func (p *Pool) wantedLocked() int { return min(p.cfg.Max, max(p.peak, p.before)) }
-
-// fill makes networks, one after the other, until there are as many as wanted.
-func (p *Pool) fill() error {
-	for {
-		p.mu.Lock()
-		wanted := !p.closed && p.there < p.wantedLocked()
-		if wanted {
-			p.there++
-		}
-		p.mu.Unlock()
-		if !wanted {
-			return nil
-		}
-		n, err := p.make(p.alive)
-		if err != nil {
-			p.mu.Lock()
-			p.there--
-			p.mu.Unlock()
-			return err
-		}
-		if !p.putBack(n) {
-			p.discard(n)
-		}
-	}
-}
-
-// removeStrays removes what is to be removed. Podman refuses while the job's container,
-// ended or not, is there.
-func (p *Pool) removeStrays() error {
-	p.mu.Lock()
-	strays := p.strays
-	p.strays = nil
-	p.mu.Unlock()
-	var failed []error
-	for i, id := range strays {
-		if p.alive.Err() != nil {
-			p.mu.Lock()
-			p.strays = append(p.strays, strays[i:]...)
-			p.mu.Unlock()
-			break
-		}
-		ctx, cancel := context.WithTimeout(p.alive, removal)
-		err := p.cfg.Driver.Remove(ctx, id)
-		cancel()
-		if err != nil {
-			failed = append(failed, err)
-			p.mu.Lock()
-			p.strays = append(p.strays, id)
-			p.mu.Unlock()
-		}
-	}
-	return errors.Join(failed...)
-}
-
-// holderMemory bounds a holder, which needs a few MiB.
-const holderMemory = 64 << 20
-
-func (p *Pool) spec(image string) driver.ContainerSpec {
-	spec := driver.JobSpec(image)
-	spec.Name = "orchion-network-" + strings.ToLower(rand.Text()[:12])
-	spec.Command = []string{selfimage.ProgramPath, HolderCommand}
-	spec.Labels = map[string]string{labelNode: p.cfg.NodeID, labelRun: p.run}
-	spec.User = "65534:65534" // nobody
-	spec.Env = map[string]string{"GOMEMLIMIT": "16MiB"}
-	spec.Resources = driver.Resources{MemoryBytes: holderMemory, PIDs: 64}
-	spec.OpenStdin = true
-	spec.LogBytes = driver.MinLogBytes
-	return spec
 }

@@ -48,8 +48,29 @@ func testJob(what string) error {
 		return os.Chmod("/etc/resolv.conf", 0o666)
 	case "talk":
 		return talk()
+	case "whisper":
+		return send("udp", "127.0.0.1:9")
+	case "send":
+		return send("udp", "192.0.2.1:9") // nobody has that address
+	case "call":
+		_ = send("tcp", "192.0.2.1:9") // in vain
+		return nil
+	case "resolve":
+		_, _ = net.DefaultResolver.LookupHost(context.Background(), "name.invalid")
+		return nil
 	}
 	return fmt.Errorf("no job %q", what)
+}
+
+// send sends something, without waiting for an answer.
+func send(network, address string) error {
+	conn, err := net.DialTimeout(network, address, 100*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte("x"))
+	return err
 }
 
 // talk leaves a connection behind that waits for stragglers.

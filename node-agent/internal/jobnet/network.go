@@ -30,17 +30,21 @@ type network struct {
 }
 
 // make makes a network; on an error nothing stays behind.
-func (p *Pool) make(ctx context.Context) (*network, error) {
-	image, err := p.image.Ensure(ctx)
+func (p *Pool) make() (*network, error) {
+	imaging, cancel := context.WithTimeout(p.alive, imageTime)
+	defer cancel()
+	image, err := p.image.Ensure(imaging)
 	if err != nil {
 		return nil, fmt.Errorf("make the image of the holder of a network: %w", err)
 	}
-	// Not broken off: what an engine does with such a request is not known, and might be left
-	// behind.
-	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), upTime)
+	// Not broken off as soon as the pool closes: what an engine does with such a request is
+	// not known, and might be left behind.
+	making, cancel := context.WithTimeout(p.calls, upTime)
 	defer cancel()
-	id, err := p.cfg.Driver.Create(making, p.spec(image))
+	spec := p.spec(image)
+	id, err := p.cfg.Driver.Create(making, spec)
 	if err != nil {
+		p.stray(spec.Name) // the engine may have made it all the same
 		return nil, fmt.Errorf("create the holder of a network: %w", err)
 	}
 	n, err := p.begin(making, id)
@@ -91,6 +95,9 @@ func (n *network) ask(ctx context.Context, question, wanted string) error {
 	stop := context.AfterFunc(ctx, func() { _ = n.conn.Close() })
 	defer stop()
 	if _, err := io.WriteString(n.conn.Stdin, question+"\n"); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err() // which is why
+		}
 		return fmt.Errorf("ask the holder of the network: %w", err)
 	}
 	return n.expect(ctx, wanted)
@@ -144,30 +151,46 @@ func (l *Lease) Ended(ctx context.Context, again bool) {
 	}
 }
 
-// Close removes the network, unless it went back. The job's container must be gone. After
-// an error it may be called again.
+// Discard gives up a network that turned out to be of no use, before any job ran on it. The
+// job goes on without, and the pool removes it.
+func (l *Lease) Discard() {
+	if l.id == "" {
+		return
+	}
+	l.letGo()
+	l.pool.stray(l.id)
+	l.id = ""
+}
+
+// Close removes the network, unless it went back. The job's container must be gone. The error
+// is that of ctx: then it may be called again.
 func (l *Lease) Close(ctx context.Context) error {
 	l.uncount()
-	if l.network != nil {
-		l.network.close()
-		l.pool.gone()
-		l.network = nil
-	}
+	l.letGo()
 	if l.id == "" {
 		return nil
 	}
-	err := l.pool.cfg.Driver.Remove(ctx, l.id)
-	if driver.CodeOf(err) == driver.CodeConflict {
-		// Podman keeps it as long as the container of an earlier job is there, ended but not
-		// acknowledged yet.
+	if err := l.pool.cfg.Driver.Remove(ctx, l.id); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// Whatever the engine has against it now: Podman, for one, keeps it as long as the
+		// container of an earlier job is there, ended but not acknowledged yet.
+		l.pool.log.Debug("a network is removed later", "holder", l.id, "reason", err)
 		l.pool.stray(l.id)
-		err = nil
-	}
-	if err != nil {
-		return err
 	}
 	l.id = ""
 	return nil
+}
+
+// letGo ends the connection with the holder, which is not lent again.
+func (l *Lease) letGo() {
+	if l.network == nil {
+		return
+	}
+	l.network.close()
+	l.network = nil
+	l.pool.gone()
 }
 
 func (l *Lease) uncount() {

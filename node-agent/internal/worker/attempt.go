@@ -299,6 +299,7 @@ func (a *attempt) limitStart() (end func()) {
 // startOver forgets a container that turned out not to be this attempt's.
 func (a *attempt) startOver() {
 	a.adopted = false
+	a.containerID, a.maybeMade, a.network = "", false, nil
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.started, a.ended = false, false

@@ -425,11 +425,12 @@ func (a *attempt) waitExit(ctx context.Context) (driver.Exit, error) {
 	}
 }
 
-// removeContainer stops the container, if there is one, and removes it, and then the link
-// whose network it used. What is not done when ctx ends can be done by another call.
+// removeContainer stops the container, if there is one, and removes it, and then what it used
+// the network of: never before, for it may still run there. What is not done can be done by
+// another call, or by the next run of the agent.
 func (a *attempt) removeContainer(ctx context.Context, grace time.Duration) {
 	if (a.containerID != "" || a.maybeMade) && !plantedbug.On(plantedbug.LeavesContainers) {
-		a.cleanUpWithin(ctx, "remove the container of an attempt", func(ctx context.Context) error {
+		removed := a.cleanUpWithin(ctx, "remove the container of an attempt", func(ctx context.Context) error {
 			if err := a.findMade(ctx); err != nil || a.containerID == "" {
 				return err
 			}
@@ -440,7 +441,7 @@ func (a *attempt) removeContainer(ctx context.Context, grace time.Duration) {
 			}
 			return a.engine.Remove(ctx, a.containerID)
 		})
-		if ctx.Err() != nil {
+		if !removed {
 			return
 		}
 		a.containerID, a.maybeMade = "", false
@@ -450,17 +451,20 @@ func (a *attempt) removeContainer(ctx context.Context, grace time.Duration) {
 }
 
 // cleanUpWithin does what must be done in the end, again and again while ctx lives and it
-// may yet go through.
-func (a *attempt) cleanUpWithin(ctx context.Context, what string, f func(context.Context) error) {
+// may yet go through. False: it is not done.
+func (a *attempt) cleanUpWithin(ctx context.Context, what string, f func(context.Context) error) bool {
 	wait := time.Second
 	for {
 		err := f(ctx)
-		if err == nil || ctx.Err() != nil || driver.CodeOf(err) == driver.CodeNotFound {
-			return
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err == nil || driver.CodeOf(err) == driver.CodeNotFound:
+			return true
 		}
 		a.w.cfg.Logger.Warn("cleaning up after an attempt failed", "action", what, "job", a.key.jobID, "attempt", a.key.attempt, "error", err)
 		if !temporary(err) || !pause(ctx, wait) {
-			return
+			return false
 		}
 		wait = min(2*wait, 30*time.Second)
 	}

@@ -50,7 +50,7 @@ func (a *attempt) withoutNetwork(wanted *driver.ContainerSpec, err error) bool {
 	}
 	a.w.cfg.Logger.Info("an attempt is started on a network of its own: the one that was ready cannot be used",
 		"job", a.key.jobID, "attempt", a.key.attempt, "error", err)
-	a.closeNetwork(a.w.root)
+	a.network.Discard()
 	wanted.Network = ""
 	delete(wanted.Labels, labelNetwork)
 	return true
@@ -70,8 +70,7 @@ func (a *attempt) closeNetwork(ctx context.Context) {
 	if a.network == nil {
 		return
 	}
-	a.cleanUpWithin(ctx, "remove the network of an attempt", a.network.Close)
-	if ctx.Err() == nil {
+	if err := a.network.Close(ctx); err == nil {
 		a.network = nil
 	}
 }

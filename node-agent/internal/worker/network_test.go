@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
+	"github.com/orchion/orchion/node-agent/internal/driver/fake"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
@@ -65,6 +67,11 @@ func (l *lent) Ended(_ context.Context, again bool) {
 	} else {
 		l.networks.note("not-again")
 	}
+}
+
+func (l *lent) Discard() {
+	l.networks.note("discard")
+	l.id = ""
 }
 
 func (l *lent) Close(ctx context.Context) error {
@@ -158,7 +165,7 @@ func TestJobGoesWithoutABrokenNetwork(t *testing.T) {
 				if c.State != driver.StateRunning || c.Labels[labelNetwork] != "" {
 					t.Errorf("container %+v", c)
 				}
-				if got := n.all(); got != "lend close" {
+				if got := n.all(); got != "lend discard" {
 					t.Errorf("the network: %s", got)
 				}
 			})
@@ -184,6 +191,34 @@ func TestNetworkIsTakenOver(t *testing.T) {
 		b.acknowledge("a")
 		if got := n.all(); got != "lend take-over again close" {
 			t.Errorf("the network: %s", got)
+		}
+	})
+}
+
+// keepsJobs does not remove containers of jobs, and will not.
+type keepsJobs struct{ *fake.Driver }
+
+func (d keepsJobs) Remove(ctx context.Context, id string) error {
+	c, err := d.Inspect(ctx, id)
+	if err == nil && c.Labels["orchion.role"] == "job" {
+		return &driver.Error{Code: driver.CodeInternal, Op: "remove container", Err: errors.New("device or resource busy")}
+	}
+	return d.Driver.Remove(ctx, id)
+}
+
+// A network is not taken from a container that could not be removed.
+func TestNetworkStaysWithItsContainer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, n := newNetworkBed(t)
+		defer b.close()
+		b.cfg.Driver = keepsJobs{b.engine}
+		b.restart()
+		b.assign(container("a", "work:1", "1", "0"))
+		b.live(time.Minute)
+		b.acknowledge("a")
+		b.jobContainer()
+		if got := n.all(); got != "lend again" {
+			t.Errorf("the network: %s, want it left alone", got)
 		}
 	})
 }

@@ -94,7 +94,11 @@ type Network interface {
 	// Ended says that the job's container has ended. With again another job may be given the
 	// network, if this one has left nothing in it.
 	Ended(ctx context.Context, again bool)
-	// Close removes it, unless another job may have it. The job's container must be gone.
+	// Discard gives it up before the job's container has run on it, without waiting: the job
+	// goes on without.
+	Discard()
+	// Close removes it, unless another job may have it. The job's container must be gone. The
+	// error is that of ctx: then it may be called again.
 	Close(ctx context.Context) error
 }
 
