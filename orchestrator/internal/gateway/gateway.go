@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/orchion/orchion/orchestrator/internal/gateway/routing"
+	"github.com/orchion/orchion/orchestrator/internal/gateway/upstream"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
@@ -104,7 +105,8 @@ type Gateway struct {
 	log       *slog.Logger
 	mux       *http.ServeMux
 	paths     []string // of the mux, at which models can be called
-	transport *http.Transport
+	engines   *upstream.Client
+	addresses engineAddresses
 	router    *routing.Router
 	bodies    *semaphore.Weighted
 	metrics   *metrics
@@ -125,13 +127,13 @@ func New(cfg Config) *Gateway {
 		bodies:  semaphore.NewWeighted(cfg.MaxBodies),
 		metrics: newMetrics(cfg.Metrics),
 	}
-	g.transport = newTransport(cfg)
+	g.engines = newEngines(cfg)
 	g.mux = g.newMux()
 	return g
 }
 
 // Close closes the connections to engines that are not in use.
-func (g *Gateway) Close() { g.transport.CloseIdleConnections() }
+func (g *Gateway) Close() { g.engines.Close() }
 
 // ServeHTTP serves a request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {

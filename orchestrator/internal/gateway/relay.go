@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,9 +9,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
+	"github.com/orchion/orchion/orchestrator/internal/gateway/upstream"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 )
 
@@ -24,8 +25,8 @@ var passedResponseHeaders = [...]string{
 }
 
 // relay passes an engine's answer to the client, translated if t is not nil.
-func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response, t translation) {
-	kind := mediaType(res.Header)
+func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *upstream.Response, t translation) {
+	kind := mediaType(res.Header.Get("Content-Type"))
 	stream := kind == "text/event-stream" || kind == "application/x-ndjson"
 	c.streamed = stream
 	switch {
@@ -43,9 +44,14 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route m
 }
 
 // passOn passes an engine's answer to the client byte for byte.
-func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response, kind string, stream bool) {
+func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *upstream.Response, kind string, stream bool) {
+	var held []byte
 	if kind == "application/json" {
-		if err := holdBack(res); err != nil {
+		var release func()
+		var err error
+		held, release, err = holdBack(res.Body)
+		defer release()
+		if err != nil {
 			g.brokeOff(r, c, route, err)
 			if r.Context().Err() == nil {
 				c.endpoint.writeError(w, errBrokeOff(route))
@@ -55,16 +61,19 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route 
 	}
 	h := w.Header()
 	for _, name := range passedResponseHeaders {
-		if values := res.Header[name]; len(values) > 0 {
+		if values := res.Header.Values(name); len(values) > 0 {
 			h[name] = values
 		}
+	}
+	if res.Body.Ended() && res.ContentLength < 0 && kind == "application/json" {
+		h["Content-Length"] = []string{strconv.Itoa(len(held))}
 	}
 	if stream {
 		streamHeaders(h, res.Header.Get("Content-Type"))
 	}
 	w.WriteHeader(res.StatusCode)
-	err := g.copyBody(w, c, res, stream || res.ContentLength < 0)
-	if err == nil && stream && endsWithConnection(res) && !c.endpoint.whole(c.usage.tail) {
+	err := g.copyBody(w, c, held, res.Body, stream || res.ContentLength < 0)
+	if err == nil && stream && res.EndsWithConnection && !c.endpoint.whole(c.usage.tail) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err == nil || r.Context().Err() != nil {
@@ -104,29 +113,42 @@ func errBrokeOff(route model.Route) *apiError {
 // heldBack is how much of a plain answer is read before any of it goes out.
 const heldBack = 64 << 10
 
+// heldBuffers are for what is held back.
+var heldBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
 // holdBack reads the beginning of a plain answer, most often all of it, so that
-// one that breaks off there can still become an error with a status.
-func holdBack(res *http.Response) error {
-	head, err := io.ReadAll(io.LimitReader(res.Body, heldBack))
-	if err != nil {
-		return fmt.Errorf("read from the engine: %w", err)
+// one that breaks off there can still become an error with a status. What it gives
+// is valid until release, and until more of the body is read.
+func holdBack(body *upstream.Body) (head []byte, release func(), err error) {
+	release = func() {}
+	head, err = body.Next()
+	if err == nil && body.Ended() {
+		return head, release, nil
 	}
-	if len(head) < heldBack && res.ContentLength < 0 {
-		res.ContentLength = int64(len(head))
-		res.Header.Set("Content-Length", strconv.Itoa(len(head)))
+	buf := heldBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // only such are put there
+	release = func() { heldBuffers.Put(buf) }
+	*buf = append((*buf)[:0], head...)
+	for err == nil && len(*buf) < heldBack {
+		head, err = body.Next()
+		*buf = append(*buf, head...)
 	}
-	res.Body = prefixedBody{io.MultiReader(bytes.NewReader(head), res.Body), res.Body}
-	return nil
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, release, fmt.Errorf("read from the engine: %w", err)
+	}
+	return *buf, release, nil
 }
 
-// prefixedBody is a body of which some was read already.
-type prefixedBody struct {
-	io.Reader
-	io.Closer
-}
-
-func mediaType(h http.Header) string {
-	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+// mediaType gives the media type of a Content-Type.
+func mediaType(contentType string) string {
+	switch contentType { // as nearly all engines write them
+	case "application/json", "text/event-stream":
+		return contentType
+	case "application/json; charset=utf-8":
+		return "application/json"
+	case "text/event-stream; charset=utf-8":
+		return "text/event-stream"
+	}
+	kind, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		return ""
 	}
@@ -136,40 +158,33 @@ func mediaType(h http.Header) string {
 // errClientWrite says that the client takes no more.
 var errClientWrite = errors.New("write to the client")
 
-// copyBody copies an engine's body; with flush every piece goes out as it
-// comes.
-func (g *Gateway) copyBody(w http.ResponseWriter, c *call, res *http.Response, flush bool) error {
+// copyBody copies an engine's body, of which held was read already; with flush every
+// piece goes out as it comes.
+func (g *Gateway) copyBody(w http.ResponseWriter, c *call, held []byte, body *upstream.Body, flush bool) error {
 	controller := http.NewResponseController(w)
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := res.Body.Read(buf)
-		if n > 0 {
-			if c.wrote.IsZero() {
-				c.wrote = time.Now()
-			}
-			c.usage.note(buf[:n])
-			if _, err := w.Write(buf[:n]); err != nil {
-				return fmt.Errorf("%w: %w", errClientWrite, err)
-			}
-			if flush {
-				if err := controller.Flush(); err != nil {
-					return fmt.Errorf("%w: %w", errClientWrite, err)
-				}
-			}
-		}
+	for piece, err := held, error(nil); ; piece, err = body.Next() {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("read from the engine: %w", err)
 		}
+		if len(piece) == 0 {
+			continue // nothing was held
+		}
+		if c.wrote.IsZero() {
+			c.wrote = time.Now()
+		}
+		c.usage.note(piece)
+		if _, err := w.Write(piece); err != nil {
+			return fmt.Errorf("%w: %w", errClientWrite, err)
+		}
+		if flush && !body.Ended() {
+			if err := controller.Flush(); err != nil {
+				return fmt.Errorf("%w: %w", errClientWrite, err)
+			}
+		}
 	}
-}
-
-// endsWithConnection says whether only the end of the connection ends an answer.
-// With any other framing the transport knows a cut by itself.
-func endsWithConnection(res *http.Response) bool {
-	return res.ContentLength < 0 && len(res.TransferEncoding) == 0
 }
 
 // endWithError ends a stream with an error, in the words of the client's API.
@@ -186,7 +201,7 @@ const maxErrorBody = 64 << 10
 
 // relayedError gives an engine's error in OpenAI's shape, with the engine's own
 // words and status.
-func (g *Gateway) relayedError(res *http.Response, kind string, route model.Route, path string) *apiError {
+func (g *Gateway) relayedError(res *upstream.Response, kind string, route model.Route, path string) *apiError {
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	if err == nil && saysNoEndpoint(res.StatusCode, kind, data) {
 		return errNoEndpoint(route, path)

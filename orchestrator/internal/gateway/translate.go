@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/orchion/orchion/orchestrator/internal/gateway/upstream"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 )
 
@@ -20,7 +21,7 @@ func errUntranslatable(route model.Route, err error) *apiError {
 }
 
 // translateDocument answers with a whole answer, translated.
-func (g *Gateway) translateDocument(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response, t translation) {
+func (g *Gateway) translateDocument(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *upstream.Response, t translation) {
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxDocument+1))
 	if err == nil && len(body) > maxDocument {
 		err = fmt.Errorf("more than %d MiB", maxDocument>>20)
@@ -48,7 +49,7 @@ func (g *Gateway) translateDocument(w http.ResponseWriter, r *http.Request, c *c
 }
 
 // translateStream passes a stream on event by event.
-func (g *Gateway) translateStream(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *http.Response, t translation) {
+func (g *Gateway) translateStream(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *upstream.Response, t translation) {
 	streamHeaders(w.Header(), t.streamType())
 	w.WriteHeader(res.StatusCode)
 	err := g.translateEvents(w, c, newEventReader(res.Body), t)

@@ -1,104 +1,92 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
+	"github.com/orchion/orchion/orchestrator/internal/gateway/upstream"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
 )
 
-type routeContextKey struct{}
-
-// newTransport makes the client of all engines. A connection is pooled under
-// the made-up host of its engine; what to dial travels in the context.
-func newTransport(cfg Config) *http.Transport {
-	return &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			route, ok := ctx.Value(routeContextKey{}).(model.Route)
-			if !ok {
-				return nil, errors.New("a request without a route")
-			}
-			target := tunnel.Target{ReplicaID: route.ReplicaID, EngineEndpoint: route.EngineEndpoint}
-			return cfg.Dial(ctx, route.NodeID, target)
+// newEngines makes the client of all engines.
+func newEngines(cfg Config) *upstream.Client {
+	return upstream.New(upstream.Config{
+		Dial: func(ctx context.Context, key upstream.Key) (net.Conn, error) {
+			return cfg.Dial(ctx, key.NodeID, tunnel.Target{ReplicaID: key.ReplicaID, EngineEndpoint: key.Endpoint})
 		},
-		// An error event could not be put into a compressed stream.
-		DisableCompression:     true,
-		MaxIdleConns:           4096,
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        cfg.IdleTimeout,
-		ResponseHeaderTimeout:  cfg.FirstByteTimeout,
-		MaxResponseHeaderBytes: 64 << 10,
-		ReadBufferSize:         32 << 10,
-		WriteBufferSize:        32 << 10,
-	}
+		FirstByteTimeout: cfg.FirstByteTimeout,
+		IdleTimeout:      cfg.IdleTimeout,
+	})
 }
 
 // passedHeaders are those that reach an engine. Everything else stays here:
-// credentials, cookies, and what a browser says of the page that asks.
+// credentials, cookies, and what a browser says of the page that asks. An engine is
+// not told that its answer may be compressed, since an error event could not be put
+// into a compressed stream.
 var passedHeaders = [...]string{"Accept", "User-Agent", "Traceparent", "Tracestate"}
 
 // send sends a request to a route's engine and answers with what comes back. r
 // is what the client sent.
-func (g *Gateway) send(ctx context.Context, r *http.Request, p prepared, route model.Route) (*http.Response, error) {
-	body := p.body
-	host, prefix := engineAddress(route)
-	target := &url.URL{Scheme: "http", Host: poolHost(route), Path: prefix + p.path, RawQuery: r.URL.RawQuery}
-	req := (&http.Request{
-		Method:        http.MethodPost,
-		URL:           target,
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-		Header:        make(http.Header, len(passedHeaders)+2),
-		Host:          host,
-		Body:          io.NopCloser(bytes.NewReader(body)),
-		ContentLength: int64(len(body)),
-		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
-	}).WithContext(context.WithValue(ctx, routeContextKey{}, route))
+func (g *Gateway) send(ctx context.Context, r *http.Request, p prepared, route model.Route) (*upstream.Response, error) {
+	address := g.addresses.of(route.EngineEndpoint)
+	target := address.prefix + p.path
+	if r.URL.RawQuery != "" {
+		target += "?" + r.URL.RawQuery
+	}
+	fields := make([]upstream.Field, 0, len(passedHeaders)+2)
 	for _, name := range passedHeaders {
-		if values := r.Header[name]; len(values) > 0 {
-			req.Header[name] = values
+		for _, value := range r.Header[name] {
+			fields = append(fields, upstream.Field{Name: name, Value: value})
 		}
 	}
-	if req.Header["User-Agent"] == nil {
-		req.Header["User-Agent"] = []string{""} // else net/http adds its own
-	}
-	req.Header.Set("Content-Type", p.contentType)
-	req.Header.Set("X-Request-Id", requestIDOf(ctx))
-	// With this entry, which is not sent, and GetBody the transport repeats by
-	// itself what it sent into a pooled connection that the engine had closed.
-	req.Header["Idempotency-Key"] = []string{}
-	res, err := g.transport.RoundTrip(req)
+	fields = append(fields, upstream.Field{Name: "Content-Type", Value: p.contentType}, upstream.Field{Name: "X-Request-Id", Value: requestIDOf(ctx)})
+	res, err := g.engines.Do(ctx, upstream.Key{NodeID: route.NodeID, ReplicaID: route.ReplicaID, Endpoint: route.EngineEndpoint}, &upstream.Request{
+		Method: http.MethodPost, Target: target, Host: address.host, Header: fields, Body: p.body,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("ask the engine: %w", err)
 	}
 	return res, nil
 }
 
-// poolHost names the pool of connections to an engine.
-func poolHost(route model.Route) string {
-	sum := sha256.Sum256([]byte(route.NodeID + "\x00" + route.ReplicaID + "\x00" + route.EngineEndpoint))
-	return hex.EncodeToString(sum[:16]) + ".engine"
+// engineAddress is the Host header for an engine and what comes before /v1 in its
+// paths, escaped.
+type engineAddress struct{ host, prefix string }
+
+// engineAddresses remembers what the endpoints of adopted engines say.
+type engineAddresses struct {
+	mu    sync.Mutex
+	known map[string]engineAddress // by endpoint; guarded by mu
 }
 
-// engineAddress is the Host header for an engine and what comes before /v1 in
-// its paths. Engines of ours see localhost, which Ollama's guard against DNS
-// rebinding lets through; an adopted one sees its own name.
-func engineAddress(route model.Route) (host, prefix string) {
-	if route.EngineEndpoint != "" {
-		if endpoint, err := url.Parse(route.EngineEndpoint); err == nil && endpoint.Host != "" {
-			return endpoint.Host, strings.TrimSuffix(endpoint.Path, "/")
-		}
+// maxAddresses bounds what is remembered.
+const maxAddresses = 1024
+
+// of gives the address of an engine. Engines of ours, which have no endpoint, see
+// localhost, which Ollama's guard against DNS rebinding lets through; an adopted one
+// sees its own name.
+func (a *engineAddresses) of(endpoint string) engineAddress {
+	if endpoint == "" {
+		return engineAddress{host: "localhost"}
 	}
-	return "localhost", ""
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if known, ok := a.known[endpoint]; ok {
+		return known
+	}
+	address := engineAddress{host: "localhost"}
+	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
+		address = engineAddress{host: u.Host, prefix: strings.TrimSuffix(u.EscapedPath(), "/")}
+	}
+	if a.known == nil || len(a.known) >= maxAddresses {
+		a.known = make(map[string]engineAddress)
+	}
+	a.known[endpoint] = address
+	return address
 }
