@@ -13,6 +13,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/store/logfile"
 )
@@ -84,6 +85,12 @@ type Config struct {
 	// MaxJobHistory is how many ended jobs are kept; over it the oldest go. 0
 	// is no limit. Default 1,000,000.
 	MaxJobHistory int
+	// UsageRetention is how long it is kept what calls of models took. 1h to
+	// 36500d; 0 is for ever. Default 90d.
+	UsageRetention time.Duration
+	// GatewayLog says which calls of models are logged, a line each, without what
+	// was asked and answered. Default: all, at most 20 a second.
+	GatewayLog GatewayLog
 	// Placement says which of the nodes that fit gets work that does not say.
 	// Default: spread.
 	Placement Placement
@@ -98,6 +105,12 @@ type Placement = job.Placement
 
 // ParsePlacement reads a placement: binpack or spread.
 func ParsePlacement(name string) (Placement, error) { return job.ParsePlacement(name) }
+
+// GatewayLog says which calls of models are logged.
+type GatewayLog = meter.LogMode
+
+// ParseGatewayLog reads off, errors or all.
+func ParseGatewayLog(name string) (GatewayLog, error) { return meter.ParseLogMode(name) }
 
 // Addresses are what a running orchestrator is bound to.
 type Addresses struct {
@@ -126,6 +139,8 @@ func DefaultConfig() Config {
 		MaxJobHistory:    1_000_000,
 		LogMaxBytes:      10 << 30,
 		JobLogMaxBytes:   logfile.DefaultMaxBytes,
+		UsageRetention:   90 * day,
+		GatewayLog:       meter.LogAll,
 		Placement:        job.Spread,
 
 		ArtifactRetention: 30 * day,
@@ -186,6 +201,8 @@ func (c *Config) Validate() error {
 		return fault.BadField("--max-job-history", "is %d; it must be at least 1, or 0 for no limit", c.MaxJobHistory)
 	case c.LogRetention != 0 && (c.LogRetention < time.Minute || c.LogRetention > maxLogRetention):
 		return fault.BadField("--log-retention", "is %v; it must be between 1m and 36500d, or 0 to keep logs for ever", c.LogRetention)
+	case c.UsageRetention != 0 && (c.UsageRetention < time.Hour || c.UsageRetention > maxLogRetention):
+		return fault.BadField("--usage-retention", "is %v; it must be between 1h and 36500d, or 0 to keep usage for ever", c.UsageRetention)
 	case c.LogMaxBytes != 0 && c.LogMaxBytes < minLogBytes:
 		return fault.BadField("--log-max-bytes", "is %d; it must be at least %d, or 0 for no limit", c.LogMaxBytes, minLogBytes)
 	case c.JobLogMaxBytes < minJobLogBytes || c.JobLogMaxBytes > maxJobLogBytes:

@@ -25,6 +25,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/events"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/gateway"
+	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
 	"github.com/orchion/orchion/orchestrator/internal/history"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
@@ -151,6 +152,7 @@ type plane struct {
 	models     *model.Manager
 	registry   *node.Registry
 	tunnels    *tunnel.Server
+	meter      *meter.Meter
 	gateway    *gateway.Gateway
 	api        *api.Server
 	http       *http.Server
@@ -217,9 +219,15 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	p.tunnels = tunnel.New(tunnel.Config{
 		Open: func(nodeID string, m dispatch.OpenTunnel) bool { return p.hub.Send(nodeID, m) },
 	})
+	p.meter, err = meter.New(meter.Config{
+		Store: db, Retention: o.cfg.UsageRetention, RequestLog: o.cfg.GatewayLog, Logger: o.log, Metrics: metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
 	p.gateway = gateway.New(gateway.Config{
 		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List,
-		JobModels: p.dispatcher.AttemptModels, Logger: o.log, Metrics: metrics,
+		JobModels: p.dispatcher.AttemptModels, Meter: p.meter, Logger: o.log, Metrics: metrics,
 		NodeLabels: func(id string) map[string]string {
 			if n, ok := p.registry.Get(id); ok {
 				return n.Labels
@@ -230,7 +238,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, Usage: p.meter,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,
@@ -306,7 +314,7 @@ func streamEnds(prev, next *node.Node) error {
 
 // start loads what is stored. Nothing is served before it is all there.
 func (p *plane) start(ctx context.Context) error {
-	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start, p.schedules.Start, p.history.Start, p.blobs.Start} {
+	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start, p.schedules.Start, p.history.Start, p.blobs.Start, p.meter.Start} {
 		if err := start(ctx); err != nil {
 			return err
 		}
@@ -360,6 +368,7 @@ func (p *plane) stop(ctx context.Context) error {
 		<-stopped
 	}
 	p.serving.Wait()
+	p.meter.Stop()
 	p.blobs.Stop()
 	p.history.Stop()
 	p.schedules.Stop()

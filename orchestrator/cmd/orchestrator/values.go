@@ -88,3 +88,29 @@ func (p placement) Set(text string) error {
 
 // Type implements pflag.Value.
 func (p placement) Type() string { return "word" }
+
+// gatewayLog is a flag that says which calls of models are logged.
+type gatewayLog struct{ to *orchestrator.GatewayLog }
+
+func newGatewayLog(to *orchestrator.GatewayLog) gatewayLog { return gatewayLog{to} }
+
+// String implements pflag.Value.
+func (g gatewayLog) String() string {
+	if g.to == nil {
+		return "" // pflag asks the zero value what no default looks like
+	}
+	return g.to.String()
+}
+
+// Set implements pflag.Value.
+func (g gatewayLog) Set(text string) error {
+	value, err := orchestrator.ParseGatewayLog(strings.ToLower(text))
+	if err != nil {
+		return err
+	}
+	*g.to = value
+	return nil
+}
+
+// Type implements pflag.Value.
+func (g gatewayLog) Type() string { return "word" }

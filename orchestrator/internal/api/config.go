@@ -17,6 +17,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
+	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
@@ -24,6 +25,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 	"github.com/orchion/orchion/orchestrator/internal/store"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
+	"github.com/orchion/orchion/orchestrator/internal/usage"
 )
 
 // Jobs is the dispatcher as the API uses it. Errors are *fault.Error.
@@ -99,6 +101,15 @@ type Deployments interface {
 	NodeLeft(nodeID string)
 }
 
+// Usage is the gateway's meter as the API reads it. Errors are *fault.Error.
+type Usage interface {
+	Report(ctx context.Context, q usage.Query) (usage.Report, error)
+	// Recent gives the newest calls; next continues the list, 0 is its end.
+	Recent(f meter.Filter) (calls []meter.Numbered, next uint64)
+	// Lost is how many calls were not counted.
+	Lost() uint64
+}
+
 // Tunnels is the tunnel server as the API feeds it.
 type Tunnels interface {
 	Accept(nodeID, tunnelID string, stream tunnel.FrameStream) error
@@ -121,6 +132,7 @@ type Config struct {
 	// blob may have.
 	ArtifactMaxBytes int64
 	Deployments      Deployments
+	Usage            Usage
 	Hub              *dispatch.Hub
 	Tunnels          Tunnels
 	Events           *events.Bus

@@ -23,6 +23,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
+	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
@@ -46,6 +47,7 @@ type harness struct {
 	hub        *dispatch.Hub
 	bus        *events.Bus
 	tunnels    *tunnel.Server
+	meter      *meter.Meter
 
 	conn  *grpc.ClientConn
 	nodes orchionv1.OrchestratorClient
@@ -102,8 +104,10 @@ func newHarness(t *testing.T, s settings) *harness {
 		}
 	}})
 	h.tunnels = tunnel.New(tunnel.Config{Open: func(id string, m dispatch.OpenTunnel) bool { return h.hub.Send(id, m) }})
+	h.meter, err = meter.New(meter.Config{Store: db})
+	must(err)
 	h.server, err = New(Config{
-		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: 2 << 20, Deployments: h.models,
+		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: 2 << 20, Deployments: h.models, Usage: h.meter,
 		Hub: h.hub, Tunnels: h.tunnels, Events: h.bus, LeaseTTL: 30 * time.Second,
 		GRPCAddress: "127.0.0.1:50051", StartedAt: time.Unix(1_700_000_000, 0), Ready: s.ready,
 		Gateway: s.gateway, Dashboard: s.dashboard, AllowedOrigins: s.origins, AllowedHosts: s.hosts,
@@ -114,6 +118,7 @@ func newHarness(t *testing.T, s settings) *harness {
 	must(h.dispatcher.Start(t.Context()))
 	must(h.models.Start(t.Context()))
 	must(h.schedules.Start(t.Context()))
+	must(h.meter.Start(t.Context()))
 
 	listener := bufconn.Listen(1 << 20)
 	served := make(chan struct{})
@@ -134,6 +139,7 @@ func newHarness(t *testing.T, s settings) *harness {
 		must(h.tunnels.Close())
 		h.server.GRPC().GracefulStop()
 		<-served
+		h.meter.Stop()
 		h.schedules.Stop()
 		h.dispatcher.Stop()
 		h.models.Stop()

@@ -47,6 +47,7 @@ func New(cfg Config) (*Server, error) {
 		orchionv1.RegisterSchedulesServer(registrar, &schedules{cfg: &cfg})
 		orchionv1.RegisterDeploymentsServer(registrar, &deployments{cfg: &cfg})
 		orchionv1.RegisterArtifactsServer(registrar, &artifacts{cfg: &cfg})
+		orchionv1.RegisterUsageServer(registrar, &usageReports{cfg: &cfg})
 		orchionv1.RegisterEventsServer(registrar, &watch{cfg: &cfg})
 	}
 	orchionv1.RegisterBlobsServer(s.grpc, &blobs{cfg: &cfg})

@@ -106,6 +106,7 @@ func (g *Gateway) attempt(w http.ResponseWriter, r *http.Request, c *call, lease
 	if len(history) > 0 {
 		reason += "; before it, " + strings.Join(history, " and ")
 	}
+	c.route, c.reason = route, reason
 	setRouteHeaders(w.Header(), route, reason)
 	defer func() { outcome = c.outcome(outcome, asked, r) }()
 	g.relay(w, r, c, route, res, p.answer)
@@ -126,7 +127,9 @@ func (c *call) outcome(o routing.Outcome, asked time.Time, r *http.Request) rout
 	if c.streamed {
 		o.First = c.wrote.Sub(asked)
 	}
-	_, o.Tokens, _ = c.usage.tokens()
+	if t := c.usage.tokens(); t.counted {
+		o.Tokens = t.out
+	}
 	return o
 }
 

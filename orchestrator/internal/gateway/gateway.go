@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
 	"github.com/orchion/orchion/orchestrator/internal/gateway/routing"
 	"github.com/orchion/orchion/orchestrator/internal/gateway/upstream"
 	"github.com/orchion/orchion/orchestrator/internal/job"
@@ -49,6 +50,8 @@ type Config struct {
 	// JobModels gives the models that a job's attempt may call, and false when
 	// the node does not hold the attempt any more. Default: jobs may call none.
 	JobModels func(nodeID string, ref job.Ref) (models []string, ok bool)
+	// Meter is told of every call. Default: nobody is.
+	Meter *meter.Meter
 	// NodeLabels gives the labels of a node, so that a client can say where it
 	// wants to be served. Default: nodes have none.
 	NodeLabels func(nodeID string) map[string]string

@@ -21,7 +21,10 @@ type call struct {
 	// streamed is true when the engine's answer comes piece by piece, broken that
 	// it broke off.
 	streamed, broken bool
-	usage            usage
+	// route and reason are those of the replica that answered.
+	route  model.Route
+	reason string
+	usage  usage
 }
 
 // inference serves an endpoint that runs a model.
@@ -38,6 +41,7 @@ func (g *Gateway) inference(e *endpoint) http.HandlerFunc {
 				status = statusClientGone
 			}
 			g.metrics.observe(c, status)
+			g.meter(r.Context(), c, status)
 		}()
 		g.serveCall(record, r, c)
 	}

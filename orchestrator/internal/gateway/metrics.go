@@ -1,17 +1,17 @@
 package gateway
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
 )
 
 // statusClientGone stands in the metrics for a client that left, as in nginx.
-const statusClientGone = 499
+const statusClientGone = meter.StatusCancelled
 
 type metrics struct {
 	inFlight  prometheus.Gauge
@@ -65,64 +65,10 @@ func (m *metrics) observe(c *call, status int) {
 	if !c.wrote.IsZero() {
 		m.firstByte.WithLabelValues(c.model, c.endpoint.path).Observe(c.wrote.Sub(c.started).Seconds())
 	}
-	if prompt, completion, ok := c.usage.tokens(); ok {
-		m.tokens.WithLabelValues(c.model, "prompt").Add(float64(prompt))
-		m.tokens.WithLabelValues(c.model, "completion").Add(float64(completion))
+	if t := c.usage.tokens(); t.counted {
+		m.tokens.WithLabelValues(c.model, "prompt").Add(float64(t.in))
+		m.tokens.WithLabelValues(c.model, "completion").Add(float64(t.out))
 	}
-}
-
-// usage keeps the end of an answer, where the tokens are counted.
-type usage struct {
-	tail []byte
-	// counted is what tokens answered; nil: it was not asked yet.
-	counted *tokenCount
-}
-
-type tokenCount struct {
-	prompt, completion int64
-	ok                 bool
-}
-
-// tailSize holds the last events of a stream, or the end of an answer.
-const tailSize = 1 << 10
-
-func (u *usage) note(p []byte) {
-	if len(p) >= tailSize {
-		u.tail = append(u.tail[:0], p[len(p)-tailSize:]...)
-		return
-	}
-	if over := len(u.tail) + len(p) - tailSize; over > 0 {
-		u.tail = u.tail[:copy(u.tail, u.tail[over:])]
-	}
-	u.tail = append(u.tail, p...)
-}
-
-// tokens gives what the engine counted, once the answer is over.
-func (u *usage) tokens() (prompt, completion int64, ok bool) {
-	if u.counted == nil {
-		u.counted = new(tokenCount)
-		u.counted.prompt, u.counted.completion, u.counted.ok = u.read()
-	}
-	return u.counted.prompt, u.counted.completion, u.counted.ok
-}
-
-func (u *usage) read() (prompt, completion int64, ok bool) {
-	const key = `"usage":`
-	i := bytes.LastIndex(u.tail, []byte(key))
-	if i < 0 {
-		return 0, 0, false
-	}
-	var counts struct {
-		Prompt     int64 `json:"prompt_tokens"`
-		Completion int64 `json:"completion_tokens"`
-	}
-	if json.NewDecoder(bytes.NewReader(u.tail[i+len(key):])).Decode(&counts) != nil {
-		return 0, 0, false
-	}
-	if counts.Prompt < 0 || counts.Completion < 0 { // a counter must not fall
-		return 0, 0, false
-	}
-	return counts.Prompt, counts.Completion, counts.Prompt+counts.Completion > 0
 }
 
 // statusRecorder remembers the status that was sent.

@@ -69,6 +69,7 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route 
 		h["Content-Length"] = []string{strconv.Itoa(len(held))}
 	}
 	if stream {
+		c.usage.framing = framingOf(kind)
 		streamHeaders(h, res.Header.Get("Content-Type"))
 	}
 	w.WriteHeader(res.StatusCode)

@@ -50,6 +50,7 @@ func (g *Gateway) translateDocument(w http.ResponseWriter, r *http.Request, c *c
 
 // translateStream passes a stream on event by event.
 func (g *Gateway) translateStream(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *upstream.Response, t translation) {
+	c.usage.framing = serverSentEvents
 	streamHeaders(w.Header(), t.streamType())
 	w.WriteHeader(res.StatusCode)
 	err := g.translateEvents(w, c, newEventReader(res.Body), t)
@@ -90,7 +91,7 @@ func (g *Gateway) translateEvents(w http.ResponseWriter, c *call, events *eventR
 		if err != nil {
 			return errors.Join(err, flush())
 		}
-		c.usage.note(data)
+		c.usage.event(data)
 		if out, err = t.event(out, data); err != nil {
 			return errors.Join(err, flush())
 		}

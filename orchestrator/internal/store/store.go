@@ -13,9 +13,10 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
 	"github.com/orchion/orchion/orchestrator/internal/schedule"
+	"github.com/orchion/orchion/orchestrator/internal/usage"
 )
 
-// Store keeps nodes, jobs, queues, schedules and deployments. Every method that changes something
+// Store keeps nodes, jobs, queues, schedules, deployments and usage. Every method that changes something
 // returns after the change is durable. Errors are *fault.Error: NotFound,
 // Precondition (with the state met), Unavailable (closed, disk full, context
 // done), ... A context that is done either prevents a change, and the error
@@ -155,6 +156,21 @@ type Store interface {
 	// ListDeployments answers all deployments ordered by name, with the
 	// placement of their replicas ordered by id. Observed state is not kept.
 	ListDeployments(ctx context.Context) ([]model.Deployment, error)
+
+	// AddUsage adds counts to those of the same time, step and key. Invalid: a
+	// start that is not one of its step.
+	AddUsage(ctx context.Context, rows []usage.Row) error
+	// Usage calls f with the rows that start from a time on and before another,
+	// in no order, as they were at one moment. It stops at f's first error and
+	// answers it. f must not keep the row.
+	Usage(ctx context.Context, from, to time.Time, f func(*usage.Row) error) error
+	// FoldUsage puts the minutes of the oldest hour that ended before a time
+	// together, as usage.Fold does. more says whether there was one.
+	FoldUsage(ctx context.Context, before time.Time) (more bool, err error)
+	// DeleteUsage deletes rows that start before a time, the oldest of each step
+	// first and at most so many (1 to MaxPage). more says whether there may be
+	// others.
+	DeleteUsage(ctx context.Context, before time.Time, limit int) (more bool, err error)
 
 	// Close makes everything durable and releases the data directory.
 	Close() error

@@ -15,6 +15,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/node"
 	"github.com/orchion/orchion/orchestrator/internal/schedule"
 	"github.com/orchion/orchion/orchestrator/internal/store"
+	"github.com/orchion/orchion/orchestrator/internal/usage"
 )
 
 // Store keeps everything in maps. Make one with New.
@@ -31,6 +32,7 @@ type Store struct {
 	schedules   map[string]schedule.Schedule
 	deployments map[string]model.Deployment
 	replicas    map[string]model.Replica
+	usage       map[usageKey]usage.Counts
 }
 
 var _ store.Store = (*Store)(nil)
@@ -48,6 +50,7 @@ func New() *Store {
 		schedules:   map[string]schedule.Schedule{},
 		deployments: map[string]model.Deployment{},
 		replicas:    map[string]model.Replica{},
+		usage:       map[usageKey]usage.Counts{},
 	}
 }
 

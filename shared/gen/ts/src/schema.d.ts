@@ -607,6 +607,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetUsage answers sums over time, for each model, caller or node.
+         *     INVALID_ARGUMENT names the field.
+         */
+        get: operations["Usage_GetUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/usage/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListUsageRequests answers the newest calls one by one, the newest first. The
+         *     last 1,000 since the orchestrator was started are remembered.
+         */
+        get: operations["Usage_ListUsageRequests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/version": {
         parameters: {
             query?: never;
@@ -954,6 +994,22 @@ export interface components {
              */
             data?: string;
         };
+        "orchion.v1.GetUsageResponse": {
+            /** Format: date-time */
+            from?: string;
+            /**
+             * Format: int64
+             * @description Calls since the start of the orchestrator that are not counted, because they
+             *     came faster than they could be.
+             */
+            lostRequests?: string;
+            /** @description Those with the most tokens and calls first, and others last. */
+            series?: components["schemas"]["orchion.v1.UsageSeries"][];
+            step?: string;
+            /** Format: date-time */
+            to?: string;
+            total?: components["schemas"]["orchion.v1.UsageCounts"];
+        };
         "orchion.v1.Gpu": {
             driverVersion?: string;
             /**
@@ -1188,6 +1244,10 @@ export interface components {
         "orchion.v1.ListSchedulesResponse": {
             nextPageToken?: string;
             schedules?: components["schemas"]["orchion.v1.Schedule"][];
+        };
+        "orchion.v1.ListUsageRequestsResponse": {
+            nextPageToken?: string;
+            requests?: components["schemas"]["orchion.v1.UsageRequest"][];
         };
         "orchion.v1.LocalEngine": {
             /** @description For example http://127.0.0.1:11434. */
@@ -1593,6 +1653,125 @@ export interface components {
              * @description 0: 64 MiB.
              */
             sizeBytes?: string;
+        };
+        "orchion.v1.UsageCounts": {
+            /**
+             * Format: int64
+             * @description Their clients left.
+             */
+            cancelled?: string;
+            /** @description Unset when nothing was measured. */
+            duration?: components["schemas"]["orchion.v1.UsageLatency"];
+            /**
+             * Format: int64
+             * @description Answered with an error, or broken off.
+             */
+            failed?: string;
+            /** @description Until the first byte of a stream. */
+            firstToken?: components["schemas"]["orchion.v1.UsageLatency"];
+            /** @description Until a replica was chosen. */
+            queue?: components["schemas"]["orchion.v1.UsageLatency"];
+            /** Format: int64 */
+            requests?: string;
+            /**
+             * Format: int64
+             * @description How many of tokens_out are the events of streams whose engines did not count.
+             */
+            tokensEstimated?: string;
+            /**
+             * Format: int64
+             * @description As the engines count them.
+             */
+            tokensIn?: string;
+            /** Format: int64 */
+            tokensOut?: string;
+            /**
+             * Format: double
+             * @description Of one answer, while it is made; 0: not known.
+             */
+            tokensPerSecond?: number;
+        };
+        /** @description UsageLatency sums up durations, in milliseconds. Percentiles are approximate. */
+        "orchion.v1.UsageLatency": {
+            /** Format: double */
+            meanMs?: number;
+            /** Format: double */
+            p50Ms?: number;
+            /** Format: double */
+            p95Ms?: number;
+        };
+        "orchion.v1.UsagePoint": {
+            counts?: components["schemas"]["orchion.v1.UsageCounts"];
+            /** Format: date-time */
+            start?: string;
+        };
+        /** @description UsageRequest is one call of a model that has ended. */
+        "orchion.v1.UsageRequest": {
+            /** @description Whether the answer began and did not come to its end. */
+            broken?: boolean;
+            /** @description local, or job: and the id of a job. */
+            caller?: string;
+            /** Format: double */
+            durationMs?: number;
+            /** @description The path, such as /v1/chat/completions. */
+            endpoint?: string;
+            engine?: string;
+            /**
+             * Format: double
+             * @description Until the first byte of a stream; 0: there was none.
+             */
+            firstTokenMs?: number;
+            /** @description As it is deployed; empty: there is none of the name. */
+            model?: string;
+            /** @description Empty when no replica answered. */
+            nodeId?: string;
+            /**
+             * Format: double
+             * @description Until a replica was chosen.
+             */
+            queueMs?: number;
+            replicaId?: string;
+            /** @description As in the answer's header X-Request-ID. */
+            requestId?: string;
+            routeReason?: string;
+            /**
+             * Format: int32
+             * @description HTTP status of the answer; 499: the client left.
+             */
+            status?: number;
+            streamed?: boolean;
+            /**
+             * Format: date-time
+             * @description When it came.
+             */
+            time?: string;
+            /**
+             * @description Whether tokens_out is the events of the stream, since the engine did not
+             *     count.
+             */
+            tokensEstimated?: boolean;
+            /** Format: int64 */
+            tokensIn?: string;
+            /** Format: int64 */
+            tokensOut?: string;
+            /**
+             * Format: double
+             * @description 0: not known.
+             */
+            tokensPerSecond?: number;
+        };
+        "orchion.v1.UsageSeries": {
+            /**
+             * @description The model, caller or node. Empty when everything is in one series, when it is
+             *     that of others, and for calls of a model that there is not or that no node
+             *     answered.
+             */
+            key?: string;
+            /** @description Whether it is all that have no series of their own. */
+            others?: boolean;
+            /** @description The steps with calls, oldest first. */
+            points?: components["schemas"]["orchion.v1.UsagePoint"][];
+            total?: components["schemas"]["orchion.v1.UsageCounts"];
         };
         "orchion.v1.Version": {
             commit?: string;
@@ -3197,6 +3376,94 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.PreviewScheduleResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Usage_GetUsage: {
+        parameters: {
+            query?: {
+                /** @description Unset: a day before to. */
+                from?: string;
+                /** @description Unset: now. Both are rounded outwards to whole steps. */
+                to?: string;
+                /**
+                 * @description What has a series of its own: model, caller or node. Empty: one series for
+                 *     all.
+                 */
+                groupBy?: string;
+                /**
+                 * @description A whole number of minutes, such as "300s"; of hours when it begins more than
+                 *     48 hours ago. At most 1,500 steps. Unset: some 60 of them.
+                 */
+                step?: string;
+                /** @description How many series there are besides the one of all others, 1 to 50; 0 means 10. */
+                maxSeries?: number;
+                /** @description Only calls of this model, caller and node; empty: any. */
+                model?: string;
+                caller?: string;
+                nodeId?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.GetUsageResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Usage_ListUsageRequests: {
+        parameters: {
+            query?: {
+                /** @description 1 to 1,000; 0 means 100. */
+                pageSize?: number;
+                pageToken?: string;
+                /** @description Only calls of this model and caller; empty: any. */
+                model?: string;
+                caller?: string;
+                /** @description ok, failed, cancelled or an HTTP status such as 503; empty: any. */
+                status?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ListUsageRequestsResponse"];
                 };
             };
             /** @description An unexpected error response. */

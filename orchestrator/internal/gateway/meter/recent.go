@@ -1,0 +1,69 @@
+package meter
+
+import "sync"
+
+// maxRecent is how many calls are remembered one by one.
+const maxRecent = 1000
+
+// Numbered is a call with its number: the first that was counted has 1.
+type Numbered struct {
+	Number uint64
+	Call
+}
+
+// Filter narrows a list of calls. Zero values do not.
+type Filter struct {
+	Model, Caller string
+	// Outcome is nil for any.
+	Outcome *Outcome
+	Status  int
+	// Before is the number that the list continues at.
+	Before uint64
+	// Limit is at least 1.
+	Limit int
+}
+
+func (f *Filter) passes(c *Call) bool {
+	return (f.Model == "" || f.Model == c.Model) && (f.Caller == "" || f.Caller == c.Caller) &&
+		(f.Status == 0 || f.Status == c.Status) && (f.Outcome == nil || *f.Outcome == c.Outcome())
+}
+
+// ring remembers the newest calls.
+type ring struct {
+	mu     sync.Mutex // guards what follows
+	calls  []Call
+	newest uint64 // number of the newest
+}
+
+func (r *ring) add(c *Call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.calls) < maxRecent {
+		r.calls = append(r.calls, *c)
+	} else {
+		r.calls[r.newest%maxRecent] = *c
+	}
+	r.newest++
+}
+
+// list gives calls, the newest first, and the number of the last when more may
+// follow.
+func (r *ring) list(f Filter) (calls []Numbered, next uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from := r.newest
+	if f.Before > 0 {
+		from = min(from, f.Before-1)
+	}
+	for n := from; n > 0 && n > r.newest-uint64(len(r.calls)); n-- {
+		c := &r.calls[(n-1)%maxRecent]
+		if !f.passes(c) {
+			continue
+		}
+		if len(calls) == f.Limit {
+			return calls, calls[len(calls)-1].Number
+		}
+		calls = append(calls, Numbered{Number: n, Call: *c})
+	}
+	return calls, 0
+}
