@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ import (
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/process"
+	"github.com/orchion/orchion/node-agent/internal/engine/ollama"
+	"github.com/orchion/orchion/node-agent/internal/modelshare"
 	"github.com/orchion/orchion/node-agent/internal/ownfile"
 	"github.com/orchion/orchion/node-agent/internal/policy"
 	"github.com/orchion/orchion/node-agent/internal/registries"
@@ -218,8 +221,21 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Logger:     a.cfg.Logger,
 	})
 	n.inputs = session.NewBlobs(orchionv1.NewBlobsClient(conn), filepath.Join(a.cfg.DataDir, blobsFolder), reach, a.cfg.Logger)
-	services := a.machine.services(nodeID, engine, dialer, n.adopted)
+	var models ollama.Peers
+	if !a.cfg.KeepModels {
+		models = peers{session.NewModelFiles(sessions, filepath.Join(a.cfg.DataDir, modelsFolder), reach, a.cfg.Logger)}
+	}
+	services := a.machine.services(nodeID, engine, dialer, n.adopted, models)
 	n.closeServices = services.close
+	var serveModels func(net.Conn)
+	if services.models != nil && !a.cfg.KeepModels {
+		share := modelshare.New(modelshare.Config{Source: services.models, Rate: a.cfg.ModelRate, Logger: a.cfg.Logger})
+		serveModels = share.Serve
+		n.closeServices = func() {
+			share.Close()
+			services.close()
+		}
+	}
 	n.worker = worker.New(worker.Config{
 		NodeID:        nodeID,
 		Driver:        engine,
@@ -245,6 +261,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Client:        tunnels,
 		ReplicaAddr:   n.worker.ReplicaAddr,
 		EngineAllowed: n.adopts,
+		ServeModels:   serveModels,
 		Refuse:        n.stream.RefuseTunnel,
 		Logger:        a.cfg.Logger,
 	})

@@ -20,6 +20,7 @@ import (
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/fake"
+	"github.com/orchion/orchion/node-agent/internal/engine/ollama"
 	"github.com/orchion/orchion/node-agent/internal/fakeorchestrator"
 	"github.com/orchion/orchion/node-agent/internal/session"
 	"github.com/orchion/orchion/node-agent/internal/tunnel"
@@ -84,7 +85,7 @@ func (m *fakeMachine) adoptable(context.Context, driver.Driver) []*orchionv1.Loc
 	return m.engines
 }
 
-func (m *fakeMachine) services(string, driver.Driver, *tunnel.Dialer, func() []string) services {
+func (m *fakeMachine) services(string, driver.Driver, *tunnel.Dialer, func() []string, ollama.Peers) services {
 	return services{close: func() {}}
 }
 

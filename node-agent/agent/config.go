@@ -81,6 +81,12 @@ type Config struct {
 	// ReadyNetworks is how many networks are kept ready for jobs at most. 0 to 64. Default 16;
 	// 0: none.
 	ReadyNetworks int
+	// KeepModels keeps this node's models to itself, and has it get them from their
+	// registries alone. Default: nodes give each other the models of their Ollama containers.
+	KeepModels bool
+	// ModelRate is how many bytes of models are given to other nodes in a second at most.
+	// 64 KiB to 1 TiB; 0: as much as goes. Default 0.
+	ModelRate int64
 	// LogRate is how many bytes of the log of one job are sent in a second at most. 64 KiB
 	// to 1 GiB; 0: as much as goes. Default 32 MiB.
 	LogRate int64
@@ -134,6 +140,9 @@ const (
 	maxReadyNetworks     = 64
 	defaultReadyNetworks = 16
 
+	minModelRate = 64 << 10
+	maxModelRate = 1 << 40
+
 	minLogRate = 64 << 10
 	maxLogRate = 1 << 30
 	// maxLogBuffer is more than anybody's disk has to spare.
@@ -175,6 +184,9 @@ func (c *Config) Validate() error {
 		return wrong("ready-networks", "is %d; it must be between 0 and %d, 0 meaning none", c.ReadyNetworks, maxReadyNetworks)
 	case c.MaxJobs < 0 || c.MaxJobs > maxMaxJobs:
 		return wrong("max-jobs", "is %d; it must be between 0 and %d, 0 meaning twice the number of logical cores", c.MaxJobs, maxMaxJobs)
+	}
+	if c.ModelRate != 0 && (c.ModelRate < minModelRate || c.ModelRate > maxModelRate) {
+		return wrong("model-rate", "is %d; it must be between %d and %d, or 0 for no limit", c.ModelRate, minModelRate, maxModelRate)
 	}
 	if c.LogRate != 0 && (c.LogRate < minLogRate || c.LogRate > maxLogRate) {
 		return wrong("log-rate", "is %d; it must be between %d and %d, or 0 for no limit", c.LogRate, minLogRate, maxLogRate)

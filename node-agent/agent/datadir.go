@@ -19,6 +19,8 @@ const (
 	idFile = "node-id"
 	// blobsFolder holds the input files of jobs for a little while.
 	blobsFolder = "blobs"
+	// modelsFolder holds files of models on their way from another node.
+	modelsFolder = "models"
 )
 
 // errLocked is what the platform's lock answers when another process has it.

@@ -13,9 +13,11 @@ import (
 	"github.com/orchion/orchion/node-agent/internal/engine"
 	"github.com/orchion/orchion/node-agent/internal/engine/external"
 	"github.com/orchion/orchion/node-agent/internal/engine/hosting"
+	"github.com/orchion/orchion/node-agent/internal/engine/ollama"
 	"github.com/orchion/orchion/node-agent/internal/hostinfo"
 	"github.com/orchion/orchion/node-agent/internal/joblink"
 	"github.com/orchion/orchion/node-agent/internal/jobnet"
+	"github.com/orchion/orchion/node-agent/internal/modelshare"
 	"github.com/orchion/orchion/node-agent/internal/tunnel"
 	"github.com/orchion/orchion/node-agent/internal/worker"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
@@ -39,13 +41,14 @@ type machine interface {
 	adoptable(ctx context.Context, containers driver.Driver) []*orchionv1.LocalEngine
 	// services are what the worker runs jobs and models with; adopted gives the endpoints
 	// of the engines that are adopted now.
-	services(nodeID string, containers driver.Driver, dialer *tunnel.Dialer, adopted func() []string) services
+	services(nodeID string, containers driver.Driver, dialer *tunnel.Dialer, adopted func() []string, models ollama.Peers) services
 }
 
 type services struct {
 	replicas worker.ReplicaRunner
-	links    worker.Linker   // nil: none
-	networks worker.Networks // nil: none
+	links    worker.Linker     // nil: none
+	networks worker.Networks   // nil: none
+	models   modelshare.Source // of which other nodes may get files; nil: none
 	close    func()
 }
 
@@ -199,9 +202,9 @@ func (m *thisMachine) usage(ctx context.Context) (*orchionv1.NodeUsage, error) {
 	return m.probe.Usage(ctx)
 }
 
-func (m *thisMachine) services(nodeID string, containers driver.Driver, dialer *tunnel.Dialer, adopted func() []string) services {
-	runner := newReplicaRunner(nodeID, containers, adopted)
-	s := services{replicas: runner, close: runner.Close}
+func (m *thisMachine) services(nodeID string, containers driver.Driver, dialer *tunnel.Dialer, adopted func() []string, models ollama.Peers) services {
+	runner := newReplicaRunner(nodeID, containers, adopted, models)
+	s := services{replicas: runner, models: runner.shared, close: runner.Close}
 	if containers != nil {
 		s.links = jobLinks{joblink.New(joblink.Config{
 			Driver: containers, NodeID: nodeID, Dial: dialer.DialGateway, Logger: m.cfg.Logger,

@@ -27,7 +27,7 @@ func TestNetworksOfAnEarlierRun(t *testing.T) {
 
 			cfg := DefaultConfig()
 			cfg.ReadyNetworks, cfg.DataDir = ready, t.TempDir()
-			services := newMachine(cfg).services("node-1", engine, nil, func() []string { return nil })
+			services := newMachine(cfg).services("node-1", engine, nil, func() []string { return nil }, nil)
 			defer services.close()
 			if err := services.networks.Reap(t.Context(), func(string) bool { return false }); err != nil {
 				t.Fatal(err)

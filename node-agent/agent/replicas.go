@@ -12,6 +12,7 @@ import (
 	"github.com/orchion/orchion/node-agent/internal/engine/external"
 	"github.com/orchion/orchion/node-agent/internal/engine/ollama"
 	"github.com/orchion/orchion/node-agent/internal/engine/vllm"
+	"github.com/orchion/orchion/node-agent/internal/modelshare"
 	"github.com/orchion/orchion/node-agent/internal/worker"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
@@ -20,13 +21,16 @@ import (
 type replicaRunner struct {
 	engines map[orchionv1.Engine]engine.Engine
 	close   []func()
+	// shared has the models that other nodes may get; nil: none.
+	shared modelshare.Source
 }
 
 var _ worker.ReplicaRunner = (*replicaRunner)(nil)
 
 // newReplicaRunner makes the engines that a machine can run: without a container engine
-// only those that run already. adopted gives the endpoints of these.
-func newReplicaRunner(nodeID string, containers driver.Driver, adopted func() []string) *replicaRunner {
+// only those that run already. adopted gives the endpoints of these, and peers the models
+// of other nodes; it may be nil.
+func newReplicaRunner(nodeID string, containers driver.Driver, adopted func() []string, peers ollama.Peers) *replicaRunner {
 	outside := external.New(external.Config{Endpoints: adopted})
 	r := &replicaRunner{
 		engines: map[orchionv1.Engine]engine.Engine{orchionv1.Engine_ENGINE_EXTERNAL: outside},
@@ -36,7 +40,8 @@ func newReplicaRunner(nodeID string, containers driver.Driver, adopted func() []
 		return r
 	}
 	proxies := environment("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-	ours := ollama.New(ollama.Config{Driver: containers, NodeID: nodeID, Env: proxies})
+	ours := ollama.New(ollama.Config{Driver: containers, NodeID: nodeID, Env: proxies, Peers: peers})
+	r.shared = ours
 	forVLLM := environment("HF_TOKEN", "HF_ENDPOINT")
 	for name, value := range proxies {
 		forVLLM[name] = value

@@ -111,6 +111,8 @@ func (p *program) addFlags(root *cobra.Command) {
 	set.StringVar(&cfg.Registries, "registries", "", "file with credentials for image registries that jobs may name (default: "+agent.RegistriesFile+" in the data directory, if it is there)")
 	set.IntVar(&cfg.MaxJobs, "max-jobs", 0, "how many containers and processes of jobs run at once; 0 is twice the number of logical cores")
 	set.IntVar(&cfg.ReadyNetworks, "ready-networks", cfg.ReadyNetworks, "how many networks are kept ready for jobs at most, so that their containers start sooner, 0 to 64; 0 is none")
+	set.BoolVar(&cfg.KeepModels, "keep-models", false, "give no models to other nodes, and take none from them")
+	set.Var(settings.NewBytes(&cfg.ModelRate), "model-rate", "how much of models is given to other nodes in a second at most; 0 is as much as goes")
 	set.Var(settings.NewBytes(&cfg.LogRate), "log-rate", "how much of one job's log is sent in a second at most; 0 is as much as goes")
 	set.Var(settings.NewBytes(&cfg.LogBuffer), "log-buffer", "how much of each job's output the container engine keeps until it is sent")
 	set.DurationVar(&cfg.ShutdownTimeout, "shutdown-timeout", cfg.ShutdownTimeout, "how long a graceful end may take, 1s to 10m")

@@ -73,8 +73,8 @@ type Containers interface {
 	// Errors: CodeInvalid (spec, naming the field), CodeImageNotFound, CodeConflict (name in use).
 	Create(ctx context.Context, spec ContainerSpec) (string, error)
 
-	// PutFiles writes files into a container that was not started yet, over what its image
-	// has there. Folders that are missing are made.
+	// PutFiles writes files into a container, over what its image has there. Folders that are
+	// missing are made. What is to lie in a volume is put into a container that runs.
 	PutFiles(ctx context.Context, id string, files []File) error
 
 	// CopyOut hands what lies at a path of a container, running or not, and below it to take,

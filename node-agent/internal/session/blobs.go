@@ -28,12 +28,19 @@ const keepBlob = 10 * time.Minute
 // ErrNoBlob says that the orchestrator does not have a blob.
 var ErrNoBlob = errors.New("the orchestrator does not have it any more")
 
+// openBlob begins to fetch a blob from an offset; next gives what comes, piece by piece,
+// and io.EOF in the end.
+type openBlob func(ctx context.Context, digest string, offset int64) (next func() ([]byte, error), err error)
+
 // Blobs fetches blobs from the orchestrator and keeps them in a folder for a little while.
 type Blobs struct {
-	client orchionv1.BlobsClient
-	dir    string
-	reach  *Reach
-	logger *slog.Logger
+	open openBlob
+	dir  string
+	keep time.Duration // after the last use
+	// keepParts leaves what has come of a blob that did not come whole.
+	keepParts bool
+	reach     *Reach
+	logger    *slog.Logger
 
 	mu   sync.Mutex // guards what follows, and in each Blob what it says
 	held map[string]*Blob
@@ -45,7 +52,17 @@ func NewBlobs(client orchionv1.BlobsClient, dir string, reach *Reach, logger *sl
 	if err := os.RemoveAll(dir); err != nil {
 		logger.Warn("cannot remove the blobs of an earlier run of this agent", "folder", dir, "error", err)
 	}
-	return &Blobs{client: client, dir: dir, reach: reach, logger: logger, held: map[string]*Blob{}}
+	open := func(ctx context.Context, digest string, offset int64) (func() ([]byte, error), error) {
+		stream, err := client.GetBlob(ctx, &orchionv1.GetBlobRequest{Digest: digest, Offset: offset})
+		if err != nil {
+			return nil, err
+		}
+		return func() ([]byte, error) {
+			m, err := stream.Recv()
+			return m.GetData(), err
+		}, nil
+	}
+	return &Blobs{open: open, dir: dir, keep: keepBlob, reach: reach, logger: logger, held: map[string]*Blob{}}
 }
 
 // Close removes what is kept. Nobody may use it any more.
@@ -91,12 +108,14 @@ func (blob *Blob) Release() {
 	if blob.users--; blob.users > 0 {
 		return
 	}
-	blob.expiry = time.AfterFunc(keepBlob, func() {
+	blob.expiry = time.AfterFunc(b.keep, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if blob.users == 0 && b.held[blob.digest] == blob {
 			delete(b.held, blob.digest)
-			os.Remove(blob.path)
+			if blob.whole || !b.keepParts {
+				os.Remove(blob.path)
+			}
 		}
 	})
 }
@@ -170,7 +189,10 @@ func fromFar(err error) bool {
 func (blob *Blob) fetchOnce(ctx context.Context, progress func(bytes int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := blob.b.client.GetBlob(ctx, &orchionv1.GetBlobRequest{Digest: blob.digest, Offset: blob.got})
+	if err := blob.takeUp(); err != nil {
+		return err
+	}
+	next, err := blob.b.open(ctx, blob.digest, blob.got)
 	if err != nil {
 		return err
 	}
@@ -183,18 +205,18 @@ func (blob *Blob) fetchOnce(ctx context.Context, progress func(bytes int64)) err
 	}
 	defer file.Close()
 	for {
-		m, err := stream.Recv()
+		data, err := next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			return err
 		}
-		if _, err := file.WriteAt(m.GetData(), blob.got); err != nil {
+		if _, err := file.WriteAt(data, blob.got); err != nil {
 			return err
 		}
-		blob.sum.Write(m.GetData())
-		blob.got += int64(len(m.GetData()))
+		blob.sum.Write(data)
+		blob.got += int64(len(data))
 		progress(blob.got)
 	}
 	if got := "sha256:" + hex.EncodeToString(blob.sum.Sum(nil)); got != blob.digest {
@@ -203,4 +225,21 @@ func (blob *Blob) fetchOnce(ctx context.Context, progress func(bytes int64)) err
 	}
 	blob.whole = true
 	return nil
+}
+
+// takeUp goes on with what an earlier run of the agent fetched, if it is there.
+func (blob *Blob) takeUp() error {
+	if blob.got > 0 {
+		return nil
+	}
+	file, err := os.Open(blob.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	blob.got, err = io.Copy(blob.sum, file)
+	return err
 }

@@ -37,6 +37,9 @@ type Config struct {
 	// adopted and told the orchestrator of. Nothing else is dialled, whatever
 	// the orchestrator asks for.
 	EngineAllowed func(endpoint string) bool
+	// ServeModels serves the files of this machine's models on a connection, and
+	// returns at once. Default: there are none.
+	ServeModels func(net.Conn)
 	// Refuse tells the orchestrator that a tunnel will not come. It must not
 	// block.
 	Refuse func(tunnelID, reason string)
@@ -123,6 +126,10 @@ func (s *Server) Stop() {
 }
 
 func (s *Server) serve(ask *orchionv1.OpenTunnel) {
+	if ask.GetModelFiles() {
+		s.serveModels(ask)
+		return
+	}
 	id := ask.GetTunnelId()
 	engine, err := s.dialEngine(ask)
 	if err != nil {
@@ -142,6 +149,30 @@ func (s *Server) serve(ask *orchionv1.OpenTunnel) {
 	if err := streamconn.Join(ctx, conn, engine); err != nil && !streamconn.IsGone(err) {
 		s.cfg.Logger.Warn("tunnel broke", "tunnel_id", id, "replica_id", ask.GetReplicaId(),
 			"endpoint", ask.GetEngineEndpoint(), "error", err)
+	}
+}
+
+// serveModels gives a tunnel to whoever has the files of this machine's models.
+func (s *Server) serveModels(ask *orchionv1.OpenTunnel) {
+	id := ask.GetTunnelId()
+	if s.cfg.ServeModels == nil {
+		s.cfg.Refuse(id, "this node does not share its models")
+		return
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	stream, err := s.cfg.Client.Serve(metadata.AppendToOutgoingContext(ctx, metadataTunnelID, id))
+	if err != nil {
+		s.cfg.Refuse(id, "the tunnel could not be opened")
+		return
+	}
+	conn := streamconn.New(serveStream{stream}, cancel, "node", streamconn.Addr("tunnel/"+id))
+	closed := make(chan struct{})
+	s.cfg.ServeModels(&servedConn{Conn: conn, closed: sync.OnceFunc(func() { close(closed) })})
+	select {
+	case <-closed:
+		linger(conn)
+	case <-conn.Done():
 	}
 }
 

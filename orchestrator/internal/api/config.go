@@ -133,6 +133,7 @@ type Config struct {
 	ArtifactMaxBytes int64
 	Deployments      Deployments
 	Usage            Usage
+	ModelFiles       ModelFiles
 	Hub              *dispatch.Hub
 	Tunnels          Tunnels
 	Events           *events.Bus

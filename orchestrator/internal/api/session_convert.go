@@ -178,9 +178,12 @@ func messageToProto(m dispatch.Message) (*orchionv1.ConnectResponse, error) {
 		}}
 	case dispatch.OpenTunnel:
 		open := &orchionv1.OpenTunnel{TunnelId: m.TunnelID}
-		if m.ReplicaID != "" {
+		switch {
+		case m.ModelFiles:
+			open.Target = &orchionv1.OpenTunnel_ModelFiles{ModelFiles: true}
+		case m.ReplicaID != "":
 			open.Target = &orchionv1.OpenTunnel_ReplicaId{ReplicaId: m.ReplicaID}
-		} else {
+		default:
 			open.Target = &orchionv1.OpenTunnel_EngineEndpoint{EngineEndpoint: m.EngineEndpoint}
 		}
 		out.Message = &orchionv1.ConnectResponse_OpenTunnel{OpenTunnel: open}

@@ -72,12 +72,13 @@ type AttemptAcknowledged struct {
 	Accepted bool
 }
 
-// OpenTunnel asks a node to open a tunnel to one of its engines. Exactly one
-// of ReplicaID and EngineEndpoint is set.
+// OpenTunnel asks a node to open a tunnel to one of its engines or to the files
+// of its models. Exactly one of the fields after TunnelID is set.
 type OpenTunnel struct {
 	TunnelID       string
 	ReplicaID      string
 	EngineEndpoint string
+	ModelFiles     bool
 }
 
 func (AssignmentSet) message()       {}

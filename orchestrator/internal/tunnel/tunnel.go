@@ -9,6 +9,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"sync"
@@ -51,6 +52,16 @@ type Target struct {
 	ReplicaID string
 	// EngineEndpoint is of an adopted engine, as the node named it.
 	EngineEndpoint string
+	// ModelFiles leads to the files of the models that the node serves.
+	ModelFiles bool
+}
+
+// String names the target, for logs.
+func (t Target) String() string {
+	if t.ModelFiles {
+		return "model files"
+	}
+	return cmp.Or(t.ReplicaID, t.EngineEndpoint)
 }
 
 // Server makes connections of the streams that nodes open. It runs no
@@ -103,7 +114,7 @@ func (s *Server) Dial(ctx context.Context, nodeID string, target Target) (net.Co
 	if err := s.addPending(id, p); err != nil {
 		return nil, err
 	}
-	ask := dispatch.OpenTunnel{TunnelID: id, ReplicaID: target.ReplicaID, EngineEndpoint: target.EngineEndpoint}
+	ask := dispatch.OpenTunnel{TunnelID: id, ReplicaID: target.ReplicaID, EngineEndpoint: target.EngineEndpoint, ModelFiles: target.ModelFiles}
 	if !s.cfg.Open(nodeID, ask) {
 		return s.giveUp(id, p, fault.New(fault.Unavailable, "node %s is not connected", nodeID))
 	}
@@ -180,11 +191,7 @@ func (s *Server) Accept(nodeID, tunnelID string, stream FrameStream) error {
 		return fault.New(fault.NotFound, "no tunnel %q waits for node %s; it may have come too late", tunnelID, nodeID)
 	}
 	defer s.release(s.tunnels, nodeID)
-	name := p.target.ReplicaID
-	if name == "" {
-		name = p.target.EngineEndpoint
-	}
-	conn := streamconn.New(stream, nil, "orchestrator", streamconn.Addr(nodeID+"/"+name))
+	conn := streamconn.New(stream, nil, "orchestrator", streamconn.Addr(nodeID+"/"+p.target.String()))
 	if !s.track(conn) {
 		conn.Close()
 		p.result <- dialled{err: errShutdown}

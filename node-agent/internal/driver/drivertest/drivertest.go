@@ -90,6 +90,7 @@ func Run(t *testing.T, target Target) {
 		t.Run("Networks", s.testNetworks)
 		t.Run("NetworksApart", s.testNetworksApart)
 		t.Run("VolumeContent", s.testVolumeContent)
+		t.Run("PutIntoVolume", s.testPutIntoVolume)
 		t.Run("FileOwners", s.testFileOwners)
 		t.Run("CopyOutHostile", s.testCopyOutHostile)
 		t.Run("CopyOutMuch", s.testCopyOutMuch)

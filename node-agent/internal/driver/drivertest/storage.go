@@ -77,6 +77,30 @@ func (s *suite) testVolumeContent(t *testing.T) {
 	}
 }
 
+// testPutIntoVolume: files that are put into a container that runs lie in its volumes.
+func (s *suite) testPutIntoVolume(t *testing.T) {
+	ctx := testContext(t)
+	name := s.name("put")
+	if err := s.Driver.CreateVolume(ctx, name, map[string]string{testLabel: s.run}); err != nil {
+		t.Fatal(err)
+	}
+	mounts := []driver.Mount{{Kind: driver.MountVolume, Source: name, Target: "/root/data"}}
+	spec := s.spec("out", "runs", "wait")
+	spec.Mounts = mounts
+	id := s.start(t, spec)
+	s.waitForLog(t, id, "runs")
+	files := []driver.File{{Path: "/root/data/deep/er/file", Content: []byte("put"), Mode: 0o600}}
+	if err := s.Driver.PutFiles(ctx, id, files); err != nil {
+		t.Fatal(err)
+	}
+	wantFound(t, "running", map[string]string{"/root/data/deep/er/file": "file 600 put"}, s.copyOut(t, id, "/root/data/deep/er/file"))
+	reader := s.spec("read", "/root/data/deep/er/file")
+	reader.Mounts = mounts
+	if got := s.output(t, reader); got != "put\n" {
+		t.Errorf("another container of the volume reads %q", got)
+	}
+}
+
 func (s *suite) testImages(t *testing.T) {
 	ctx := testContext(t)
 	d := s.Driver

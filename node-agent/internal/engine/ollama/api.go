@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -114,6 +115,42 @@ func (a *api) remove(ctx context.Context, model string) error {
 		return err
 	}
 	return resp.Body.Close()
+}
+
+// hasBlob says whether a file of a model is on the machine.
+func (a *api) hasBlob(ctx context.Context, digest string) (bool, error) {
+	status, err := a.blob(ctx, http.MethodHead, digest, http.NoBody, 0)
+	switch {
+	case err != nil:
+		return false, err
+	case status == http.StatusOK:
+		return true, nil
+	case status == http.StatusNotFound:
+		return false, nil
+	}
+	return false, &hosting.StatusError{Code: status, Message: "when asked for a file of a model"}
+}
+
+// putBlob gives Ollama a file of a model; it verifies the digest.
+func (a *api) putBlob(ctx context.Context, digest string, content io.Reader, size int64) error {
+	status, err := a.blob(ctx, http.MethodPost, digest, io.NopCloser(content), size)
+	if err == nil && status != http.StatusCreated && status != http.StatusOK {
+		err = &hosting.StatusError{Code: status, Message: "when given a file of a model"}
+	}
+	return err
+}
+
+func (a *api) blob(ctx context.Context, method, digest string, body io.ReadCloser, size int64) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, a.base+"/api/blobs/"+digest, body)
+	if err != nil {
+		return 0, err
+	}
+	req.ContentLength = size
+	res, err := a.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	return res.StatusCode, res.Body.Close()
 }
 
 // pullEvent is a line of the answer to a pull.

@@ -37,6 +37,8 @@ type Config struct {
 	NodeID string
 	// Env is added to the container's environment: proxies, settings of Ollama's own.
 	Env map[string]string
+	// Peers are asked for a model before it is pulled. Default: there are none.
+	Peers Peers
 	// StartTimeout bounds the wait for the server. Default: 2 minutes.
 	StartTimeout time.Duration
 	// StallTimeout ends a pull that says nothing for so long. Default: 5 minutes.
@@ -146,7 +148,7 @@ func (e *Engine) Ensure(ctx context.Context, spec engine.Spec, report func(engin
 	}
 	if !present {
 		r.Part(100)
-		if err := e.pull(ctx, c, model, r); err != nil {
+		if err := e.obtain(ctx, c, running.ID, spec, model, r); err != nil {
 			return engine.Replica{}, err
 		}
 	}

@@ -12,10 +12,22 @@ import (
 
 var errStalled = errors.New("no progress")
 
-// pull downloads a model and reports it.
-func (e *Engine) pull(ctx context.Context, c *api, model string, r *engine.Reporter) error {
-	op := "pull model " + model
+// obtain brings a model to the machine: from another node, or else from its registry.
+func (e *Engine) obtain(ctx context.Context, c *api, containerID string, spec engine.Spec, model string, r *engine.Reporter) error {
+	there, why, err := e.fromPeers(ctx, c, containerID, spec, model, r)
+	if err != nil || there {
+		return err
+	}
 	reason := "pulling model " + model
+	if why != nil {
+		reason += ", since it could not be copied from another node: " + why.Error()
+	}
+	return e.pull(ctx, c, model, reason, r)
+}
+
+// pull downloads a model and reports it.
+func (e *Engine) pull(ctx context.Context, c *api, model, reason string, r *engine.Reporter) error {
+	op := "pull model " + model
 	r.Pulling(0, 0, 0, reason)
 
 	watched, cancel := context.WithCancelCause(ctx)

@@ -1,19 +1,27 @@
 package ollama_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/docker"
 	"github.com/orchion/orchion/node-agent/internal/engine"
 	"github.com/orchion/orchion/node-agent/internal/engine/enginetest"
 	"github.com/orchion/orchion/node-agent/internal/engine/ollama"
+	"github.com/orchion/orchion/node-agent/internal/modelshare"
 	testengine "github.com/orchion/orchion/shared/testbed/engine"
 	"github.com/orchion/orchion/shared/testbed/offlinemodel"
 	"github.com/orchion/orchion/shared/testbed/ollamaimage"
@@ -55,13 +63,13 @@ func testReal(t *testing.T, variable string) {
 	replica := func(id, model string) engine.Spec {
 		return engine.Spec{ReplicaID: id, Model: model, Image: offlinemodel.Image}
 	}
-	open := func(t *testing.T) engine.Engine {
+	open := func(t *testing.T) *ollama.Engine {
 		e := ollama.New(ollama.Config{Driver: d, NodeID: node})
 		t.Cleanup(e.Close)
 		return e
 	}
 	enginetest.Run(t, enginetest.Target{
-		New:  open,
+		New:  func(t *testing.T) engine.Engine { return open(t) },
 		Spec: replica("r1", offlinemodel.Tiny), Second: replica("r2", offlinemodel.Tiny2),
 		Missing: replica("r3", "no-such-model"), MissingCode: engine.CodeModelNotFound,
 		Pulls: true, Driver: d, NodeID: node, Shared: true,
@@ -81,7 +89,93 @@ func testReal(t *testing.T, variable string) {
 		if got := chat(t, served); got != offlinemodel.TinyText {
 			t.Errorf("answer = %q, want %q", got, offlinemodel.TinyText)
 		}
+		testFromNeighbour(t, d, node, e, spec)
 	})
+}
+
+// neighbour is another node as a source of models, without an orchestrator between.
+type neighbour struct {
+	engine    *ollama.Engine
+	replicaID string
+
+	mu    sync.Mutex // guards asked
+	asked []string   // digests
+	spoil bool       // gives what does not have the digest
+}
+
+func (n *neighbour) copy(ctx context.Context, digest string) ([]byte, error) {
+	var content bytes.Buffer
+	err := n.engine.CopyFile(ctx, n.replicaID, digest, 0, func(int64) (io.Writer, error) { return &content, nil })
+	return content.Bytes(), err
+}
+
+func (n *neighbour) Manifest(ctx context.Context, _ string, _ func(string)) ([]byte, string, error) {
+	data, err := n.copy(ctx, "")
+	return data, "neighbour", err
+}
+
+func (n *neighbour) File(ctx context.Context, _, digest string, progress func(int64)) (ollama.PeerFile, error) {
+	n.mu.Lock()
+	n.asked = append(n.asked, digest)
+	n.mu.Unlock()
+	content, err := n.copy(ctx, digest)
+	progress(int64(len(content)))
+	if n.spoil {
+		content[0]++
+	}
+	return inMemory(content), err
+}
+
+type inMemory []byte
+
+func (m inMemory) Open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m)), nil }
+func (m inMemory) Release()                     {}
+
+// testFromNeighbour: a model is copied from another node, and is the same there. What does
+// not have its digest is not taken, and the model pulled instead.
+func testFromNeighbour(t *testing.T, d driver.Driver, node string, source *ollama.Engine, spec engine.Spec) {
+	for _, spoil := range []bool{false, true} {
+		t.Run(fmt.Sprintf("spoilt: %v", spoil), func(t *testing.T) {
+			near := &neighbour{engine: source, replicaID: spec.ReplicaID, spoil: spoil}
+			other := fmt.Sprintf("%s-copy-%v", node, spoil)
+			e := ollama.New(ollama.Config{Driver: d, NodeID: other, Peers: near})
+			defer e.Close()
+			copied := spec
+			copied.ReplicaID = "copied"
+			defer func() {
+				err := e.Remove(context.Background(), copied, engine.RemoveOptions{})
+				if err := errors.Join(err, enginetest.RemoveVolumes(context.Background(), d, other)); err != nil {
+					t.Error(err)
+				}
+			}()
+			var reasons []string
+			served, err := e.Ensure(t.Context(), copied, func(s engine.Status) {
+				if !slices.Contains(reasons, s.Reason) {
+					reasons = append(reasons, s.Reason)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := chat(t, served); got != offlinemodel.TinyText {
+				t.Errorf("answer = %q, want %q", got, offlinemodel.TinyText)
+			}
+			if len(near.asked) < 1 {
+				t.Errorf("the files %v were copied", near.asked)
+			}
+			all := strings.Join(reasons, "; ")
+			pulled := strings.Contains(all, "pulling model tiny:latest, since it could not be copied from another node: ")
+			if !strings.Contains(all, "copying model tiny:latest from node neighbour") || pulled != spoil {
+				t.Errorf("the reasons were %s", all)
+			}
+			if err := e.CopyFile(t.Context(), "copied", "sha256:"+strings.Repeat("0", 64), 0, nil); !errors.Is(err, modelshare.ErrNoFile) {
+				t.Errorf("a file that is not of the model: %v", err)
+			}
+			if err := e.CopyFile(t.Context(), "nobody", "", 0, nil); !errors.Is(err, modelshare.ErrNoFile) {
+				t.Errorf("a replica that is not here: %v", err)
+			}
+		})
+	}
 }
 
 func chat(t *testing.T, replica engine.Replica) string {

@@ -1381,6 +1381,7 @@ type OpenTunnel struct {
 	//
 	//	*OpenTunnel_ReplicaId
 	//	*OpenTunnel_EngineEndpoint
+	//	*OpenTunnel_ModelFiles
 	Target        isOpenTunnel_Target `protobuf_oneof:"target"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1448,6 +1449,15 @@ func (x *OpenTunnel) GetEngineEndpoint() string {
 	return ""
 }
 
+func (x *OpenTunnel) GetModelFiles() bool {
+	if x != nil {
+		if x, ok := x.Target.(*OpenTunnel_ModelFiles); ok {
+			return x.ModelFiles
+		}
+	}
+	return false
+}
+
 type isOpenTunnel_Target interface {
 	isOpenTunnel_Target()
 }
@@ -1461,9 +1471,280 @@ type OpenTunnel_EngineEndpoint struct {
 	EngineEndpoint string `protobuf:"bytes,3,opt,name=engine_endpoint,json=engineEndpoint,proto3,oneof"`
 }
 
+type OpenTunnel_ModelFiles struct {
+	// The files of the models that the node serves, over HTTP/1.1: see
+	// package modelshare of the node agent.
+	ModelFiles bool `protobuf:"varint,70,opt,name=model_files,json=modelFiles,proto3,oneof"`
+}
+
 func (*OpenTunnel_ReplicaId) isOpenTunnel_Target() {}
 
 func (*OpenTunnel_EngineEndpoint) isOpenTunnel_Target() {}
+
+func (*OpenTunnel_ModelFiles) isOpenTunnel_Target() {}
+
+type FetchModelRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ReplicaId string                 `protobuf:"bytes,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	// "sha256:" and 64 hexadecimal digits; empty: the model's manifest, which
+	// names its other files.
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Where to begin.
+	Offset        int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchModelRequest) Reset() {
+	*x = FetchModelRequest{}
+	mi := &file_orchion_v1_session_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchModelRequest) ProtoMessage() {}
+
+func (x *FetchModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_session_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchModelRequest.ProtoReflect.Descriptor instead.
+func (*FetchModelRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *FetchModelRequest) GetReplicaId() string {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return ""
+}
+
+func (x *FetchModelRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *FetchModelRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type FetchModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Message:
+	//
+	//	*FetchModelResponse_Awaited
+	//	*FetchModelResponse_Found
+	//	*FetchModelResponse_Data
+	Message       isFetchModelResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchModelResponse) Reset() {
+	*x = FetchModelResponse{}
+	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchModelResponse) ProtoMessage() {}
+
+func (x *FetchModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchModelResponse.ProtoReflect.Descriptor instead.
+func (*FetchModelResponse) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *FetchModelResponse) GetMessage() isFetchModelResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *FetchModelResponse) GetAwaited() *ModelFileAwaited {
+	if x != nil {
+		if x, ok := x.Message.(*FetchModelResponse_Awaited); ok {
+			return x.Awaited
+		}
+	}
+	return nil
+}
+
+func (x *FetchModelResponse) GetFound() *ModelFileFound {
+	if x != nil {
+		if x, ok := x.Message.(*FetchModelResponse_Found); ok {
+			return x.Found
+		}
+	}
+	return nil
+}
+
+func (x *FetchModelResponse) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*FetchModelResponse_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isFetchModelResponse_Message interface {
+	isFetchModelResponse_Message()
+}
+
+type FetchModelResponse_Awaited struct {
+	// While there is nothing else to say.
+	Awaited *ModelFileAwaited `protobuf:"bytes,1,opt,name=awaited,proto3,oneof"`
+}
+
+type FetchModelResponse_Found struct {
+	// Once, before the first data.
+	Found *ModelFileFound `protobuf:"bytes,2,opt,name=found,proto3,oneof"`
+}
+
+type FetchModelResponse_Data struct {
+	// At most 256 KiB.
+	Data []byte `protobuf:"bytes,3,opt,name=data,proto3,oneof"`
+}
+
+func (*FetchModelResponse_Awaited) isFetchModelResponse_Message() {}
+
+func (*FetchModelResponse_Found) isFetchModelResponse_Message() {}
+
+func (*FetchModelResponse_Data) isFetchModelResponse_Message() {}
+
+// ModelFileAwaited says that another node is getting the model.
+type ModelFileAwaited struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelFileAwaited) Reset() {
+	*x = ModelFileAwaited{}
+	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelFileAwaited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelFileAwaited) ProtoMessage() {}
+
+func (x *ModelFileAwaited) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelFileAwaited.ProtoReflect.Descriptor instead.
+func (*ModelFileAwaited) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ModelFileAwaited) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+type ModelFileFound struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the file comes from.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Of the whole file.
+	TotalBytes    int64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelFileFound) Reset() {
+	*x = ModelFileFound{}
+	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelFileFound) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelFileFound) ProtoMessage() {}
+
+func (x *ModelFileFound) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelFileFound.ProtoReflect.Descriptor instead.
+func (*ModelFileFound) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ModelFileFound) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ModelFileFound) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
 
 type PushLogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1478,7 +1759,7 @@ type PushLogsRequest struct {
 
 func (x *PushLogsRequest) Reset() {
 	*x = PushLogsRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[18]
+	mi := &file_orchion_v1_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1771,7 @@ func (x *PushLogsRequest) String() string {
 func (*PushLogsRequest) ProtoMessage() {}
 
 func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[18]
+	mi := &file_orchion_v1_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +1784,7 @@ func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsRequest.ProtoReflect.Descriptor instead.
 func (*PushLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PushLogsRequest) GetMessage() isPushLogsRequest_Message {
@@ -1556,7 +1837,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	mi := &file_orchion_v1_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1849,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	mi := &file_orchion_v1_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1862,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OpenLog) GetRef() *AttemptRef {
@@ -1601,7 +1882,7 @@ type LogBatch struct {
 
 func (x *LogBatch) Reset() {
 	*x = LogBatch{}
-	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	mi := &file_orchion_v1_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +1894,7 @@ func (x *LogBatch) String() string {
 func (*LogBatch) ProtoMessage() {}
 
 func (x *LogBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	mi := &file_orchion_v1_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +1907,7 @@ func (x *LogBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogBatch.ProtoReflect.Descriptor instead.
 func (*LogBatch) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LogBatch) GetEntries() []*LogEntry {
@@ -1656,7 +1937,7 @@ type PushLogsResponse struct {
 
 func (x *PushLogsResponse) Reset() {
 	*x = PushLogsResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	mi := &file_orchion_v1_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1949,7 @@ func (x *PushLogsResponse) String() string {
 func (*PushLogsResponse) ProtoMessage() {}
 
 func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	mi := &file_orchion_v1_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1962,7 @@ func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsResponse.ProtoReflect.Descriptor instead.
 func (*PushLogsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PushLogsResponse) GetStdoutLines() int64 {
@@ -1735,7 +2016,7 @@ type ServeRequest struct {
 
 func (x *ServeRequest) Reset() {
 	*x = ServeRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[22]
+	mi := &file_orchion_v1_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +2028,7 @@ func (x *ServeRequest) String() string {
 func (*ServeRequest) ProtoMessage() {}
 
 func (x *ServeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[22]
+	mi := &file_orchion_v1_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +2041,7 @@ func (x *ServeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeRequest.ProtoReflect.Descriptor instead.
 func (*ServeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ServeRequest) GetData() []byte {
@@ -1779,7 +2060,7 @@ type ServeResponse struct {
 
 func (x *ServeResponse) Reset() {
 	*x = ServeResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[23]
+	mi := &file_orchion_v1_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +2072,7 @@ func (x *ServeResponse) String() string {
 func (*ServeResponse) ProtoMessage() {}
 
 func (x *ServeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[23]
+	mi := &file_orchion_v1_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +2085,7 @@ func (x *ServeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeResponse.ProtoReflect.Descriptor instead.
 func (*ServeResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ServeResponse) GetData() []byte {
@@ -1823,7 +2104,7 @@ type CallRequest struct {
 
 func (x *CallRequest) Reset() {
 	*x = CallRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[24]
+	mi := &file_orchion_v1_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +2116,7 @@ func (x *CallRequest) String() string {
 func (*CallRequest) ProtoMessage() {}
 
 func (x *CallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[24]
+	mi := &file_orchion_v1_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +2129,7 @@ func (x *CallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallRequest.ProtoReflect.Descriptor instead.
 func (*CallRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CallRequest) GetData() []byte {
@@ -1867,7 +2148,7 @@ type CallResponse struct {
 
 func (x *CallResponse) Reset() {
 	*x = CallResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[25]
+	mi := &file_orchion_v1_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2160,7 @@ func (x *CallResponse) String() string {
 func (*CallResponse) ProtoMessage() {}
 
 func (x *CallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[25]
+	mi := &file_orchion_v1_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2173,7 @@ func (x *CallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallResponse.ProtoReflect.Descriptor instead.
 func (*CallResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CallResponse) GetData() []byte {
@@ -2009,14 +2290,32 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\x04lost\x18\x04 \x03(\v2\x16.orchion.v1.AttemptRefR\x04lost\"[\n" +
 	"\x13AttemptAcknowledged\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\x12\x1a\n" +
-	"\baccepted\x18\x02 \x01(\bR\baccepted\"\x7f\n" +
+	"\baccepted\x18\x02 \x01(\bR\baccepted\"\xa2\x01\n" +
 	"\n" +
 	"OpenTunnel\x12\x1b\n" +
 	"\ttunnel_id\x18\x01 \x01(\tR\btunnelId\x12\x1f\n" +
 	"\n" +
 	"replica_id\x18\x02 \x01(\tH\x00R\treplicaId\x12)\n" +
-	"\x0fengine_endpoint\x18\x03 \x01(\tH\x00R\x0eengineEndpointB\b\n" +
-	"\x06target\"u\n" +
+	"\x0fengine_endpoint\x18\x03 \x01(\tH\x00R\x0eengineEndpoint\x12!\n" +
+	"\vmodel_files\x18F \x01(\bH\x00R\n" +
+	"modelFilesB\b\n" +
+	"\x06target\"b\n" +
+	"\x11FetchModelRequest\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\x01 \x01(\tR\treplicaId\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xa3\x01\n" +
+	"\x12FetchModelResponse\x128\n" +
+	"\aawaited\x18\x01 \x01(\v2\x1c.orchion.v1.ModelFileAwaitedH\x00R\aawaited\x122\n" +
+	"\x05found\x18\x02 \x01(\v2\x1a.orchion.v1.ModelFileFoundH\x00R\x05found\x12\x14\n" +
+	"\x04data\x18\x03 \x01(\fH\x00R\x04dataB\t\n" +
+	"\amessage\"+\n" +
+	"\x10ModelFileAwaited\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"J\n" +
+	"\x0eModelFileFound\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x03R\n" +
+	"totalBytes\"u\n" +
 	"\x0fPushLogsRequest\x12)\n" +
 	"\x04open\x18\x01 \x01(\v2\x13.orchion.v1.OpenLogH\x00R\x04open\x12,\n" +
 	"\x05batch\x18\x02 \x01(\v2\x14.orchion.v1.LogBatchH\x00R\x05batchB\t\n" +
@@ -2039,10 +2338,12 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\vCallRequest\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\"\n" +
 	"\fCallResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xa0\x01\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xef\x01\n" +
 	"\vNodeSession\x12F\n" +
 	"\aConnect\x12\x1a.orchion.v1.ConnectRequest\x1a\x1b.orchion.v1.ConnectResponse(\x010\x01\x12I\n" +
-	"\bPushLogs\x12\x1b.orchion.v1.PushLogsRequest\x1a\x1c.orchion.v1.PushLogsResponse(\x010\x012\x89\x01\n" +
+	"\bPushLogs\x12\x1b.orchion.v1.PushLogsRequest\x1a\x1c.orchion.v1.PushLogsResponse(\x010\x01\x12M\n" +
+	"\n" +
+	"FetchModel\x12\x1d.orchion.v1.FetchModelRequest\x1a\x1e.orchion.v1.FetchModelResponse0\x012\x89\x01\n" +
 	"\x06Tunnel\x12@\n" +
 	"\x05Serve\x12\x18.orchion.v1.ServeRequest\x1a\x19.orchion.v1.ServeResponse(\x010\x01\x12=\n" +
 	"\x04Call\x12\x17.orchion.v1.CallRequest\x1a\x18.orchion.v1.CallResponse(\x010\x01B?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
@@ -2059,7 +2360,7 @@ func file_orchion_v1_session_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_session_proto_rawDescData
 }
 
-var file_orchion_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_orchion_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_orchion_v1_session_proto_goTypes = []any{
 	(*AttemptRef)(nil),            // 0: orchion.v1.AttemptRef
 	(*ConnectRequest)(nil),        // 1: orchion.v1.ConnectRequest
@@ -2079,24 +2380,28 @@ var file_orchion_v1_session_proto_goTypes = []any{
 	(*LeasesRenewed)(nil),         // 15: orchion.v1.LeasesRenewed
 	(*AttemptAcknowledged)(nil),   // 16: orchion.v1.AttemptAcknowledged
 	(*OpenTunnel)(nil),            // 17: orchion.v1.OpenTunnel
-	(*PushLogsRequest)(nil),       // 18: orchion.v1.PushLogsRequest
-	(*OpenLog)(nil),               // 19: orchion.v1.OpenLog
-	(*LogBatch)(nil),              // 20: orchion.v1.LogBatch
-	(*PushLogsResponse)(nil),      // 21: orchion.v1.PushLogsResponse
-	(*ServeRequest)(nil),          // 22: orchion.v1.ServeRequest
-	(*ServeResponse)(nil),         // 23: orchion.v1.ServeResponse
-	(*CallRequest)(nil),           // 24: orchion.v1.CallRequest
-	(*CallResponse)(nil),          // 25: orchion.v1.CallResponse
-	(*NodeUsage)(nil),             // 26: orchion.v1.NodeUsage
-	(*LocalEngine)(nil),           // 27: orchion.v1.LocalEngine
-	(AttemptState)(0),             // 28: orchion.v1.AttemptState
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(FailureClass)(0),             // 30: orchion.v1.FailureClass
-	(ReplicaState)(0),             // 31: orchion.v1.ReplicaState
-	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
-	(*JobSpec)(nil),               // 33: orchion.v1.JobSpec
-	(*DeploymentSpec)(nil),        // 34: orchion.v1.DeploymentSpec
-	(*LogEntry)(nil),              // 35: orchion.v1.LogEntry
+	(*FetchModelRequest)(nil),     // 18: orchion.v1.FetchModelRequest
+	(*FetchModelResponse)(nil),    // 19: orchion.v1.FetchModelResponse
+	(*ModelFileAwaited)(nil),      // 20: orchion.v1.ModelFileAwaited
+	(*ModelFileFound)(nil),        // 21: orchion.v1.ModelFileFound
+	(*PushLogsRequest)(nil),       // 22: orchion.v1.PushLogsRequest
+	(*OpenLog)(nil),               // 23: orchion.v1.OpenLog
+	(*LogBatch)(nil),              // 24: orchion.v1.LogBatch
+	(*PushLogsResponse)(nil),      // 25: orchion.v1.PushLogsResponse
+	(*ServeRequest)(nil),          // 26: orchion.v1.ServeRequest
+	(*ServeResponse)(nil),         // 27: orchion.v1.ServeResponse
+	(*CallRequest)(nil),           // 28: orchion.v1.CallRequest
+	(*CallResponse)(nil),          // 29: orchion.v1.CallResponse
+	(*NodeUsage)(nil),             // 30: orchion.v1.NodeUsage
+	(*LocalEngine)(nil),           // 31: orchion.v1.LocalEngine
+	(AttemptState)(0),             // 32: orchion.v1.AttemptState
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(FailureClass)(0),             // 34: orchion.v1.FailureClass
+	(ReplicaState)(0),             // 35: orchion.v1.ReplicaState
+	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
+	(*JobSpec)(nil),               // 37: orchion.v1.JobSpec
+	(*DeploymentSpec)(nil),        // 38: orchion.v1.DeploymentSpec
+	(*LogEntry)(nil),              // 39: orchion.v1.LogEntry
 }
 var file_orchion_v1_session_proto_depIdxs = []int32{
 	4,  // 0: orchion.v1.ConnectRequest.hello:type_name -> orchion.v1.Hello
@@ -2106,16 +2411,16 @@ var file_orchion_v1_session_proto_depIdxs = []int32{
 	8,  // 4: orchion.v1.ConnectRequest.tunnel_refused:type_name -> orchion.v1.TunnelRefused
 	2,  // 5: orchion.v1.ConnectRequest.engines_changed:type_name -> orchion.v1.EnginesChanged
 	3,  // 6: orchion.v1.ConnectRequest.images_changed:type_name -> orchion.v1.ImagesChanged
-	26, // 7: orchion.v1.ConnectRequest.heartbeat:type_name -> orchion.v1.NodeUsage
-	27, // 8: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
+	30, // 7: orchion.v1.ConnectRequest.heartbeat:type_name -> orchion.v1.NodeUsage
+	31, // 8: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
 	5,  // 9: orchion.v1.Hello.attempts:type_name -> orchion.v1.AttemptStatus
 	6,  // 10: orchion.v1.Hello.replicas:type_name -> orchion.v1.ReplicaStatus
 	0,  // 11: orchion.v1.AttemptStatus.ref:type_name -> orchion.v1.AttemptRef
-	28, // 12: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
-	29, // 13: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
-	29, // 14: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
-	30, // 15: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
-	31, // 16: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
+	32, // 12: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
+	33, // 13: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
+	33, // 14: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
+	34, // 15: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
+	35, // 16: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
 	0,  // 17: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
 	10, // 18: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
 	11, // 19: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
@@ -2127,36 +2432,40 @@ var file_orchion_v1_session_proto_depIdxs = []int32{
 	17, // 25: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
 	11, // 26: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
 	13, // 27: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
-	32, // 28: orchion.v1.AssignmentSet.heartbeat_interval:type_name -> google.protobuf.Duration
+	36, // 28: orchion.v1.AssignmentSet.heartbeat_interval:type_name -> google.protobuf.Duration
 	0,  // 29: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
-	33, // 30: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
-	32, // 31: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
+	37, // 30: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
+	36, // 31: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
 	0,  // 32: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
-	32, // 33: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
-	34, // 34: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
-	32, // 35: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
+	36, // 33: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
+	38, // 34: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
+	36, // 35: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
 	0,  // 36: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
 	0,  // 37: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
 	0,  // 38: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
-	19, // 39: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
-	20, // 40: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
-	0,  // 41: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
-	35, // 42: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
-	35, // 43: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
-	35, // 44: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
-	1,  // 45: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
-	18, // 46: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
-	22, // 47: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
-	24, // 48: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
-	9,  // 49: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
-	21, // 50: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
-	23, // 51: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
-	25, // 52: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
-	49, // [49:53] is the sub-list for method output_type
-	45, // [45:49] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	20, // 39: orchion.v1.FetchModelResponse.awaited:type_name -> orchion.v1.ModelFileAwaited
+	21, // 40: orchion.v1.FetchModelResponse.found:type_name -> orchion.v1.ModelFileFound
+	23, // 41: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
+	24, // 42: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
+	0,  // 43: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
+	39, // 44: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
+	39, // 45: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
+	39, // 46: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
+	1,  // 47: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
+	22, // 48: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
+	18, // 49: orchion.v1.NodeSession.FetchModel:input_type -> orchion.v1.FetchModelRequest
+	26, // 50: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
+	28, // 51: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
+	9,  // 52: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
+	25, // 53: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
+	19, // 54: orchion.v1.NodeSession.FetchModel:output_type -> orchion.v1.FetchModelResponse
+	27, // 55: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
+	29, // 56: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
+	52, // [52:57] is the sub-list for method output_type
+	47, // [47:52] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_session_proto_init() }
@@ -2191,8 +2500,14 @@ func file_orchion_v1_session_proto_init() {
 	file_orchion_v1_session_proto_msgTypes[17].OneofWrappers = []any{
 		(*OpenTunnel_ReplicaId)(nil),
 		(*OpenTunnel_EngineEndpoint)(nil),
+		(*OpenTunnel_ModelFiles)(nil),
 	}
-	file_orchion_v1_session_proto_msgTypes[18].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[19].OneofWrappers = []any{
+		(*FetchModelResponse_Awaited)(nil),
+		(*FetchModelResponse_Found)(nil),
+		(*FetchModelResponse_Data)(nil),
+	}
+	file_orchion_v1_session_proto_msgTypes[22].OneofWrappers = []any{
 		(*PushLogsRequest_Open)(nil),
 		(*PushLogsRequest_Batch)(nil),
 	}
@@ -2202,7 +2517,7 @@ func file_orchion_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_session_proto_rawDesc), len(file_orchion_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -22,8 +22,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	NodeSession_Connect_FullMethodName  = "/orchion.v1.NodeSession/Connect"
-	NodeSession_PushLogs_FullMethodName = "/orchion.v1.NodeSession/PushLogs"
+	NodeSession_Connect_FullMethodName    = "/orchion.v1.NodeSession/Connect"
+	NodeSession_PushLogs_FullMethodName   = "/orchion.v1.NodeSession/PushLogs"
+	NodeSession_FetchModel_FullMethodName = "/orchion.v1.NodeSession/FetchModel"
 )
 
 // NodeSessionClient is the client API for NodeSession service.
@@ -44,6 +45,11 @@ type NodeSessionClient interface {
 	// comes after. The orchestrator acknowledges what it has stored. The node
 	// half-closes when the log has ended; the last answer then carries closed.
 	PushLogs(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PushLogsRequest, PushLogsResponse], error)
+	// FetchModel carries a file of a model from another node that has it to one
+	// that is to serve it. It waits while another node that is to serve the model
+	// gets it from outside. NOT_FOUND: no node has it or will have it soon, so get
+	// it from outside. FAILED_PRECONDITION: the node is not to serve the model.
+	FetchModel(ctx context.Context, in *FetchModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchModelResponse], error)
 }
 
 type nodeSessionClient struct {
@@ -80,6 +86,25 @@ func (c *nodeSessionClient) PushLogs(ctx context.Context, opts ...grpc.CallOptio
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeSession_PushLogsClient = grpc.BidiStreamingClient[PushLogsRequest, PushLogsResponse]
 
+func (c *nodeSessionClient) FetchModel(ctx context.Context, in *FetchModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchModelResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NodeSession_ServiceDesc.Streams[2], NodeSession_FetchModel_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FetchModelRequest, FetchModelResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeSession_FetchModelClient = grpc.ServerStreamingClient[FetchModelResponse]
+
 // NodeSessionServer is the server API for NodeSession service.
 // All implementations must embed UnimplementedNodeSessionServer
 // for forward compatibility.
@@ -98,6 +123,11 @@ type NodeSessionServer interface {
 	// comes after. The orchestrator acknowledges what it has stored. The node
 	// half-closes when the log has ended; the last answer then carries closed.
 	PushLogs(grpc.BidiStreamingServer[PushLogsRequest, PushLogsResponse]) error
+	// FetchModel carries a file of a model from another node that has it to one
+	// that is to serve it. It waits while another node that is to serve the model
+	// gets it from outside. NOT_FOUND: no node has it or will have it soon, so get
+	// it from outside. FAILED_PRECONDITION: the node is not to serve the model.
+	FetchModel(*FetchModelRequest, grpc.ServerStreamingServer[FetchModelResponse]) error
 	mustEmbedUnimplementedNodeSessionServer()
 }
 
@@ -113,6 +143,9 @@ func (UnimplementedNodeSessionServer) Connect(grpc.BidiStreamingServer[ConnectRe
 }
 func (UnimplementedNodeSessionServer) PushLogs(grpc.BidiStreamingServer[PushLogsRequest, PushLogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method PushLogs not implemented")
+}
+func (UnimplementedNodeSessionServer) FetchModel(*FetchModelRequest, grpc.ServerStreamingServer[FetchModelResponse]) error {
+	return status.Error(codes.Unimplemented, "method FetchModel not implemented")
 }
 func (UnimplementedNodeSessionServer) mustEmbedUnimplementedNodeSessionServer() {}
 func (UnimplementedNodeSessionServer) testEmbeddedByValue()                     {}
@@ -149,6 +182,17 @@ func _NodeSession_PushLogs_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeSession_PushLogsServer = grpc.BidiStreamingServer[PushLogsRequest, PushLogsResponse]
 
+func _NodeSession_FetchModel_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FetchModelRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NodeSessionServer).FetchModel(m, &grpc.GenericServerStream[FetchModelRequest, FetchModelResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeSession_FetchModelServer = grpc.ServerStreamingServer[FetchModelResponse]
+
 // NodeSession_ServiceDesc is the grpc.ServiceDesc for NodeSession service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -168,6 +212,11 @@ var NodeSession_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _NodeSession_PushLogs_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "FetchModel",
+			Handler:       _NodeSession_FetchModel_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "orchion/v1/session.proto",
