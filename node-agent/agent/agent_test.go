@@ -97,13 +97,14 @@ func (m *fakeMachine) set(change func()) {
 
 // trial is an agent against a fake orchestrator.
 type trial struct {
-	t       *testing.T
-	far     *fakeorchestrator.Fake
-	machine *fakeMachine
-	agent   *Agent
-	logged  *lockedBuffer
-	cancel  context.CancelFunc
-	ended   chan error
+	t        *testing.T
+	far      *fakeorchestrator.Fake
+	machine  *fakeMachine
+	agent    *Agent
+	logged   *lockedBuffer
+	cancel   context.CancelFunc
+	ended    chan error
+	finished chan struct{} // closed when Run has returned; nil: it was not called
 }
 
 type lockedBuffer struct {
@@ -152,7 +153,11 @@ func newTrial(t *testing.T) *trial {
 func (tr *trial) run() {
 	ctx, cancel := context.WithCancel(tr.t.Context())
 	tr.cancel, tr.ended = cancel, make(chan error, 1)
-	go func() { tr.ended <- tr.agent.Run(ctx) }()
+	tr.finished = make(chan struct{})
+	go func() {
+		defer close(tr.finished)
+		tr.ended <- tr.agent.Run(ctx)
+	}()
 }
 
 func (tr *trial) close() {
@@ -162,6 +167,9 @@ func (tr *trial) close() {
 		if err := tr.machine.engine.Close(); err != nil {
 			tr.t.Error(err)
 		}
+	}
+	if tr.finished != nil {
+		<-tr.finished // time stands still for it once the test has returned
 	}
 }
 
