@@ -63,21 +63,26 @@ export async function startVSCode(root, vsix, dir, settings) {
 		...withoutNpmSettings(),
 		EXTENSIONS_GALLERY: '{"serviceUrl":"","itemUrl":"","resourceUrlTemplate":""}'
 	};
-	mkdirSync(join(dir, 'data', 'data', 'User'), { recursive: true });
-	mkdirSync(join(dir, 'workspace'), { recursive: true });
-	writeFileSync(
-		join(dir, 'data', 'data', 'User', 'settings.json'),
-		JSON.stringify({
+	// Settings of a machine (orchion.url is one) belong to the server's machine, the
+	// others to the user. VS Code drops a machine's from the user's file as soon as
+	// it knows the extension, which may be before the extension has read it.
+	const own = {
+		User: {
 			'security.workspace.trust.enabled': false,
 			'telemetry.telemetryLevel': 'off',
 			'update.mode': 'none',
 			'extensions.autoUpdate': false,
 			'extensions.autoCheckUpdates': false,
 			'workbench.startupEditor': 'none',
-			'workbench.tips.enabled': false,
-			...settings
-		})
-	);
+			'workbench.tips.enabled': false
+		},
+		Machine: settings
+	};
+	for (const [owner, values] of Object.entries(own)) {
+		mkdirSync(join(dir, 'data', 'data', owner), { recursive: true });
+		writeFileSync(join(dir, 'data', 'data', owner, 'settings.json'), JSON.stringify(values));
+	}
+	mkdirSync(join(dir, 'workspace'), { recursive: true });
 	execFileSync(
 		process.execPath,
 		[server, '--accept-server-license-terms', ...dirs, '--install-extension', vsix],
