@@ -33,6 +33,11 @@ type LogOptions struct {
 	Follow bool
 	// Skip leaves out the first so many entries.
 	Skip int64
+	// Exact, when not nil, is called before the first entry by a driver that reads what was
+	// written itself, and not as an engine tells it: every entry comes once, in order, what was
+	// removed before it was read ends the reading with ErrOvertaken, and when a log that is
+	// followed has ended all of it was read.
+	Exact func()
 }
 
 // MaxLogText is the most bytes one LogEntry holds; a longer line comes in pieces.

@@ -42,6 +42,7 @@ type logPush struct {
 	begun  *driver.LogEntry // the first entry of the last reading
 	asked  bool             // whether the engine keeps a log in a single file
 	single bool             // it does
+	exact  bool             // the last reading missed nothing that was not told
 	// readWhole is the last entry that was read without following.
 	readWhole int64
 	whole     bool // the log was read to its end
@@ -129,7 +130,7 @@ func (l *logPush) readContainer(ctx context.Context, emit func(session.Line) err
 		if errors.Is(err, errLongLine) {
 			err = pass(false)
 		}
-		if err != nil {
+		if err != nil || l.exact {
 			return err
 		}
 		// Engines end a log that is followed when they shut down, too. It is whole only
@@ -152,8 +153,10 @@ func (l *logPush) readOnce(ctx context.Context, follow bool, emit func(session.L
 	l.tail = tail{} // of an earlier reading
 	kept := l.a.w.cfg.LogBytes
 	reading, looked, line := l.pace.begin(time.Now(), follow, kept), int64(0), int64(0)
-	return l.a.engine.Logs(ctx, l.containerID, driver.LogOptions{Follow: follow}, func(e driver.LogEntry) error {
-		if reading.overtaken(e.Time, time.Now(), len(e.Text)) {
+	l.exact = false
+	opts := driver.LogOptions{Follow: follow, Exact: func() { l.exact = true }}
+	return l.a.engine.Logs(ctx, l.containerID, opts, func(e driver.LogEntry) error {
+		if !l.exact && reading.overtaken(e.Time, time.Now(), len(e.Text)) {
 			return errOvertaken
 		}
 		if e.Index == 1 {
@@ -175,7 +178,7 @@ func (l *logPush) readOnce(ctx context.Context, follow bool, emit func(session.L
 		}
 		if !follow {
 			l.readWhole = e.Index
-		} else if line > maxFollowedLine && e.Index > l.readWhole {
+		} else if !l.exact && line > maxFollowedLine && e.Index > l.readWhole {
 			return errLongLine
 		}
 		if e.Stream == driver.Stdout {

@@ -31,6 +31,8 @@ type Driver struct {
 	endpoint string
 	// firstLook is the constant, but for tests.
 	firstLook time.Duration
+	// asksForLogs has it read no log from its files, for tests.
+	asksForLogs bool
 
 	mu sync.Mutex // guards what follows
 	// noInit is set once the engine was found to lack the program that "init" runs.

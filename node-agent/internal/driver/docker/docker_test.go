@@ -55,8 +55,14 @@ func testReal(t *testing.T, variable, name string) {
 		t.Fatal(err)
 	}
 	t.Logf("%s %s, API %s, rootless: %v", info.Name, info.Version, info.APIVersion, info.Rootless)
+	var otherwise driver.Containers
+	if name == driver.NameDocker { // Podman's logs are always asked for
+		asking := openReal(t, variable)
+		docker.AskForLogs(asking)
+		otherwise = asking
+	}
 	drivertest.Run(t, drivertest.Target{
-		Driver: d, Real: true, Registry: drivertest.LoopbackRegistry, Protected: drivertest.ProtectedRegistry,
+		Driver: d, Real: true, Otherwise: otherwise, Registry: drivertest.LoopbackRegistry, Protected: drivertest.ProtectedRegistry,
 		Disturb:   func(t *testing.T) { listNetworks(t, d.Endpoint()) },
 		MissesOOM: info.Name == driver.NamePodman && strings.HasPrefix(info.Version, "4."),
 	})

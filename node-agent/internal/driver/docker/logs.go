@@ -20,6 +20,18 @@ func (d *Driver) Logs(ctx context.Context, id string, opts driver.LogOptions, ha
 	if err := d.checkID(op, id); err != nil {
 		return err
 	}
+	if file := d.logFile(ctx, id); file != nil {
+		if opts.Exact != nil {
+			opts.Exact()
+		}
+		return d.readFile(ctx, file, opts, handle)
+	}
+	return d.readStream(ctx, id, opts, handle)
+}
+
+// readStream reads a log as the engine tells it.
+func (d *Driver) readStream(ctx context.Context, id string, opts driver.LogOptions, handle func(driver.LogEntry) error) error {
+	const op = "read log of container"
 	// A reader that stops early must end the request, too.
 	reading, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
@@ -42,11 +54,11 @@ func (d *Driver) Logs(ctx context.Context, id string, opts driver.LogOptions, ha
 	}
 	defer body.Close()
 
-	lines := logLines{frames: newFrameReader(body)}
-	for {
-		entry, err := lines.next()
+	lines := logLines{skip: opts.Skip, handle: handle}
+	for frames := newFrameReader(body); ; {
+		p, err := frames.next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return lines.end()
 		}
 		if err != nil {
 			if errors.Is(context.Cause(reading), errEnded) {
@@ -55,96 +67,96 @@ func (d *Driver) Logs(ctx context.Context, id string, opts driver.LogOptions, ha
 			return d.fail(ctx, op, id, err)
 		}
 		moved.Add(1)
-		if entry.Index <= opts.Skip {
-			continue
-		}
-		if err := handle(entry); err != nil {
+		if err := lines.piece(p); err != nil {
 			return err
 		}
 	}
 }
 
-// logLines makes entries out of frames. Both engines put each line, or piece of a long
-// one, into a frame of its own, after a timestamp; only the last piece ends in a newline.
-// Podman also cuts short lines, wherever a read of its monitor happened to end, so the
-// pieces are put together again up to driver.MaxLogText.
+// logLines makes entries out of what an engine keeps. Both engines keep each line, or piece
+// of a long one, by itself; only the last piece ends in a newline. Podman also cuts short
+// lines, wherever a read of its monitor happened to end, so the pieces are put together again
+// up to driver.MaxLogText.
 type logLines struct {
-	frames  *frameReader
-	index   int64
-	stdout  lineBuffer
-	stderr  lineBuffer
-	pending []driver.LogEntry
-	ended   bool
+	skip   int64
+	handle func(driver.LogEntry) error
+	index  int64
+	stdout lineBuffer
+	stderr lineBuffer
 }
 
 // lineBuffer holds the line begun on one stream.
 type lineBuffer struct {
-	stream driver.Stream
-	at     time.Time
-	text   []byte
+	at   time.Time
+	text []byte
 }
 
-// next gives the next entry; io.EOF after the last.
-func (l *logLines) next() (driver.LogEntry, error) {
-	for len(l.pending) == 0 {
-		if l.ended {
-			return driver.LogEntry{}, io.EOF
-		}
-		if err := l.read(); err != nil {
-			return driver.LogEntry{}, err
-		}
+func (l *logLines) buffer(stream driver.Stream) *lineBuffer {
+	if stream == driver.Stderr {
+		return &l.stderr
 	}
-	entry := l.pending[0]
-	l.pending = l.pending[1:]
-	l.index++
-	entry.Index = l.index
-	return entry, nil
+	return &l.stdout
 }
 
-// read takes in one piece of a frame.
-func (l *logLines) read() error {
-	p, err := l.frames.next()
-	if errors.Is(err, io.EOF) {
-		l.ended = true
-		for _, b := range []*lineBuffer{&l.stdout, &l.stderr} {
-			if len(b.text) > 0 {
-				l.pending = append(l.pending, b.take(len(b.text), true))
-			}
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	b := &l.stdout
-	if p.stream == driver.Stderr {
-		b = &l.stderr
-	}
-	text := p.data
+// piece takes in a piece of a frame, which begins with the time.
+func (l *logLines) piece(p piece) error {
+	text, whole := p.data, false
+	var at time.Time
 	if p.first {
-		var at time.Time
 		at, text = cutTime(text)
-		if len(b.text) == 0 {
-			b.stream, b.at = p.stream, at
-		}
 	}
-	whole := false
 	if p.last {
 		text, whole = bytes.CutSuffix(text, []byte("\n"))
 	}
+	return l.add(p.stream, at, text, whole)
+}
+
+// add takes in a piece of a line, which its last one makes whole. What it is given is not
+// kept.
+func (l *logLines) add(stream driver.Stream, at time.Time, text []byte, whole bool) error {
+	b := l.buffer(stream)
+	if whole && len(b.text) == 0 && len(text) <= driver.MaxLogText {
+		return l.give(driver.LogEntry{Stream: stream, Time: at, Text: string(text)})
+	}
+	if len(b.text) == 0 {
+		b.at = at
+	}
 	b.text = append(b.text, text...)
 	for len(b.text) > driver.MaxLogText {
-		l.pending = append(l.pending, b.take(driver.MaxLogText, true))
+		if err := l.give(b.take(stream, driver.MaxLogText, true)); err != nil {
+			return err
+		}
 	}
 	if whole {
-		l.pending = append(l.pending, b.take(len(b.text), false))
+		return l.give(b.take(stream, len(b.text), false))
 	}
 	return nil
 }
 
+// end gives the lines that were begun.
+func (l *logLines) end() error {
+	for _, stream := range []driver.Stream{driver.Stdout, driver.Stderr} {
+		if b := l.buffer(stream); len(b.text) > 0 {
+			if err := l.give(b.take(stream, len(b.text), true)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *logLines) give(e driver.LogEntry) error {
+	l.index++
+	e.Index = l.index
+	if e.Index <= l.skip {
+		return nil
+	}
+	return l.handle(e)
+}
+
 // take cuts an entry off the front.
-func (b *lineBuffer) take(n int, partial bool) driver.LogEntry {
-	entry := driver.LogEntry{Stream: b.stream, Time: b.at, Text: string(b.text[:n]), Partial: partial}
+func (b *lineBuffer) take(stream driver.Stream, n int, partial bool) driver.LogEntry {
+	entry := driver.LogEntry{Stream: stream, Time: b.at, Text: string(b.text[:n]), Partial: partial}
 	b.text = append(b.text[:0], b.text[n:]...)
 	return entry
 }

@@ -1,7 +1,6 @@
 package docker
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -187,18 +186,20 @@ func TestLogLines(t *testing.T) {
 		{"noise", "\x09\x00\x00\x00\x00\x00\x00\x01x", nil, errors.New("output: 9 does not name a stream")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			lines := logLines{frames: newFrameReader(bytes.NewReader([]byte(tt.in)))}
 			var got []driver.LogEntry
-			var err error
-			for {
-				var e driver.LogEntry
-				if e, err = lines.next(); err != nil {
-					break
-				}
+			lines := logLines{handle: func(e driver.LogEntry) error {
 				got = append(got, e)
+				return nil
+			}}
+			var err error
+			for frames := newFrameReader(strings.NewReader(tt.in)); err == nil; {
+				var p piece
+				if p, err = frames.next(); err == nil {
+					err = lines.piece(p)
+				}
 			}
 			if errors.Is(err, io.EOF) {
-				err = nil
+				err = lines.end()
 			}
 			if fmt.Sprint(err) != fmt.Sprint(tt.err) {
 				t.Errorf("error = %v, want %v", err, tt.err)

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/drivertest/program"
 )
@@ -39,6 +41,9 @@ type Target struct {
 	MissesOOM bool
 	// Disturb, when not nil, does what other programs may do to the engine's networks.
 	Disturb func(t *testing.T)
+	// Otherwise, when not nil, reads logs of the same containers in another way, which must
+	// give the same.
+	Otherwise driver.Containers
 	// Registry makes a reference to an image that the target can pull and does not have: it
 	// puts one of size bytes into a registry, whose answer stops half way until resume is
 	// called.
@@ -254,8 +259,19 @@ func (s *suite) output(t *testing.T, spec driver.ContainerSpec) string {
 
 func (s *suite) log(t *testing.T, id string, opts driver.LogOptions) []driver.LogEntry {
 	t.Helper()
+	entries := logOf(t, s.Driver, id, opts)
+	if s.Otherwise != nil {
+		if diff := cmp.Diff(entries, logOf(t, s.Otherwise, id, opts)); diff != "" {
+			t.Errorf("read in the other way, the log differs:\n%s", diff)
+		}
+	}
+	return entries
+}
+
+func logOf(t *testing.T, d driver.Containers, id string, opts driver.LogOptions) []driver.LogEntry {
+	t.Helper()
 	var entries []driver.LogEntry
-	err := s.Driver.Logs(testContext(t), id, opts, func(e driver.LogEntry) error {
+	err := d.Logs(testContext(t), id, opts, func(e driver.LogEntry) error {
 		entries = append(entries, e)
 		return nil
 	})

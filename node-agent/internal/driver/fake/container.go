@@ -351,6 +351,9 @@ func (d *Driver) Logs(ctx context.Context, id string, opts driver.LogOptions, ha
 	if err != nil {
 		return err
 	}
+	if opts.Exact != nil {
+		opts.Exact()
+	}
 	for next := max(opts.Skip, 0); ; {
 		d.mu.Lock()
 		entries := slices.Clone(c.log[min(next, int64(len(c.log))):])

@@ -17,6 +17,9 @@ func (d *Driver) Logs(ctx context.Context, id string, opts driver.LogOptions, ha
 	if err != nil {
 		return err
 	}
+	if opts.Exact != nil {
+		opts.Exact()
+	}
 	if c.State == driver.StateCreated {
 		return nil
 	}
