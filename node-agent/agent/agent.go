@@ -31,6 +31,7 @@ import (
 	"github.com/orchion/orchion/node-agent/internal/tunnel"
 	"github.com/orchion/orchion/node-agent/internal/worker"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/streamconn"
 	"github.com/orchion/orchion/shared/version"
 )
 
@@ -161,6 +162,8 @@ func (a *Agent) dialOptions(nodeID, instanceID string) []grpc.DialOption {
 		grpc.WithNoProxy(),
 		grpc.WithUserAgent("orchion-node-agent/"+version.String()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(session.MaxMessageBytes)),
+		grpc.WithStaticStreamWindowSize(streamconn.StreamWindow),
+		grpc.WithStaticConnWindowSize(streamconn.ConnWindow),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},

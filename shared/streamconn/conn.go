@@ -18,9 +18,14 @@ import (
 	"time"
 )
 
-// MaxFrame is the most bytes in one frame. It is well under the message limit
-// of gRPC and small enough that many tunnels share one connection fairly.
-const MaxFrame = 32 << 10
+// MaxFrame is the most bytes in one frame of an ordinary connection. A frame with
+// what gRPC puts around it is one frame of HTTP/2 (16 KiB), between which streams
+// take turns, and one of gRPC's pooled buffers, the next larger of which would be
+// 32 KiB, and then 1 MiB.
+const MaxFrame = 16<<10 - 16
+
+// BulkFrame is the most bytes in any frame; see [Conn.SendBulk].
+const BulkFrame = 256 << 10
 
 // Stream is what carries the frames.
 type Stream interface {
@@ -57,6 +62,7 @@ type Conn struct {
 	stream        Stream
 	end           func()
 	local, remote Addr
+	maxFrame      int // that is sent
 
 	// frames hands over what was received; it is closed when nothing more
 	// comes, and readErr says why.
@@ -93,6 +99,9 @@ func New(stream Stream, end func(), local, remote Addr) *Conn {
 		end:    end,
 		local:  local,
 		remote: remote,
+
+		maxFrame: MaxFrame,
+
 		frames: make(chan []byte),
 		done:   make(chan struct{}),
 	}
@@ -132,7 +141,7 @@ func (c *Conn) receive() {
 		case len(frame) == 0:
 			finish(io.EOF)
 			halfClosed = true
-		case halfClosed || len(frame) > MaxFrame:
+		case halfClosed || len(frame) > BulkFrame:
 			err = fmt.Errorf("%w: the peer broke the protocol", ErrReset)
 			finish(err)
 			c.shutdown(err)
@@ -211,7 +220,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	sent := 0
 	for sent < len(p) {
-		frame := p[sent:min(len(p), sent+MaxFrame)]
+		frame := p[sent:min(len(p), sent+c.maxFrame)]
 		if err := c.send(frame); err != nil {
 			return sent, err
 		}
@@ -219,6 +228,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	return sent, nil
 }
+
+// SendBulk makes large writes go out in frames of up to [BulkFrame]; it is called
+// before the first. Whoever waits for a frame makes room for the whole of it, so
+// that a file is not bound to one window for each round trip, but the peer holds
+// as much while nobody reads.
+func (c *Conn) SendBulk() { c.maxFrame = BulkFrame }
 
 // CloseWrite tells the peer that nothing more comes; reading goes on.
 func (c *Conn) CloseWrite() error {

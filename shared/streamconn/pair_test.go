@@ -146,32 +146,44 @@ func (s *tunnelService) Serve(stream orchionv1.Tunnel_ServeServer) error {
 
 func grpcPair(t *testing.T, listen func(*testing.T) (net.Listener, func(context.Context, string) (net.Conn, error))) (opener, server *streamconn.Conn) {
 	t.Helper()
+	return grpcLink(t, listen)()
+}
+
+// grpcLink makes a connection of gRPC with the windows that both programs set, and
+// gives what makes pairs whose streams share it.
+func grpcLink(t *testing.T, listen func(*testing.T) (net.Listener, func(context.Context, string) (net.Conn, error))) (pair func() (opener, server *streamconn.Conn)) {
+	t.Helper()
 	listener, dial := listen(t)
 	service := &tunnelService{conns: make(chan *streamconn.Conn)}
-	grpcServer := grpc.NewServer()
+	grpcServer := grpc.NewServer(grpc.StaticStreamWindowSize(streamconn.StreamWindow), grpc.StaticConnWindowSize(streamconn.ConnWindow))
 	orchionv1.RegisterTunnelServer(grpcServer, service)
 	served := make(chan error, 1)
 	go func() { served <- grpcServer.Serve(listener) }()
 	client, err := grpc.NewClient("passthrough:test", grpc.WithContextDialer(dial),
+		grpc.WithStaticStreamWindowSize(streamconn.StreamWindow), grpc.WithStaticConnWindowSize(streamconn.ConnWindow),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	stream, err := orchionv1.NewTunnelClient(client).Serve(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opener = streamconn.New(clientStream{stream}, cancel, "opener", "server")
-	server = <-service.conns
 	t.Cleanup(func() {
-		opener.Close()
-		server.Close()
 		client.Close()
 		grpcServer.Stop()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
 	})
-	return opener, server
+	return func() (opener, server *streamconn.Conn) {
+		ctx, cancel := context.WithCancel(context.Background())
+		stream, err := orchionv1.NewTunnelClient(client).Serve(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opener = streamconn.New(clientStream{stream}, cancel, "opener", "server")
+		server = <-service.conns
+		t.Cleanup(func() {
+			opener.Close()
+			server.Close()
+		})
+		return opener, server
+	}
 }

@@ -9,6 +9,7 @@
 package modelshare
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/orchion/orchion/shared/streamconn"
 )
 
 // Source has the files of the models that this node's replicas serve.
@@ -56,7 +59,7 @@ type Server struct {
 }
 
 // burst is the most bytes that are written at once.
-const burst = 256 << 10
+const burst = streamconn.BulkFrame
 
 // New makes a server; Close ends it.
 func New(cfg Config) *Server {
@@ -115,6 +118,7 @@ func (s *Server) give(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	begun := false
+	var out *bufio.Writer // so that much goes out at once, however little is read at once
 	err := s.cfg.Source.CopyFile(r.Context(), r.PathValue("id"), r.PathValue("digest"), offset, func(total int64) (io.Writer, error) {
 		if offset > total {
 			return nil, fmt.Errorf("the file has %d bytes, and %d were to be left out", total, offset)
@@ -122,8 +126,12 @@ func (s *Server) give(w http.ResponseWriter, r *http.Request) {
 		begun = true
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("Content-Length", strconv.FormatInt(total-offset, 10))
-		return &slowWriter{ctx: r.Context(), w: w, limiter: s.limiter}, nil
+		out = bufio.NewWriterSize(&slowWriter{ctx: r.Context(), w: w, limiter: s.limiter}, burst)
+		return out, nil
 	})
+	if err == nil && begun {
+		err = out.Flush()
+	}
 	switch {
 	case err == nil || r.Context().Err() != nil:
 	case begun:

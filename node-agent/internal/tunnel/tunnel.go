@@ -167,6 +167,7 @@ func (s *Server) serveModels(ask *orchionv1.OpenTunnel) {
 		return
 	}
 	conn := streamconn.New(serveStream{stream}, cancel, "node", streamconn.Addr("tunnel/"+id))
+	conn.SendBulk()
 	closed := make(chan struct{})
 	s.cfg.ServeModels(&servedConn{Conn: conn, closed: sync.OnceFunc(func() { close(closed) })})
 	select {

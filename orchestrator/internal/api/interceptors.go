@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/streamconn"
 )
 
 const (
@@ -49,6 +50,8 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxMetadata),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ReadBufferSize(readBuffer),
+		grpc.StaticStreamWindowSize(streamconn.StreamWindow),
+		grpc.StaticConnWindowSize(streamconn.ConnWindow),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ConnectionTimeout(connectTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
