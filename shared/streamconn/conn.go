@@ -32,9 +32,11 @@ type Stream interface {
 	// Send sends one frame; it blocks while the peer takes no more, and does
 	// not keep frame.
 	Send(frame []byte) error
-	// Recv gives the next frame, which is then the caller's. It must return
-	// when the stream's context is done.
+	// Recv gives the next frame, which may be used until Release or the next Recv.
+	// It must return when the stream's context is done.
 	Recv() ([]byte, error)
+	// Release gives the memory of the last frame back.
+	Release()
 	// Context is done when the stream is over.
 	Context() context.Context
 }
@@ -64,8 +66,9 @@ type Conn struct {
 	local, remote Addr
 	maxFrame      int // that is sent
 
-	// frames hands over what was received; it is closed when nothing more
-	// comes, and readErr says why.
+	// frames hands over what was received; it is closed when nothing more comes,
+	// and readErr says why. Nil: whoever reads receives, and then readErr is
+	// guarded by readMu.
 	frames  chan []byte
 	readErr error
 
@@ -94,71 +97,30 @@ type writeState struct {
 // closed or broken and must end the stream, so that a blocked Send and Recv
 // return; nil when whoever waits for Done does that.
 func New(stream Stream, end func(), local, remote Addr) *Conn {
-	c := &Conn{
-		stream: stream,
-		end:    end,
-		local:  local,
-		remote: remote,
-
-		maxFrame: MaxFrame,
-
-		frames: make(chan []byte),
-		done:   make(chan struct{}),
-	}
+	c := newConn(stream, end, local, remote)
+	c.frames = make(chan []byte)
 	c.readDeadline.init(nil)
 	c.writeDeadline.init(c.breakWrite)
 	go c.receive()
 	return c
 }
 
-// receive ends with the stream, which end and the stream's context bring about.
-func (c *Conn) receive() {
-	halfClosed := false
-	finish := func(err error) {
-		if halfClosed {
-			return
-		}
-		select {
-		case <-c.done: // our own Close made Recv fail
-			err = c.cause
-		default:
-		}
-		c.readErr = err
-		close(c.frames)
+// NewWithoutDeadlines makes a connection as New does, but one that has no
+// deadlines, and therefore no goroutine between the stream and whoever reads. The
+// end that opened the stream, which has an end to give, learns only by reading
+// that the other end has left.
+func NewWithoutDeadlines(stream Stream, end func(), local, remote Addr) *Conn {
+	c := newConn(stream, end, local, remote)
+	if end == nil {
+		context.AfterFunc(stream.Context(), func() { c.shutdown(ErrReset) })
 	}
-	for {
-		frame, err := c.stream.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			finish(io.EOF)
-			c.shutdown(io.EOF)
-			return
-		case err != nil:
-			err = fmt.Errorf("%w: %w", ErrReset, err)
-			finish(err)
-			c.shutdown(err)
-			return
-		case len(frame) == 0:
-			finish(io.EOF)
-			halfClosed = true
-		case halfClosed || len(frame) > BulkFrame:
-			err = fmt.Errorf("%w: the peer broke the protocol", ErrReset)
-			finish(err)
-			c.shutdown(err)
-			return
-		default:
-			select {
-			case c.frames <- frame:
-			case <-c.done:
-				finish(nil)
-				return
-			case <-c.stream.Context().Done():
-				// The peer is gone, and nobody reads what it wrote.
-				finish(ErrReset)
-				c.shutdown(ErrReset)
-				return
-			}
-		}
+	return c
+}
+
+func newConn(stream Stream, end func(), local, remote Addr) *Conn {
+	return &Conn{
+		stream: stream, end: end, local: local, remote: remote,
+		maxFrame: MaxFrame, done: make(chan struct{}),
 	}
 }
 
@@ -177,39 +139,6 @@ func (c *Conn) shutdown(cause error) {
 
 // Done is closed when the connection is closed by either end, or broken.
 func (c *Conn) Done() <-chan struct{} { return c.done }
-
-// Read reads what the peer wrote. After the peer's end of writing, or a clean
-// end of the stream, it answers io.EOF; after a broken one an error that wraps
-// ErrReset.
-func (c *Conn) Read(p []byte) (int, error) {
-	c.readMu.Lock()
-	defer c.readMu.Unlock()
-	if len(p) == 0 {
-		return 0, nil
-	}
-	expired := c.readDeadline.expired()
-	select {
-	case <-expired:
-		return 0, os.ErrDeadlineExceeded
-	default:
-	}
-	if len(c.rest) == 0 {
-		select {
-		case frame, ok := <-c.frames:
-			if !ok {
-				return 0, c.readErr
-			}
-			c.rest = frame
-		case <-expired:
-			return 0, os.ErrDeadlineExceeded
-		case <-c.done:
-			return 0, c.cause // io.EOF after a clean end
-		}
-	}
-	n := copy(p, c.rest)
-	c.rest = c.rest[n:]
-	return n, nil
-}
 
 // Write sends p in frames. It returns when the stream has taken them.
 func (c *Conn) Write(p []byte) (int, error) {
@@ -248,8 +177,10 @@ func (c *Conn) CloseWrite() error {
 
 // send sends one frame; writeMu is held.
 func (c *Conn) send(frame []byte) error {
-	c.setWriting(true)
-	defer c.setWriting(false)
+	if c.frames != nil {
+		c.setWriting(true)
+		defer c.setWriting(false)
+	}
 	select {
 	case <-c.done:
 		return c.writeError()
@@ -311,7 +242,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline makes reads fail with os.ErrDeadlineExceeded from t on; the
-// zero time means never. A read that waits already is woken.
+// zero time means never. A read that waits already is woken. It answers
+// os.ErrNoDeadline where there are none.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.readDeadline, t) }
 
 // SetWriteDeadline makes writes fail from t on; a write that waits then breaks
@@ -319,6 +251,9 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.read
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writeDeadline, t) }
 
 func (c *Conn) setDeadline(d *deadline, t time.Time) error {
+	if c.frames == nil {
+		return os.ErrNoDeadline
+	}
 	select {
 	case <-c.done:
 		return net.ErrClosed

@@ -58,10 +58,10 @@ func serveHTTP(t *testing.T, serverEnd, clientEnd net.Conn, handler http.Handler
 func bothWays(t *testing.T, test func(t *testing.T, serverEnd, clientEnd net.Conn)) {
 	t.Helper()
 	t.Run("towards the node", func(t *testing.T) {
-		forEach(t, func(t *testing.T, opener, server *streamconn.Conn) { test(t, opener, server) })
+		forEachWithDeadlines(t, func(t *testing.T, opener, server *streamconn.Conn) { test(t, opener, server) })
 	})
 	t.Run("towards the orchestrator", func(t *testing.T) {
-		forEach(t, func(t *testing.T, opener, server *streamconn.Conn) { test(t, server, opener) })
+		forEachWithDeadlines(t, func(t *testing.T, opener, server *streamconn.Conn) { test(t, server, opener) })
 	})
 }
 

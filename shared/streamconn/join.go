@@ -43,15 +43,15 @@ func Join(ctx context.Context, a, b HalfCloser) error {
 	watchGone(&watchers, copied, a, b)
 	watchGone(&watchers, copied, b, a)
 
-	var copiers sync.WaitGroup
-	for _, way := range []struct{ from, to HalfCloser }{{a, b}, {b, a}} {
-		copiers.Go(func() {
-			if err := copyHalf(way.from, way.to); err != nil {
-				cancel(err)
-			}
-		})
+	oneWay := func(from, to HalfCloser) {
+		if err := copyHalf(from, to); err != nil {
+			cancel(err)
+		}
 	}
-	copiers.Wait()
+	var other sync.WaitGroup
+	other.Go(func() { oneWay(b, a) })
+	oneWay(a, b)
+	other.Wait()
 	err := context.Cause(ctx)
 	if err == nil {
 		linger(ctx, a)
@@ -64,10 +64,12 @@ func Join(ctx context.Context, a, b HalfCloser) error {
 
 // copyHalf copies one direction and passes its end on.
 func copyHalf(from, to HalfCloser) error {
-	buf := make([]byte, MaxFrame)
-	// Hiding ReadFrom and WriteTo keeps each chunk on its way as it comes and
-	// makes CopyBuffer use the buffer.
-	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, buf)
+	var err error
+	if frames, ok := from.(*Conn); ok {
+		_, err = frames.WriteTo(to)
+	} else {
+		err = copyLazily(to, from)
+	}
 	if err != nil {
 		return fmt.Errorf("copy from %s to %s: %w", from.RemoteAddr(), to.RemoteAddr(), err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -28,7 +29,22 @@ func makers() map[string]maker {
 		"memory":       memoryPair,
 		"grpc bufconn": func(t *testing.T) (_, _ *streamconn.Conn) { t.Helper(); return grpcPair(t, bufconnListener) },
 		"grpc tcp":     func(t *testing.T) (_, _ *streamconn.Conn) { t.Helper(); return grpcPair(t, tcpListener) },
+		"grpc without deadlines": func(t *testing.T) (_, _ *streamconn.Conn) {
+			t.Helper()
+			return grpcLink(t, tcpListener, streamconn.NewWithoutDeadlines)()
+		},
 	}
+}
+
+// forEachWithDeadlines runs a test over every kind of stream with deadlines, which
+// an http.Server needs.
+func forEachWithDeadlines(t *testing.T, test func(t *testing.T, opener, server *streamconn.Conn)) {
+	t.Helper()
+	forEach(t, func(t *testing.T, opener, server *streamconn.Conn) {
+		if server.SetReadDeadline(time.Time{}) == nil {
+			test(t, opener, server)
+		}
+	})
 }
 
 // forEach runs a test over every kind of stream.
@@ -52,6 +68,8 @@ type memoryStream struct {
 }
 
 func (m memoryStream) Context() context.Context { return m.ctx }
+
+func (m memoryStream) Release() {}
 
 func (m memoryStream) Send(frame []byte) error {
 	select {
@@ -109,36 +127,17 @@ type tunnelService struct {
 	orchionv1.UnimplementedTunnelServer
 
 	conns chan *streamconn.Conn
+	of    constructor
 }
 
-type serverStream struct {
-	grpc.BidiStreamingServer[orchionv1.ServeRequest, orchionv1.ServeResponse]
-}
+type constructor func(stream streamconn.Stream, end func(), local, remote streamconn.Addr) *streamconn.Conn
 
-func (s serverStream) Send(frame []byte) error {
-	return s.BidiStreamingServer.Send(&orchionv1.ServeResponse{Data: frame})
-}
-
-func (s serverStream) Recv() ([]byte, error) {
-	m, err := s.BidiStreamingServer.Recv()
-	return m.GetData(), err
-}
-
-type clientStream struct {
-	grpc.BidiStreamingClient[orchionv1.ServeRequest, orchionv1.ServeResponse]
-}
-
-func (s clientStream) Send(frame []byte) error {
-	return s.BidiStreamingClient.Send(&orchionv1.ServeRequest{Data: frame})
-}
-
-func (s clientStream) Recv() ([]byte, error) {
-	m, err := s.BidiStreamingClient.Recv()
-	return m.GetData(), err
+func newTunnelService(of constructor) *tunnelService {
+	return &tunnelService{conns: make(chan *streamconn.Conn), of: of}
 }
 
 func (s *tunnelService) Serve(stream orchionv1.Tunnel_ServeServer) error {
-	conn := streamconn.New(serverStream{stream}, nil, "server", "opener")
+	conn := s.of(streamconn.OverGRPC(stream), nil, "server", "opener")
 	s.conns <- conn
 	<-conn.Done()
 	return nil
@@ -146,22 +145,22 @@ func (s *tunnelService) Serve(stream orchionv1.Tunnel_ServeServer) error {
 
 func grpcPair(t *testing.T, listen func(*testing.T) (net.Listener, func(context.Context, string) (net.Conn, error))) (opener, server *streamconn.Conn) {
 	t.Helper()
-	return grpcLink(t, listen)()
+	return grpcLink(t, listen, streamconn.New)()
 }
 
 // grpcLink makes a connection of gRPC with the windows that both programs set, and
 // gives what makes pairs whose streams share it.
-func grpcLink(t *testing.T, listen func(*testing.T) (net.Listener, func(context.Context, string) (net.Conn, error))) (pair func() (opener, server *streamconn.Conn)) {
+func grpcLink(t *testing.T, listen func(*testing.T) (net.Listener, func(context.Context, string) (net.Conn, error)), of constructor) (pair func() (opener, server *streamconn.Conn)) {
 	t.Helper()
 	listener, dial := listen(t)
-	service := &tunnelService{conns: make(chan *streamconn.Conn)}
-	grpcServer := grpc.NewServer(grpc.StaticStreamWindowSize(streamconn.StreamWindow), grpc.StaticConnWindowSize(streamconn.ConnWindow))
+	service := newTunnelService(of)
+	grpcServer := grpc.NewServer(grpc.ForceServerCodecV2(streamconn.NewCodec()), grpc.StaticStreamWindowSize(streamconn.StreamWindow), grpc.StaticConnWindowSize(streamconn.ConnWindow))
 	orchionv1.RegisterTunnelServer(grpcServer, service)
 	served := make(chan error, 1)
 	go func() { served <- grpcServer.Serve(listener) }()
 	client, err := grpc.NewClient("passthrough:test", grpc.WithContextDialer(dial),
 		grpc.WithStaticStreamWindowSize(streamconn.StreamWindow), grpc.WithStaticConnWindowSize(streamconn.ConnWindow),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(streamconn.NewCodec())), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +177,7 @@ func grpcLink(t *testing.T, listen func(*testing.T) (net.Listener, func(context.
 		if err != nil {
 			t.Fatal(err)
 		}
-		opener = streamconn.New(clientStream{stream}, cancel, "opener", "server")
+		opener = of(streamconn.OverGRPC(stream), cancel, "opener", "server")
 		server = <-service.conns
 		t.Cleanup(func() {
 			opener.Close()

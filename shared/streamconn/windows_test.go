@@ -12,7 +12,7 @@ import (
 // Readers that read nothing hold no more than their windows and what gRPC takes
 // from a writer ahead, and streams beside them go on.
 func TestStalledReaders(t *testing.T) {
-	pair := grpcLink(t, tcpListener)
+	pair := grpcLink(t, tcpListener, streamconn.NewWithoutDeadlines)
 	const stalled = 24 // their windows are more than one window of HTTP/2's default for a connection
 	taken := make([]atomic.Int64, stalled)
 	for i := range taken {

@@ -46,7 +46,7 @@ func (d *Dialer) dial(ctx context.Context, jobID string, attempt int) (*streamco
 	streamCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	streamCtx = metadata.AppendToOutgoingContext(streamCtx, metadataJobID, jobID, metadataAttempt, strconv.Itoa(attempt))
-	stream, err := d.client.Call(streamCtx)
+	stream, err := d.client.Call(streamCtx, asFrames)
 	if err == nil && !stop() {
 		err = ctx.Err()
 	}
@@ -54,7 +54,7 @@ func (d *Dialer) dial(ctx context.Context, jobID string, attempt int) (*streamco
 		cancel()
 		return nil, fmt.Errorf("connect to the gateway: %w", err)
 	}
-	return streamconn.New(callStream{stream}, cancel, streamconn.Addr("job/"+jobID), "gateway"), nil
+	return streamconn.New(streamconn.OverGRPC(stream), cancel, streamconn.Addr("job/"+jobID), "gateway"), nil
 }
 
 // HTTPClient gives a client that reaches the gateway as an attempt, whatever

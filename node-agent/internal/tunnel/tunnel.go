@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
@@ -24,6 +25,9 @@ import (
 
 // metadataTunnelID names the tunnel that a stream answers.
 const metadataTunnelID = "orchion-tunnel-id"
+
+// asFrames makes no messages of what streams carry.
+var asFrames = grpc.ForceCodecV2(streamconn.NewCodec())
 
 // Config says how a Server works. Client, ReplicaAddr, EngineAllowed and Refuse
 // are required.
@@ -138,14 +142,14 @@ func (s *Server) serve(ask *orchionv1.OpenTunnel) {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	stream, err := s.cfg.Client.Serve(metadata.AppendToOutgoingContext(ctx, metadataTunnelID, id))
+	stream, err := s.cfg.Client.Serve(metadata.AppendToOutgoingContext(ctx, metadataTunnelID, id), asFrames)
 	if err != nil {
 		engine.Close()
 		s.cfg.Refuse(id, "the tunnel could not be opened")
 		s.cfg.Logger.Warn("tunnel could not be opened", "tunnel_id", id, "error", err)
 		return
 	}
-	conn := streamconn.New(serveStream{stream}, cancel, "node", streamconn.Addr("tunnel/"+id))
+	conn := streamconn.NewWithoutDeadlines(streamconn.OverGRPC(stream), cancel, "node", streamconn.Addr("tunnel/"+id))
 	if err := streamconn.Join(ctx, conn, engine); err != nil && !streamconn.IsGone(err) {
 		s.cfg.Logger.Warn("tunnel broke", "tunnel_id", id, "replica_id", ask.GetReplicaId(),
 			"endpoint", ask.GetEngineEndpoint(), "error", err)
@@ -161,12 +165,12 @@ func (s *Server) serveModels(ask *orchionv1.OpenTunnel) {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	stream, err := s.cfg.Client.Serve(metadata.AppendToOutgoingContext(ctx, metadataTunnelID, id))
+	stream, err := s.cfg.Client.Serve(metadata.AppendToOutgoingContext(ctx, metadataTunnelID, id), asFrames)
 	if err != nil {
 		s.cfg.Refuse(id, "the tunnel could not be opened")
 		return
 	}
-	conn := streamconn.New(serveStream{stream}, cancel, "node", streamconn.Addr("tunnel/"+id))
+	conn := streamconn.New(streamconn.OverGRPC(stream), cancel, "node", streamconn.Addr("tunnel/"+id))
 	conn.SendBulk()
 	closed := make(chan struct{})
 	s.cfg.ServeModels(&servedConn{Conn: conn, closed: sync.OnceFunc(func() { close(closed) })})

@@ -46,6 +46,7 @@ type frames[Req, Res any] struct {
 	unwrap func(*Req) []byte
 }
 
+func (f frames[Req, Res]) Release()            {}
 func (f frames[Req, Res]) Send(b []byte) error { return f.BidiStreamingServer.Send(f.wrap(b)) }
 func (f frames[Req, Res]) Recv() ([]byte, error) {
 	m, err := f.BidiStreamingServer.Recv()

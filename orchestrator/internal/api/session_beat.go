@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"google.golang.org/grpc/encoding"
-	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -13,6 +12,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/node"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/streamconn"
 )
 
 // nodeMessage is a ConnectRequest as the server's codec gives it: heartbeats are
@@ -25,10 +25,10 @@ type nodeMessage struct {
 	other []byte     // the encoding of anything else
 }
 
-// codec is that of protocol buffers, and reads nodeMessages.
+// codec is that of protocol buffers and of frames, and reads nodeMessages.
 type codec struct{ encoding.CodecV2 }
 
-func newCodec() codec { return codec{encoding.GetCodecV2(protocodec.Name)} }
+func newCodec() codec { return codec{streamconn.NewCodec()} }
 
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {

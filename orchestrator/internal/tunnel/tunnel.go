@@ -191,7 +191,8 @@ func (s *Server) Accept(nodeID, tunnelID string, stream FrameStream) error {
 		return fault.New(fault.NotFound, "no tunnel %q waits for node %s; it may have come too late", tunnelID, nodeID)
 	}
 	defer s.release(s.tunnels, nodeID)
-	conn := streamconn.New(stream, nil, "orchestrator", streamconn.Addr(nodeID+"/"+p.target.String()))
+	// Who reads of it bounds its time by closing it.
+	conn := streamconn.NewWithoutDeadlines(stream, nil, "orchestrator", streamconn.Addr(nodeID+"/"+p.target.String()))
 	if !s.track(conn) {
 		conn.Close()
 		p.result <- dialled{err: errShutdown}

@@ -44,6 +44,7 @@ type apiStub struct {
 
 type serveFrames struct{ orchionv1.Tunnel_ServeServer }
 
+func (s serveFrames) Release() {}
 func (s serveFrames) Send(f []byte) error {
 	return s.Tunnel_ServeServer.Send(&orchionv1.ServeResponse{Data: f})
 }
@@ -54,6 +55,7 @@ func (s serveFrames) Recv() ([]byte, error) {
 
 type callFrames struct{ orchionv1.Tunnel_CallServer }
 
+func (s callFrames) Release() {}
 func (s callFrames) Send(f []byte) error {
 	return s.Tunnel_CallServer.Send(&orchionv1.CallResponse{Data: f})
 }
@@ -116,6 +118,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 
 type nodeServe struct{ orchionv1.Tunnel_ServeClient }
 
+func (s nodeServe) Release() {}
 func (s nodeServe) Send(f []byte) error {
 	return s.Tunnel_ServeClient.Send(&orchionv1.ServeRequest{Data: f})
 }
@@ -126,6 +129,7 @@ func (s nodeServe) Recv() ([]byte, error) {
 
 type nodeCall struct{ orchionv1.Tunnel_CallClient }
 
+func (s nodeCall) Release() {}
 func (s nodeCall) Send(f []byte) error {
 	return s.Tunnel_CallClient.Send(&orchionv1.CallRequest{Data: f})
 }

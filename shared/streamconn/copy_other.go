@@ -1,0 +1,7 @@
+//go:build !unix
+
+package streamconn
+
+import "net"
+
+func socketReader(net.Conn) readFunc { return nil }
