@@ -91,6 +91,9 @@ type Config struct {
 	// GatewayLog says which calls of models are logged, a line each, without what
 	// was asked and answered. Default: all, at most 20 a second.
 	GatewayLog GatewayLog
+	// DirectPath says that engines on this machine are connected to directly, and
+	// not through their node, where the node allows it. Default: true.
+	DirectPath bool
 	// Placement says which of the nodes that fit gets work that does not say.
 	// Default: spread.
 	Placement Placement
@@ -120,6 +123,16 @@ type Addresses struct {
 	HTTP string `json:"httpUrl"`
 }
 
+// ports gives the ports of both.
+func (a Addresses) ports() (ports []uint16) {
+	for _, address := range []string{a.GRPC, strings.TrimPrefix(a.HTTP, "http://")} {
+		if parsed, err := netip.ParseAddrPort(address); err == nil {
+			ports = append(ports, parsed.Port())
+		}
+	}
+	return ports
+}
+
 // DefaultConfig is the configuration of an orchestrator that was told nothing,
 // but for DataDir.
 func DefaultConfig() Config {
@@ -141,6 +154,7 @@ func DefaultConfig() Config {
 		JobLogMaxBytes:   logfile.DefaultMaxBytes,
 		UsageRetention:   90 * day,
 		GatewayLog:       meter.LogAll,
+		DirectPath:       true,
 		Placement:        job.Spread,
 
 		ArtifactRetention: 30 * day,

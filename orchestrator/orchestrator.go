@@ -37,6 +37,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/store/logfile"
 	"github.com/orchion/orchion/orchestrator/internal/store/sqlite"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
+	"github.com/orchion/orchion/shared/loopback"
 	"github.com/orchion/orchion/shared/version"
 )
 
@@ -217,7 +218,12 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 			p.bus.Publish(events.Event{Type: events.Updated, Node: n})
 		},
 	})
+	place := loopback.Here()
+	if !o.cfg.DirectPath {
+		place = loopback.Place{}
+	}
 	p.tunnels = tunnel.New(tunnel.Config{
+		Place: place, OwnPorts: addresses.ports(),
 		Open: func(nodeID string, m dispatch.OpenTunnel) bool { return p.hub.Send(nodeID, m) },
 	})
 	p.meter, err = meter.New(meter.Config{

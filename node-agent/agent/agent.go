@@ -31,6 +31,7 @@ import (
 	"github.com/orchion/orchion/node-agent/internal/tunnel"
 	"github.com/orchion/orchion/node-agent/internal/worker"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/loopback"
 	"github.com/orchion/orchion/shared/streamconn"
 	"github.com/orchion/orchion/shared/version"
 )
@@ -264,6 +265,8 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Client:        tunnels,
 		ReplicaAddr:   n.worker.ReplicaAddr,
 		EngineAllowed: n.adopts,
+		Place:         loopback.Here(),
+		Direct:        n.stream.TunnelDirect,
 		ServeModels:   serveModels,
 		Refuse:        n.stream.RefuseTunnel,
 		Logger:        a.cfg.Logger,

@@ -61,6 +61,8 @@ func (c *cluster) startOrchestrator(grpcPort, httpPort string) {
 	c.t.Helper()
 	data := filepath.Join(c.dir, "orchestrator")
 	args := append([]string{
+		// The one machine of these tests stands for many.
+		"--direct-path=false",
 		"--port", grpcPort, "--http-port", httpPort, "--data-dir", data, "--heartbeat-timeout", "3s", "--lease-ttl", "6s",
 	}, c.flags...)
 	c.orchestrator = start(c.t, "orchestrator", nil, args...)

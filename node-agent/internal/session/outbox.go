@@ -6,9 +6,9 @@ import (
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
-// maxRefusals bounds the refused tunnels that wait to be told; the orchestrator gives up
-// on a tunnel by itself, so the ones beyond may be dropped.
-const maxRefusals = 1024
+// maxTunnels bounds what waits to be told of tunnels; the orchestrator gives up on a
+// tunnel by itself, so what is beyond may be dropped.
+const maxTunnels = 4096
 
 // attemptKey names an attempt as a key of a map.
 type attemptKey struct {
@@ -29,7 +29,7 @@ type outbox struct {
 	mu       sync.Mutex // guards what follows
 	attempts map[attemptKey]*orchionv1.AttemptStatus
 	replicas map[string]*orchionv1.ReplicaStatus
-	refused  []*orchionv1.TunnelRefused
+	tunnels  []*orchionv1.ConnectRequest // that were refused, or need not be
 	engines  *orchionv1.EnginesChanged
 	usage    *orchionv1.NodeUsage
 	images   *orchionv1.ImagesChanged
@@ -52,7 +52,7 @@ func (o *outbox) reset() {
 	o.mu.Lock()
 	o.attempts = map[attemptKey]*orchionv1.AttemptStatus{}
 	o.replicas = map[string]*orchionv1.ReplicaStatus{}
-	o.refused, o.usage, o.renew = nil, nil, false
+	o.tunnels, o.usage, o.renew = nil, nil, false
 	o.engines, o.images = o.lastEngines, o.lastImages
 	again := o.engines != nil || o.images != nil
 	o.mu.Unlock()
@@ -87,10 +87,10 @@ func (o *outbox) putImages(i *orchionv1.ImagesChanged) {
 	o.add(func() { o.images, o.lastImages = i, i })
 }
 
-func (o *outbox) putRefusal(r *orchionv1.TunnelRefused) {
+func (o *outbox) putTunnel(answer *orchionv1.ConnectRequest) {
 	o.add(func() {
-		if len(o.refused) < maxRefusals {
-			o.refused = append(o.refused, r)
+		if len(o.tunnels) < maxTunnels {
+			o.tunnels = append(o.tunnels, answer)
 		}
 	})
 }
@@ -118,9 +118,7 @@ func (o *outbox) take() (messages []*orchionv1.ConnectRequest, renew bool) {
 		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_ReplicaStatus{ReplicaStatus: s}})
 		delete(o.replicas, id)
 	}
-	for _, r := range o.refused {
-		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_TunnelRefused{TunnelRefused: r}})
-	}
+	messages = append(messages, o.tunnels...)
 	if o.engines != nil {
 		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_EnginesChanged{EnginesChanged: o.engines}})
 	}
@@ -131,6 +129,6 @@ func (o *outbox) take() (messages []*orchionv1.ConnectRequest, renew bool) {
 		messages = append(messages, &orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_ImagesChanged{ImagesChanged: o.images}})
 	}
 	renew = o.renew
-	o.refused, o.engines, o.images, o.usage, o.renew = nil, nil, nil, nil, false
+	o.tunnels, o.engines, o.images, o.usage, o.renew = nil, nil, nil, nil, false
 	return messages, renew
 }

@@ -217,6 +217,10 @@ func TestStreamCarriesMessages(t *testing.T) {
 		if got := (<-s.Said).GetTunnelRefused(); got.GetTunnelId() != "t1" || got.GetReason() != "no such replica" {
 			t.Errorf("refusal = %v", got)
 		}
+		b.stream.TunnelDirect("t2", "127.0.0.1:11434")
+		if got := (<-s.Said).GetTunnelDirect(); got.GetTunnelId() != "t2" || got.GetAddress() != "127.0.0.1:11434" {
+			t.Errorf("direct way = %v", got)
+		}
 		b.stream.ReportEngines([]*orchionv1.LocalEngine{{Name: "ollama"}})
 		if got := (<-s.Said).GetEnginesChanged().GetEngines(); len(got) != 1 || got[0].GetName() != "ollama" {
 			t.Errorf("engines = %v", got)

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/loopback"
 )
 
 const (
@@ -96,7 +97,16 @@ func (s *Stream) ReportImages(names []string) {
 
 // RefuseTunnel says that a tunnel cannot be opened, and why.
 func (s *Stream) RefuseTunnel(tunnelID, reason string) {
-	s.out.putRefusal(&orchionv1.TunnelRefused{TunnelId: tunnelID, Reason: reason})
+	s.out.putTunnel(&orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_TunnelRefused{
+		TunnelRefused: &orchionv1.TunnelRefused{TunnelId: tunnelID, Reason: reason},
+	}})
+}
+
+// TunnelDirect says where the orchestrator itself reaches what a tunnel was to lead to.
+func (s *Stream) TunnelDirect(tunnelID, address string) {
+	s.out.putTunnel(&orchionv1.ConnectRequest{Message: &orchionv1.ConnectRequest_TunnelDirect{
+		TunnelDirect: &orchionv1.TunnelDirect{TunnelId: tunnelID, Address: address},
+	}})
 }
 
 // Run keeps a stream open until ctx ends, and then returns nil. It returns [ErrSuperseded]
@@ -179,6 +189,7 @@ func (s *Stream) connect(ctx context.Context, w Worker) error {
 }
 
 type connectStream interface {
+	Context() context.Context
 	Send(*orchionv1.ConnectRequest) error
 	Recv() (*orchionv1.ConnectResponse, error)
 }
@@ -264,6 +275,9 @@ func (s *Stream) receive(stream connectStream, w Worker) error {
 		m, err := stream.Recv()
 		if err != nil {
 			return err
+		}
+		if ask := m.GetOpenTunnel(); ask != nil && !loopback.IsPeer(stream.Context()) {
+			ask.Place = nil // which is elsewhere
 		}
 		if m.GetSequence() != expect {
 			return fmt.Errorf("message %d came where %d was due", m.GetSequence(), expect)

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/loopback"
 	"github.com/orchion/orchion/shared/streamconn"
 )
 
@@ -41,6 +42,11 @@ type Config struct {
 	// adopted and told the orchestrator of. Nothing else is dialled, whatever
 	// the orchestrator asks for.
 	EngineAllowed func(endpoint string) bool
+	// Place is where this program runs. The zero value: it is not known.
+	Place loopback.Place
+	// Direct tells the orchestrator an address at which it reaches an engine itself;
+	// it is needed with Place. It must not block.
+	Direct func(tunnelID, address string)
 	// ServeModels serves the files of this machine's models on a connection, and
 	// returns at once. Default: there are none.
 	ServeModels func(net.Conn)
@@ -135,6 +141,10 @@ func (s *Server) serve(ask *orchionv1.OpenTunnel) {
 		return
 	}
 	id := ask.GetTunnelId()
+	if address, ok := s.direct(ask); ok {
+		s.cfg.Direct(id, address)
+		return
+	}
 	engine, err := s.dialEngine(ask)
 	if err != nil {
 		s.cfg.Refuse(id, err.Error())

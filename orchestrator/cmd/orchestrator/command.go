@@ -103,6 +103,7 @@ func addFlags(cmd *cobra.Command, cfg *orchestrator.Config, f *flags) {
 	set.Var(settings.NewBytes(&cfg.JobLogMaxBytes), "job-log-max-bytes", "how long the log of one attempt may be, before it is compressed; over it lines are dropped from the middle")
 	set.Var(settings.NewPeriod(&cfg.UsageRetention), "usage-retention", "how long it is kept what calls of models took, such as 90d or 36h; 0 for ever")
 	set.Var(newGatewayLog(&cfg.GatewayLog), "gateway-log", "which calls of models are logged, without what was asked and answered: off, errors, all (at most 20 lines a second)")
+	set.BoolVar(&cfg.DirectPath, "direct-path", cfg.DirectPath, "connect to engines on this machine directly, and not through their node (Linux)")
 	set.Var(settings.NewPeriod(&cfg.ArtifactRetention), "artifact-retention", "how long artifacts are kept, such as 14d or 36h; 0 as long as their jobs")
 	set.Var(settings.NewBytes(&cfg.ArtifactMaxBytes), "artifact-max-bytes", "how much the artifacts of one attempt may have together, from 1 MiB")
 	set.Var(settings.NewBytes(&cfg.BlobMaxBytes), "blob-max-bytes", "how large one uploaded input file or one artifact of a job may be, 1 MiB to 1 TiB")

@@ -115,6 +115,7 @@ type Tunnels interface {
 	Accept(nodeID, tunnelID string, stream tunnel.FrameStream) error
 	Call(caller tunnel.Caller, stream tunnel.FrameStream) error
 	Refused(nodeID, tunnelID, reason string)
+	Direct(nodeID, tunnelID, address string)
 	SessionLost(nodeID string)
 }
 

@@ -33,6 +33,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/store/memory"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/loopback"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -103,7 +104,10 @@ func newHarness(t *testing.T, s settings) *harness {
 			h.bus.Publish(events.Event{Type: events.Updated, Node: next})
 		}
 	}})
-	h.tunnels = tunnel.New(tunnel.Config{Open: func(id string, m dispatch.OpenTunnel) bool { return h.hub.Send(id, m) }})
+	h.tunnels = tunnel.New(tunnel.Config{
+		Place: loopback.Place{BootID: "boot", NetworkNamespace: 7},
+		Open:  func(id string, m dispatch.OpenTunnel) bool { return h.hub.Send(id, m) },
+	})
 	h.meter, err = meter.New(meter.Config{Store: db})
 	must(err)
 	h.server, err = New(Config{

@@ -10,6 +10,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/loopback"
 )
 
 // sessions serves orchion.v1.NodeSession.
@@ -187,6 +188,10 @@ func (c *connection) send() error {
 
 // tell sends one message.
 func (c *connection) tell(m dispatch.Message) error {
+	if open, ok := m.(dispatch.OpenTunnel); ok && !loopback.IsPeer(c.ctx) {
+		open.Place = loopback.Place{} // it cannot be there, and need not know where that is
+		m = open
+	}
 	out, err := messageToProto(m)
 	if err != nil {
 		return err
@@ -260,6 +265,12 @@ func (s *sessions) handle(ctx context.Context, nodeID string, req *orchionv1.Con
 		return s.cfg.Jobs.RenewLeases(ctx, nodeID, m.RenewLeases.GetSequence(), refs)
 	case *orchionv1.ConnectRequest_TunnelRefused:
 		s.cfg.Tunnels.Refused(nodeID, m.TunnelRefused.GetTunnelId(), cut(m.TunnelRefused.GetReason(), maxStatusReason))
+		return nil
+	case *orchionv1.ConnectRequest_TunnelDirect:
+		if !loopback.IsPeer(ctx) {
+			return fault.BadField("tunnelDirect", "may only be said over a connection within one machine")
+		}
+		s.cfg.Tunnels.Direct(nodeID, m.TunnelDirect.GetTunnelId(), m.TunnelDirect.GetAddress())
 		return nil
 	case *orchionv1.ConnectRequest_EnginesChanged:
 		engines, err := enginesFromProto("enginesChanged.engines", m.EnginesChanged.GetEngines())

@@ -12,6 +12,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/store"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/loopback"
 )
 
 // Limits on what a node says on its streams.
@@ -178,6 +179,9 @@ func messageToProto(m dispatch.Message) (*orchionv1.ConnectResponse, error) {
 		}}
 	case dispatch.OpenTunnel:
 		open := &orchionv1.OpenTunnel{TunnelId: m.TunnelID}
+		if m.Place != (loopback.Place{}) {
+			open.Place = &orchionv1.Place{BootId: m.Place.BootID, NetworkNamespace: m.Place.NetworkNamespace}
+		}
 		switch {
 		case m.ModelFiles:
 			open.Target = &orchionv1.OpenTunnel_ModelFiles{ModelFiles: true}

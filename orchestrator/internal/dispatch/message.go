@@ -5,6 +5,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
+	"github.com/orchion/orchion/shared/loopback"
 )
 
 // Message is what the orchestrator says on a node's assignment stream: one of
@@ -73,9 +74,12 @@ type AttemptAcknowledged struct {
 }
 
 // OpenTunnel asks a node to open a tunnel to one of its engines or to the files
-// of its models. Exactly one of the fields after TunnelID is set.
+// of its models. Exactly one of the fields after Place is set.
 type OpenTunnel struct {
-	TunnelID       string
+	TunnelID string
+	// Place is where the orchestrator runs if a node that runs there, too, may name
+	// the engine's address instead; the zero value: it may not.
+	Place          loopback.Place
 	ReplicaID      string
 	EngineEndpoint string
 	ModelFiles     bool

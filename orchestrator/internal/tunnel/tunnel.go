@@ -1,7 +1,8 @@
 // Package tunnel is the orchestrator's end of the connections that carry
 // gateway traffic. No node is ever dialled: [Server.Dial] asks a node on its
 // assignment stream to open a stream of its own to one of its engines, and the
-// frames of that stream become a [net.Conn]. The other way round, a job's
+// frames of that stream become a [net.Conn]. A node on the orchestrator's own
+// machine may name the engine's address instead. The other way round, a job's
 // connection to the gateway comes in as a stream and leaves [Server.Calls] as a
 // connection for an http.Server.
 //
@@ -11,7 +12,9 @@ package tunnel
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -19,6 +22,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/shared/loopback"
 	"github.com/orchion/orchion/shared/streamconn"
 )
 
@@ -28,6 +32,11 @@ type FrameStream = streamconn.Stream
 
 // Config says how a Server works. Open is required.
 type Config struct {
+	// Place is where this program runs. A node there may name the address of an
+	// engine instead of opening a stream to it. The zero value: none may.
+	Place loopback.Place
+	// OwnPorts are those that this program listens on. No engine is there.
+	OwnPorts []uint16
 	// Open sends the message on the node's assignment stream; false means that
 	// the node has none. It must not block.
 	Open func(nodeID string, m dispatch.OpenTunnel) bool
@@ -70,11 +79,11 @@ type Server struct {
 	cfg   Config
 	calls *callListener
 
-	mu      sync.Mutex                    // guards what follows
-	pending map[string]*pending           // by tunnel id
-	conns   map[*streamconn.Conn]struct{} // all that are open
-	tunnels map[string]int                // by node: pending and open
-	jobs    map[string]int                // by node: connections of jobs
+	mu      sync.Mutex            // guards what follows
+	pending map[string]*pending   // by tunnel id
+	conns   map[net.Conn]struct{} // all that are open
+	tunnels map[string]int        // by node: pending and open
+	jobs    map[string]int        // by node: connections of jobs
 	closed  bool
 }
 
@@ -82,12 +91,16 @@ type Server struct {
 type pending struct {
 	nodeID string
 	target Target
-	result chan dialled // has room for the one answer
+	// mayBeDirect says that the node may name an address.
+	mayBeDirect bool
+	result      chan dialled // has room for the one answer
 }
 
+// dialled is the answer to a Dial: one of its fields.
 type dialled struct {
-	conn net.Conn
-	err  error
+	conn   net.Conn
+	direct netip.AddrPort // where to connect to
+	err    error
 }
 
 var errShutdown = fault.New(fault.Unavailable, "the orchestrator is shutting down")
@@ -99,7 +112,7 @@ func New(cfg Config) *Server {
 		cfg:     cfg,
 		calls:   newCallListener(),
 		pending: make(map[string]*pending),
-		conns:   make(map[*streamconn.Conn]struct{}),
+		conns:   make(map[net.Conn]struct{}),
 		tunnels: make(map[string]int),
 		jobs:    make(map[string]int),
 	}
@@ -109,12 +122,25 @@ func New(cfg Config) *Server {
 // node is not connected, is lost meanwhile, refuses or takes too long;
 // Exhausted past MaxPerNode; the context's error.
 func (s *Server) Dial(ctx context.Context, nodeID string, target Target) (net.Conn, error) {
+	place := s.cfg.Place
+	if target.ModelFiles { // which the agent itself serves, and only on a stream
+		place = loopback.Place{}
+	}
+	conn, err := s.dial(ctx, nodeID, target, place)
+	if errors.Is(err, errNotDirect) {
+		return s.dial(ctx, nodeID, target, loopback.Place{})
+	}
+	return conn, err
+}
+
+// dial asks the node for a connection. errNotDirect: the way it named leads nowhere.
+func (s *Server) dial(ctx context.Context, nodeID string, target Target, place loopback.Place) (net.Conn, error) {
 	id := uuid.NewString()
-	p := &pending{nodeID: nodeID, target: target, result: make(chan dialled, 1)}
+	p := &pending{nodeID: nodeID, target: target, mayBeDirect: place != loopback.Place{}, result: make(chan dialled, 1)}
 	if err := s.addPending(id, p); err != nil {
 		return nil, err
 	}
-	ask := dispatch.OpenTunnel{TunnelID: id, ReplicaID: target.ReplicaID, EngineEndpoint: target.EngineEndpoint, ModelFiles: target.ModelFiles}
+	ask := dispatch.OpenTunnel{TunnelID: id, Place: place, ReplicaID: target.ReplicaID, EngineEndpoint: target.EngineEndpoint, ModelFiles: target.ModelFiles}
 	if !s.cfg.Open(nodeID, ask) {
 		return s.giveUp(id, p, fault.New(fault.Unavailable, "node %s is not connected", nodeID))
 	}
@@ -122,6 +148,9 @@ func (s *Server) Dial(ctx context.Context, nodeID string, target Target) (net.Co
 	defer timer.Stop()
 	select {
 	case d := <-p.result:
+		if d.direct.IsValid() {
+			return s.connect(ctx, p, d.direct)
+		}
 		return d.conn, d.err
 	case <-timer.C:
 		return s.giveUp(id, p, fault.New(fault.Unavailable,
@@ -152,9 +181,11 @@ func (s *Server) giveUp(id string, p *pending, err error) (net.Conn, error) {
 		s.release(s.tunnels, p.nodeID)
 		return nil, err
 	}
-	d := <-p.result
-	if d.conn != nil {
+	switch d := <-p.result; {
+	case d.conn != nil:
 		d.conn.Close()
+	case d.direct.IsValid():
+		s.release(s.tunnels, p.nodeID)
 	}
 	return nil, err
 }
@@ -237,7 +268,7 @@ func (s *Server) fail(p *pending, err error) {
 	p.result <- dialled{err: err}
 }
 
-func (s *Server) track(conn *streamconn.Conn) bool {
+func (s *Server) track(conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -247,7 +278,7 @@ func (s *Server) track(conn *streamconn.Conn) bool {
 	return true
 }
 
-func (s *Server) untrack(conn *streamconn.Conn) {
+func (s *Server) untrack(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, conn)
@@ -258,7 +289,7 @@ func (s *Server) untrack(conn *streamconn.Conn) {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	conns := make([]*streamconn.Conn, 0, len(s.conns))
+	conns := make([]net.Conn, 0, len(s.conns))
 	for conn := range s.conns {
 		conns = append(conns, conn)
 	}

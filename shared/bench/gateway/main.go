@@ -9,8 +9,10 @@
 //	  - nginx and haproxy as proxies in front of the engine (left out where they are
 //	    not installed).
 //	  - reverseproxy: Go's httputil.ReverseProxy in a process of its own.
-//	  - orchion: the real orchestrator and the real node agent, so the whole way:
-//	    gateway, tunnel, node agent, engine.
+//	  - orchion: the real orchestrator and the real node agent, as they are on one
+//	    machine: the gateway asks the engine that the node agent has named.
+//	  - tunnel: the same as for an engine elsewhere: gateway, tunnel, node agent,
+//	    engine.
 //
 // Under loads of 1, 64 and 512 clients, each on a connection of its own: answers
 // of 1 kB ("unary-1" and so on), streams of 100 tokens at once ("stream-64") and

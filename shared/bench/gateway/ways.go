@@ -35,7 +35,12 @@ func starters() []starter {
 		{"nginx", startNginx},
 		{"haproxy", startHAProxy},
 		{"reverseproxy", startReverseProxy},
-		{"orchion", startOrchion},
+		{"orchion", func(ctx context.Context, s *settings, dir, engine string) (*way, func(), error) {
+			return startOrchion(ctx, s, dir, engine, "direct")
+		}},
+		{"tunnel", func(ctx context.Context, s *settings, dir, engine string) (*way, func(), error) {
+			return startOrchion(ctx, s, dir, engine, "tunnel", "--direct-path=false")
+		}},
 	}
 }
 
@@ -198,16 +203,17 @@ func startReverseProxy(ctx context.Context, _ *settings, _, engine string) (*way
 	return &way{address: addr, pids: []int{process.PID()}}, process.Stop, nil
 }
 
-// startOrchion starts the real programs.
-func startOrchion(ctx context.Context, s *settings, dir, engine string) (*way, func(), error) {
+// startOrchion starts the real programs, with a folder of that name for what they
+// keep.
+func startOrchion(ctx context.Context, s *settings, dir, engine, name string, args ...string) (*way, func(), error) {
 	if err := s.programs(ctx, dir); err != nil {
 		return nil, nil, err
 	}
-	orchestrator, err := measure.StartOrchestrator(ctx, dir, "orchestrator-data")
+	orchestrator, err := measure.StartOrchestrator(ctx, dir, name+"-orchestrator", args...)
 	if err != nil {
 		return nil, nil, err
 	}
-	agent, err := startProcess(filepath.Join(dir, "node-agent"), "--orchestrator", orchestrator.GRPC, "--data-dir", filepath.Join(dir, "node-data"),
+	agent, err := startProcess(filepath.Join(dir, "node-agent"), "--orchestrator", orchestrator.GRPC, "--data-dir", filepath.Join(dir, name+"-node"),
 		"--adopt", "http://"+engine, "--runtime", "none", "--log-level", "warn")
 	if err != nil {
 		return nil, orchestrator.Stop, err

@@ -91,6 +91,7 @@ type ConnectRequest struct {
 	//	*ConnectRequest_EnginesChanged
 	//	*ConnectRequest_ImagesChanged
 	//	*ConnectRequest_Heartbeat
+	//	*ConnectRequest_TunnelDirect
 	Message       isConnectRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -205,6 +206,15 @@ func (x *ConnectRequest) GetHeartbeat() *NodeUsage {
 	return nil
 }
 
+func (x *ConnectRequest) GetTunnelDirect() *TunnelDirect {
+	if x != nil {
+		if x, ok := x.Message.(*ConnectRequest_TunnelDirect); ok {
+			return x.TunnelDirect
+		}
+	}
+	return nil
+}
+
 type isConnectRequest_Message interface {
 	isConnectRequest_Message()
 }
@@ -244,6 +254,10 @@ type ConnectRequest_Heartbeat struct {
 	Heartbeat *NodeUsage `protobuf:"bytes,40,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ConnectRequest_TunnelDirect struct {
+	TunnelDirect *TunnelDirect `protobuf:"bytes,50,opt,name=tunnel_direct,json=tunnelDirect,proto3,oneof"`
+}
+
 func (*ConnectRequest_Hello) isConnectRequest_Message() {}
 
 func (*ConnectRequest_AttemptStatus) isConnectRequest_Message() {}
@@ -259,6 +273,8 @@ func (*ConnectRequest_EnginesChanged) isConnectRequest_Message() {}
 func (*ConnectRequest_ImagesChanged) isConnectRequest_Message() {}
 
 func (*ConnectRequest_Heartbeat) isConnectRequest_Message() {}
+
+func (*ConnectRequest_TunnelDirect) isConnectRequest_Message() {}
 
 // EnginesChanged replaces the engines that the node said it adopts.
 type EnginesChanged struct {
@@ -718,6 +734,61 @@ func (x *TunnelRefused) GetReason() string {
 	return ""
 }
 
+// TunnelDirect tells where the orchestrator itself reaches the engine that a tunnel
+// was to lead to.
+type TunnelDirect struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TunnelId string                 `protobuf:"bytes,1,opt,name=tunnel_id,json=tunnelId,proto3" json:"tunnel_id,omitempty"`
+	// An address of loopback with a port, such as "127.0.0.1:11434".
+	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelDirect) Reset() {
+	*x = TunnelDirect{}
+	mi := &file_orchion_v1_session_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelDirect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelDirect) ProtoMessage() {}
+
+func (x *TunnelDirect) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_session_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelDirect.ProtoReflect.Descriptor instead.
+func (*TunnelDirect) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TunnelDirect) GetTunnelId() string {
+	if x != nil {
+		return x.TunnelId
+	}
+	return ""
+}
+
+func (x *TunnelDirect) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 type ConnectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Counts the messages of this stream from 1; a gap means: connect again.
@@ -739,7 +810,7 @@ type ConnectResponse struct {
 
 func (x *ConnectResponse) Reset() {
 	*x = ConnectResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[9]
+	mi := &file_orchion_v1_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +822,7 @@ func (x *ConnectResponse) String() string {
 func (*ConnectResponse) ProtoMessage() {}
 
 func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[9]
+	mi := &file_orchion_v1_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +835,7 @@ func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectResponse.ProtoReflect.Descriptor instead.
 func (*ConnectResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ConnectResponse) GetSequence() uint64 {
@@ -920,7 +991,7 @@ type AssignmentSet struct {
 
 func (x *AssignmentSet) Reset() {
 	*x = AssignmentSet{}
-	mi := &file_orchion_v1_session_proto_msgTypes[10]
+	mi := &file_orchion_v1_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1003,7 @@ func (x *AssignmentSet) String() string {
 func (*AssignmentSet) ProtoMessage() {}
 
 func (x *AssignmentSet) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[10]
+	mi := &file_orchion_v1_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1016,7 @@ func (x *AssignmentSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignmentSet.ProtoReflect.Descriptor instead.
 func (*AssignmentSet) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{10}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AssignmentSet) GetJobs() []*JobAssignment {
@@ -988,7 +1059,7 @@ type JobAssignment struct {
 
 func (x *JobAssignment) Reset() {
 	*x = JobAssignment{}
-	mi := &file_orchion_v1_session_proto_msgTypes[11]
+	mi := &file_orchion_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1071,7 @@ func (x *JobAssignment) String() string {
 func (*JobAssignment) ProtoMessage() {}
 
 func (x *JobAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[11]
+	mi := &file_orchion_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1084,7 @@ func (x *JobAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobAssignment.ProtoReflect.Descriptor instead.
 func (*JobAssignment) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{11}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *JobAssignment) GetRef() *AttemptRef {
@@ -1084,7 +1155,7 @@ type CancelAttempt struct {
 
 func (x *CancelAttempt) Reset() {
 	*x = CancelAttempt{}
-	mi := &file_orchion_v1_session_proto_msgTypes[12]
+	mi := &file_orchion_v1_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1167,7 @@ func (x *CancelAttempt) String() string {
 func (*CancelAttempt) ProtoMessage() {}
 
 func (x *CancelAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[12]
+	mi := &file_orchion_v1_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1180,7 @@ func (x *CancelAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAttempt.ProtoReflect.Descriptor instead.
 func (*CancelAttempt) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{12}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CancelAttempt) GetRef() *AttemptRef {
@@ -1146,7 +1217,7 @@ type ReplicaAssignment struct {
 
 func (x *ReplicaAssignment) Reset() {
 	*x = ReplicaAssignment{}
-	mi := &file_orchion_v1_session_proto_msgTypes[13]
+	mi := &file_orchion_v1_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1229,7 @@ func (x *ReplicaAssignment) String() string {
 func (*ReplicaAssignment) ProtoMessage() {}
 
 func (x *ReplicaAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[13]
+	mi := &file_orchion_v1_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1242,7 @@ func (x *ReplicaAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaAssignment.ProtoReflect.Descriptor instead.
 func (*ReplicaAssignment) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{13}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReplicaAssignment) GetReplicaId() string {
@@ -1211,7 +1282,7 @@ type RemoveReplica struct {
 
 func (x *RemoveReplica) Reset() {
 	*x = RemoveReplica{}
-	mi := &file_orchion_v1_session_proto_msgTypes[14]
+	mi := &file_orchion_v1_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1294,7 @@ func (x *RemoveReplica) String() string {
 func (*RemoveReplica) ProtoMessage() {}
 
 func (x *RemoveReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[14]
+	mi := &file_orchion_v1_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1307,7 @@ func (x *RemoveReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReplica.ProtoReflect.Descriptor instead.
 func (*RemoveReplica) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{14}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemoveReplica) GetReplicaId() string {
@@ -1260,7 +1331,7 @@ type LeasesRenewed struct {
 
 func (x *LeasesRenewed) Reset() {
 	*x = LeasesRenewed{}
-	mi := &file_orchion_v1_session_proto_msgTypes[15]
+	mi := &file_orchion_v1_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1343,7 @@ func (x *LeasesRenewed) String() string {
 func (*LeasesRenewed) ProtoMessage() {}
 
 func (x *LeasesRenewed) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[15]
+	mi := &file_orchion_v1_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1356,7 @@ func (x *LeasesRenewed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasesRenewed.ProtoReflect.Descriptor instead.
 func (*LeasesRenewed) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{15}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LeasesRenewed) GetSequence() uint64 {
@@ -1330,7 +1401,7 @@ type AttemptAcknowledged struct {
 
 func (x *AttemptAcknowledged) Reset() {
 	*x = AttemptAcknowledged{}
-	mi := &file_orchion_v1_session_proto_msgTypes[16]
+	mi := &file_orchion_v1_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1413,7 @@ func (x *AttemptAcknowledged) String() string {
 func (*AttemptAcknowledged) ProtoMessage() {}
 
 func (x *AttemptAcknowledged) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[16]
+	mi := &file_orchion_v1_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1426,7 @@ func (x *AttemptAcknowledged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptAcknowledged.ProtoReflect.Descriptor instead.
 func (*AttemptAcknowledged) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{16}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AttemptAcknowledged) GetRef() *AttemptRef {
@@ -1382,14 +1453,18 @@ type OpenTunnel struct {
 	//	*OpenTunnel_ReplicaId
 	//	*OpenTunnel_EngineEndpoint
 	//	*OpenTunnel_ModelFiles
-	Target        isOpenTunnel_Target `protobuf_oneof:"target"`
+	Target isOpenTunnel_Target `protobuf_oneof:"target"`
+	// Where the orchestrator runs. A node that runs there, too, and reaches the engine
+	// at an address of loopback may answer with TunnelDirect instead of a stream.
+	// Not set: it may not.
+	Place         *Place `protobuf:"bytes,50,opt,name=place,proto3" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OpenTunnel) Reset() {
 	*x = OpenTunnel{}
-	mi := &file_orchion_v1_session_proto_msgTypes[17]
+	mi := &file_orchion_v1_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1476,7 @@ func (x *OpenTunnel) String() string {
 func (*OpenTunnel) ProtoMessage() {}
 
 func (x *OpenTunnel) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[17]
+	mi := &file_orchion_v1_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1489,7 @@ func (x *OpenTunnel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenTunnel.ProtoReflect.Descriptor instead.
 func (*OpenTunnel) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{17}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OpenTunnel) GetTunnelId() string {
@@ -1458,6 +1533,13 @@ func (x *OpenTunnel) GetModelFiles() bool {
 	return false
 }
 
+func (x *OpenTunnel) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
 type isOpenTunnel_Target interface {
 	isOpenTunnel_Target()
 }
@@ -1483,6 +1565,61 @@ func (*OpenTunnel_EngineEndpoint) isOpenTunnel_Target() {}
 
 func (*OpenTunnel_ModelFiles) isOpenTunnel_Target() {}
 
+// Place is what has one loopback network of its own.
+type Place struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the kernel: /proc/sys/kernel/random/boot_id.
+	BootId string `protobuf:"bytes,1,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	// The inode of /proc/self/ns/net.
+	NetworkNamespace uint64 `protobuf:"varint,2,opt,name=network_namespace,json=networkNamespace,proto3" json:"network_namespace,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Place) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
+func (x *Place) GetNetworkNamespace() uint64 {
+	if x != nil {
+		return x.NetworkNamespace
+	}
+	return 0
+}
+
 type FetchModelRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	ReplicaId string                 `protobuf:"bytes,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
@@ -1497,7 +1634,7 @@ type FetchModelRequest struct {
 
 func (x *FetchModelRequest) Reset() {
 	*x = FetchModelRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[18]
+	mi := &file_orchion_v1_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1646,7 @@ func (x *FetchModelRequest) String() string {
 func (*FetchModelRequest) ProtoMessage() {}
 
 func (x *FetchModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[18]
+	mi := &file_orchion_v1_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1659,7 @@ func (x *FetchModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchModelRequest.ProtoReflect.Descriptor instead.
 func (*FetchModelRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{18}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FetchModelRequest) GetReplicaId() string {
@@ -1560,7 +1697,7 @@ type FetchModelResponse struct {
 
 func (x *FetchModelResponse) Reset() {
 	*x = FetchModelResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	mi := &file_orchion_v1_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1709,7 @@ func (x *FetchModelResponse) String() string {
 func (*FetchModelResponse) ProtoMessage() {}
 
 func (x *FetchModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	mi := &file_orchion_v1_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1722,7 @@ func (x *FetchModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchModelResponse.ProtoReflect.Descriptor instead.
 func (*FetchModelResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FetchModelResponse) GetMessage() isFetchModelResponse_Message {
@@ -1657,7 +1794,7 @@ type ModelFileAwaited struct {
 
 func (x *ModelFileAwaited) Reset() {
 	*x = ModelFileAwaited{}
-	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	mi := &file_orchion_v1_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1806,7 @@ func (x *ModelFileAwaited) String() string {
 func (*ModelFileAwaited) ProtoMessage() {}
 
 func (x *ModelFileAwaited) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	mi := &file_orchion_v1_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1819,7 @@ func (x *ModelFileAwaited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelFileAwaited.ProtoReflect.Descriptor instead.
 func (*ModelFileAwaited) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ModelFileAwaited) GetNodeId() string {
@@ -1704,7 +1841,7 @@ type ModelFileFound struct {
 
 func (x *ModelFileFound) Reset() {
 	*x = ModelFileFound{}
-	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	mi := &file_orchion_v1_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1716,7 +1853,7 @@ func (x *ModelFileFound) String() string {
 func (*ModelFileFound) ProtoMessage() {}
 
 func (x *ModelFileFound) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	mi := &file_orchion_v1_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1729,7 +1866,7 @@ func (x *ModelFileFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelFileFound.ProtoReflect.Descriptor instead.
 func (*ModelFileFound) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ModelFileFound) GetNodeId() string {
@@ -1759,7 +1896,7 @@ type PushLogsRequest struct {
 
 func (x *PushLogsRequest) Reset() {
 	*x = PushLogsRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[22]
+	mi := &file_orchion_v1_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1908,7 @@ func (x *PushLogsRequest) String() string {
 func (*PushLogsRequest) ProtoMessage() {}
 
 func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[22]
+	mi := &file_orchion_v1_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1921,7 @@ func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsRequest.ProtoReflect.Descriptor instead.
 func (*PushLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PushLogsRequest) GetMessage() isPushLogsRequest_Message {
@@ -1837,7 +1974,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_orchion_v1_session_proto_msgTypes[23]
+	mi := &file_orchion_v1_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +1986,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[23]
+	mi := &file_orchion_v1_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +1999,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OpenLog) GetRef() *AttemptRef {
@@ -1882,7 +2019,7 @@ type LogBatch struct {
 
 func (x *LogBatch) Reset() {
 	*x = LogBatch{}
-	mi := &file_orchion_v1_session_proto_msgTypes[24]
+	mi := &file_orchion_v1_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2031,7 @@ func (x *LogBatch) String() string {
 func (*LogBatch) ProtoMessage() {}
 
 func (x *LogBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[24]
+	mi := &file_orchion_v1_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2044,7 @@ func (x *LogBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogBatch.ProtoReflect.Descriptor instead.
 func (*LogBatch) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LogBatch) GetEntries() []*LogEntry {
@@ -1937,7 +2074,7 @@ type PushLogsResponse struct {
 
 func (x *PushLogsResponse) Reset() {
 	*x = PushLogsResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[25]
+	mi := &file_orchion_v1_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2086,7 @@ func (x *PushLogsResponse) String() string {
 func (*PushLogsResponse) ProtoMessage() {}
 
 func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[25]
+	mi := &file_orchion_v1_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2099,7 @@ func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsResponse.ProtoReflect.Descriptor instead.
 func (*PushLogsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PushLogsResponse) GetStdoutLines() int64 {
@@ -2016,7 +2153,7 @@ type ServeRequest struct {
 
 func (x *ServeRequest) Reset() {
 	*x = ServeRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[26]
+	mi := &file_orchion_v1_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2165,7 @@ func (x *ServeRequest) String() string {
 func (*ServeRequest) ProtoMessage() {}
 
 func (x *ServeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[26]
+	mi := &file_orchion_v1_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2178,7 @@ func (x *ServeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeRequest.ProtoReflect.Descriptor instead.
 func (*ServeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{26}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ServeRequest) GetData() []byte {
@@ -2060,7 +2197,7 @@ type ServeResponse struct {
 
 func (x *ServeResponse) Reset() {
 	*x = ServeResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[27]
+	mi := &file_orchion_v1_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2209,7 @@ func (x *ServeResponse) String() string {
 func (*ServeResponse) ProtoMessage() {}
 
 func (x *ServeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[27]
+	mi := &file_orchion_v1_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2222,7 @@ func (x *ServeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeResponse.ProtoReflect.Descriptor instead.
 func (*ServeResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{27}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ServeResponse) GetData() []byte {
@@ -2104,7 +2241,7 @@ type CallRequest struct {
 
 func (x *CallRequest) Reset() {
 	*x = CallRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[28]
+	mi := &file_orchion_v1_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2253,7 @@ func (x *CallRequest) String() string {
 func (*CallRequest) ProtoMessage() {}
 
 func (x *CallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[28]
+	mi := &file_orchion_v1_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2266,7 @@ func (x *CallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallRequest.ProtoReflect.Descriptor instead.
 func (*CallRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{28}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CallRequest) GetData() []byte {
@@ -2148,7 +2285,7 @@ type CallResponse struct {
 
 func (x *CallResponse) Reset() {
 	*x = CallResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[29]
+	mi := &file_orchion_v1_session_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2297,7 @@ func (x *CallResponse) String() string {
 func (*CallResponse) ProtoMessage() {}
 
 func (x *CallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[29]
+	mi := &file_orchion_v1_session_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2310,7 @@ func (x *CallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallResponse.ProtoReflect.Descriptor instead.
 func (*CallResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{29}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CallResponse) GetData() []byte {
@@ -2192,7 +2329,7 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"AttemptRef\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\x92\x04\n" +
+	"\aattempt\x18\x02 \x01(\x05R\aattempt\"\xd3\x04\n" +
 	"\x0eConnectRequest\x12)\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.orchion.v1.HelloH\x00R\x05hello\x12B\n" +
 	"\x0eattempt_status\x18\x02 \x01(\v2\x19.orchion.v1.AttemptStatusH\x00R\rattemptStatus\x12B\n" +
@@ -2201,7 +2338,8 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\x0etunnel_refused\x18\x05 \x01(\v2\x19.orchion.v1.TunnelRefusedH\x00R\rtunnelRefused\x12E\n" +
 	"\x0fengines_changed\x18\x06 \x01(\v2\x1a.orchion.v1.EnginesChangedH\x00R\x0eenginesChanged\x12B\n" +
 	"\x0eimages_changed\x18\x1e \x01(\v2\x19.orchion.v1.ImagesChangedH\x00R\rimagesChanged\x125\n" +
-	"\theartbeat\x18( \x01(\v2\x15.orchion.v1.NodeUsageH\x00R\theartbeatB\t\n" +
+	"\theartbeat\x18( \x01(\v2\x15.orchion.v1.NodeUsageH\x00R\theartbeat\x12?\n" +
+	"\rtunnel_direct\x182 \x01(\v2\x18.orchion.v1.TunnelDirectH\x00R\ftunnelDirectB\t\n" +
 	"\amessage\"C\n" +
 	"\x0eEnginesChanged\x121\n" +
 	"\aengines\x18\x01 \x03(\v2\x17.orchion.v1.LocalEngineR\aengines\"'\n" +
@@ -2239,7 +2377,10 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\battempts\x18\x02 \x03(\v2\x16.orchion.v1.AttemptRefR\battempts\"D\n" +
 	"\rTunnelRefused\x12\x1b\n" +
 	"\ttunnel_id\x18\x01 \x01(\tR\btunnelId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xd8\x04\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"E\n" +
+	"\fTunnelDirect\x12\x1b\n" +
+	"\ttunnel_id\x18\x01 \x01(\tR\btunnelId\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xd8\x04\n" +
 	"\x0fConnectResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12=\n" +
 	"\vassignments\x18\x02 \x01(\v2\x19.orchion.v1.AssignmentSetH\x00R\vassignments\x12:\n" +
@@ -2290,7 +2431,7 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\x04lost\x18\x04 \x03(\v2\x16.orchion.v1.AttemptRefR\x04lost\"[\n" +
 	"\x13AttemptAcknowledged\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\x12\x1a\n" +
-	"\baccepted\x18\x02 \x01(\bR\baccepted\"\xa2\x01\n" +
+	"\baccepted\x18\x02 \x01(\bR\baccepted\"\xcb\x01\n" +
 	"\n" +
 	"OpenTunnel\x12\x1b\n" +
 	"\ttunnel_id\x18\x01 \x01(\tR\btunnelId\x12\x1f\n" +
@@ -2298,8 +2439,12 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"replica_id\x18\x02 \x01(\tH\x00R\treplicaId\x12)\n" +
 	"\x0fengine_endpoint\x18\x03 \x01(\tH\x00R\x0eengineEndpoint\x12!\n" +
 	"\vmodel_files\x18F \x01(\bH\x00R\n" +
-	"modelFilesB\b\n" +
-	"\x06target\"b\n" +
+	"modelFiles\x12'\n" +
+	"\x05place\x182 \x01(\v2\x11.orchion.v1.PlaceR\x05placeB\b\n" +
+	"\x06target\"M\n" +
+	"\x05Place\x12\x17\n" +
+	"\aboot_id\x18\x01 \x01(\tR\x06bootId\x12+\n" +
+	"\x11network_namespace\x18\x02 \x01(\x04R\x10networkNamespace\"b\n" +
 	"\x11FetchModelRequest\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\tR\treplicaId\x12\x16\n" +
@@ -2360,7 +2505,7 @@ func file_orchion_v1_session_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_session_proto_rawDescData
 }
 
-var file_orchion_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_orchion_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_orchion_v1_session_proto_goTypes = []any{
 	(*AttemptRef)(nil),            // 0: orchion.v1.AttemptRef
 	(*ConnectRequest)(nil),        // 1: orchion.v1.ConnectRequest
@@ -2371,37 +2516,39 @@ var file_orchion_v1_session_proto_goTypes = []any{
 	(*ReplicaStatus)(nil),         // 6: orchion.v1.ReplicaStatus
 	(*RenewLeases)(nil),           // 7: orchion.v1.RenewLeases
 	(*TunnelRefused)(nil),         // 8: orchion.v1.TunnelRefused
-	(*ConnectResponse)(nil),       // 9: orchion.v1.ConnectResponse
-	(*AssignmentSet)(nil),         // 10: orchion.v1.AssignmentSet
-	(*JobAssignment)(nil),         // 11: orchion.v1.JobAssignment
-	(*CancelAttempt)(nil),         // 12: orchion.v1.CancelAttempt
-	(*ReplicaAssignment)(nil),     // 13: orchion.v1.ReplicaAssignment
-	(*RemoveReplica)(nil),         // 14: orchion.v1.RemoveReplica
-	(*LeasesRenewed)(nil),         // 15: orchion.v1.LeasesRenewed
-	(*AttemptAcknowledged)(nil),   // 16: orchion.v1.AttemptAcknowledged
-	(*OpenTunnel)(nil),            // 17: orchion.v1.OpenTunnel
-	(*FetchModelRequest)(nil),     // 18: orchion.v1.FetchModelRequest
-	(*FetchModelResponse)(nil),    // 19: orchion.v1.FetchModelResponse
-	(*ModelFileAwaited)(nil),      // 20: orchion.v1.ModelFileAwaited
-	(*ModelFileFound)(nil),        // 21: orchion.v1.ModelFileFound
-	(*PushLogsRequest)(nil),       // 22: orchion.v1.PushLogsRequest
-	(*OpenLog)(nil),               // 23: orchion.v1.OpenLog
-	(*LogBatch)(nil),              // 24: orchion.v1.LogBatch
-	(*PushLogsResponse)(nil),      // 25: orchion.v1.PushLogsResponse
-	(*ServeRequest)(nil),          // 26: orchion.v1.ServeRequest
-	(*ServeResponse)(nil),         // 27: orchion.v1.ServeResponse
-	(*CallRequest)(nil),           // 28: orchion.v1.CallRequest
-	(*CallResponse)(nil),          // 29: orchion.v1.CallResponse
-	(*NodeUsage)(nil),             // 30: orchion.v1.NodeUsage
-	(*LocalEngine)(nil),           // 31: orchion.v1.LocalEngine
-	(AttemptState)(0),             // 32: orchion.v1.AttemptState
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
-	(FailureClass)(0),             // 34: orchion.v1.FailureClass
-	(ReplicaState)(0),             // 35: orchion.v1.ReplicaState
-	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
-	(*JobSpec)(nil),               // 37: orchion.v1.JobSpec
-	(*DeploymentSpec)(nil),        // 38: orchion.v1.DeploymentSpec
-	(*LogEntry)(nil),              // 39: orchion.v1.LogEntry
+	(*TunnelDirect)(nil),          // 9: orchion.v1.TunnelDirect
+	(*ConnectResponse)(nil),       // 10: orchion.v1.ConnectResponse
+	(*AssignmentSet)(nil),         // 11: orchion.v1.AssignmentSet
+	(*JobAssignment)(nil),         // 12: orchion.v1.JobAssignment
+	(*CancelAttempt)(nil),         // 13: orchion.v1.CancelAttempt
+	(*ReplicaAssignment)(nil),     // 14: orchion.v1.ReplicaAssignment
+	(*RemoveReplica)(nil),         // 15: orchion.v1.RemoveReplica
+	(*LeasesRenewed)(nil),         // 16: orchion.v1.LeasesRenewed
+	(*AttemptAcknowledged)(nil),   // 17: orchion.v1.AttemptAcknowledged
+	(*OpenTunnel)(nil),            // 18: orchion.v1.OpenTunnel
+	(*Place)(nil),                 // 19: orchion.v1.Place
+	(*FetchModelRequest)(nil),     // 20: orchion.v1.FetchModelRequest
+	(*FetchModelResponse)(nil),    // 21: orchion.v1.FetchModelResponse
+	(*ModelFileAwaited)(nil),      // 22: orchion.v1.ModelFileAwaited
+	(*ModelFileFound)(nil),        // 23: orchion.v1.ModelFileFound
+	(*PushLogsRequest)(nil),       // 24: orchion.v1.PushLogsRequest
+	(*OpenLog)(nil),               // 25: orchion.v1.OpenLog
+	(*LogBatch)(nil),              // 26: orchion.v1.LogBatch
+	(*PushLogsResponse)(nil),      // 27: orchion.v1.PushLogsResponse
+	(*ServeRequest)(nil),          // 28: orchion.v1.ServeRequest
+	(*ServeResponse)(nil),         // 29: orchion.v1.ServeResponse
+	(*CallRequest)(nil),           // 30: orchion.v1.CallRequest
+	(*CallResponse)(nil),          // 31: orchion.v1.CallResponse
+	(*NodeUsage)(nil),             // 32: orchion.v1.NodeUsage
+	(*LocalEngine)(nil),           // 33: orchion.v1.LocalEngine
+	(AttemptState)(0),             // 34: orchion.v1.AttemptState
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(FailureClass)(0),             // 36: orchion.v1.FailureClass
+	(ReplicaState)(0),             // 37: orchion.v1.ReplicaState
+	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
+	(*JobSpec)(nil),               // 39: orchion.v1.JobSpec
+	(*DeploymentSpec)(nil),        // 40: orchion.v1.DeploymentSpec
+	(*LogEntry)(nil),              // 41: orchion.v1.LogEntry
 }
 var file_orchion_v1_session_proto_depIdxs = []int32{
 	4,  // 0: orchion.v1.ConnectRequest.hello:type_name -> orchion.v1.Hello
@@ -2411,61 +2558,63 @@ var file_orchion_v1_session_proto_depIdxs = []int32{
 	8,  // 4: orchion.v1.ConnectRequest.tunnel_refused:type_name -> orchion.v1.TunnelRefused
 	2,  // 5: orchion.v1.ConnectRequest.engines_changed:type_name -> orchion.v1.EnginesChanged
 	3,  // 6: orchion.v1.ConnectRequest.images_changed:type_name -> orchion.v1.ImagesChanged
-	30, // 7: orchion.v1.ConnectRequest.heartbeat:type_name -> orchion.v1.NodeUsage
-	31, // 8: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
-	5,  // 9: orchion.v1.Hello.attempts:type_name -> orchion.v1.AttemptStatus
-	6,  // 10: orchion.v1.Hello.replicas:type_name -> orchion.v1.ReplicaStatus
-	0,  // 11: orchion.v1.AttemptStatus.ref:type_name -> orchion.v1.AttemptRef
-	32, // 12: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
-	33, // 13: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
-	33, // 14: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
-	34, // 15: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
-	35, // 16: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
-	0,  // 17: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
-	10, // 18: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
-	11, // 19: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
-	12, // 20: orchion.v1.ConnectResponse.cancel_attempt:type_name -> orchion.v1.CancelAttempt
-	13, // 21: orchion.v1.ConnectResponse.assign_replica:type_name -> orchion.v1.ReplicaAssignment
-	14, // 22: orchion.v1.ConnectResponse.remove_replica:type_name -> orchion.v1.RemoveReplica
-	15, // 23: orchion.v1.ConnectResponse.leases_renewed:type_name -> orchion.v1.LeasesRenewed
-	16, // 24: orchion.v1.ConnectResponse.attempt_acknowledged:type_name -> orchion.v1.AttemptAcknowledged
-	17, // 25: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
-	11, // 26: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
-	13, // 27: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
-	36, // 28: orchion.v1.AssignmentSet.heartbeat_interval:type_name -> google.protobuf.Duration
-	0,  // 29: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
-	37, // 30: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
-	36, // 31: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
-	0,  // 32: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
-	36, // 33: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
-	38, // 34: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
-	36, // 35: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
-	0,  // 36: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
-	0,  // 37: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
-	0,  // 38: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
-	20, // 39: orchion.v1.FetchModelResponse.awaited:type_name -> orchion.v1.ModelFileAwaited
-	21, // 40: orchion.v1.FetchModelResponse.found:type_name -> orchion.v1.ModelFileFound
-	23, // 41: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
-	24, // 42: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
-	0,  // 43: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
-	39, // 44: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
-	39, // 45: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
-	39, // 46: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
-	1,  // 47: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
-	22, // 48: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
-	18, // 49: orchion.v1.NodeSession.FetchModel:input_type -> orchion.v1.FetchModelRequest
-	26, // 50: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
-	28, // 51: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
-	9,  // 52: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
-	25, // 53: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
-	19, // 54: orchion.v1.NodeSession.FetchModel:output_type -> orchion.v1.FetchModelResponse
-	27, // 55: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
-	29, // 56: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
-	52, // [52:57] is the sub-list for method output_type
-	47, // [47:52] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	32, // 7: orchion.v1.ConnectRequest.heartbeat:type_name -> orchion.v1.NodeUsage
+	9,  // 8: orchion.v1.ConnectRequest.tunnel_direct:type_name -> orchion.v1.TunnelDirect
+	33, // 9: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
+	5,  // 10: orchion.v1.Hello.attempts:type_name -> orchion.v1.AttemptStatus
+	6,  // 11: orchion.v1.Hello.replicas:type_name -> orchion.v1.ReplicaStatus
+	0,  // 12: orchion.v1.AttemptStatus.ref:type_name -> orchion.v1.AttemptRef
+	34, // 13: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
+	35, // 14: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
+	35, // 15: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
+	36, // 16: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
+	37, // 17: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
+	0,  // 18: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
+	11, // 19: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
+	12, // 20: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
+	13, // 21: orchion.v1.ConnectResponse.cancel_attempt:type_name -> orchion.v1.CancelAttempt
+	14, // 22: orchion.v1.ConnectResponse.assign_replica:type_name -> orchion.v1.ReplicaAssignment
+	15, // 23: orchion.v1.ConnectResponse.remove_replica:type_name -> orchion.v1.RemoveReplica
+	16, // 24: orchion.v1.ConnectResponse.leases_renewed:type_name -> orchion.v1.LeasesRenewed
+	17, // 25: orchion.v1.ConnectResponse.attempt_acknowledged:type_name -> orchion.v1.AttemptAcknowledged
+	18, // 26: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
+	12, // 27: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
+	14, // 28: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
+	38, // 29: orchion.v1.AssignmentSet.heartbeat_interval:type_name -> google.protobuf.Duration
+	0,  // 30: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
+	39, // 31: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
+	38, // 32: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
+	0,  // 33: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
+	38, // 34: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
+	40, // 35: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
+	38, // 36: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
+	0,  // 37: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
+	0,  // 38: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
+	0,  // 39: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
+	19, // 40: orchion.v1.OpenTunnel.place:type_name -> orchion.v1.Place
+	22, // 41: orchion.v1.FetchModelResponse.awaited:type_name -> orchion.v1.ModelFileAwaited
+	23, // 42: orchion.v1.FetchModelResponse.found:type_name -> orchion.v1.ModelFileFound
+	25, // 43: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
+	26, // 44: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
+	0,  // 45: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
+	41, // 46: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
+	41, // 47: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
+	41, // 48: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
+	1,  // 49: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
+	24, // 50: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
+	20, // 51: orchion.v1.NodeSession.FetchModel:input_type -> orchion.v1.FetchModelRequest
+	28, // 52: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
+	30, // 53: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
+	10, // 54: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
+	27, // 55: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
+	21, // 56: orchion.v1.NodeSession.FetchModel:output_type -> orchion.v1.FetchModelResponse
+	29, // 57: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
+	31, // 58: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
+	54, // [54:59] is the sub-list for method output_type
+	49, // [49:54] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_session_proto_init() }
@@ -2485,9 +2634,10 @@ func file_orchion_v1_session_proto_init() {
 		(*ConnectRequest_EnginesChanged)(nil),
 		(*ConnectRequest_ImagesChanged)(nil),
 		(*ConnectRequest_Heartbeat)(nil),
+		(*ConnectRequest_TunnelDirect)(nil),
 	}
 	file_orchion_v1_session_proto_msgTypes[5].OneofWrappers = []any{}
-	file_orchion_v1_session_proto_msgTypes[9].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[10].OneofWrappers = []any{
 		(*ConnectResponse_Assignments)(nil),
 		(*ConnectResponse_AssignJob)(nil),
 		(*ConnectResponse_CancelAttempt)(nil),
@@ -2497,17 +2647,17 @@ func file_orchion_v1_session_proto_init() {
 		(*ConnectResponse_AttemptAcknowledged)(nil),
 		(*ConnectResponse_OpenTunnel)(nil),
 	}
-	file_orchion_v1_session_proto_msgTypes[17].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[18].OneofWrappers = []any{
 		(*OpenTunnel_ReplicaId)(nil),
 		(*OpenTunnel_EngineEndpoint)(nil),
 		(*OpenTunnel_ModelFiles)(nil),
 	}
-	file_orchion_v1_session_proto_msgTypes[19].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[21].OneofWrappers = []any{
 		(*FetchModelResponse_Awaited)(nil),
 		(*FetchModelResponse_Found)(nil),
 		(*FetchModelResponse_Data)(nil),
 	}
-	file_orchion_v1_session_proto_msgTypes[22].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[24].OneofWrappers = []any{
 		(*PushLogsRequest_Open)(nil),
 		(*PushLogsRequest_Batch)(nil),
 	}
@@ -2517,7 +2667,7 @@ func file_orchion_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_session_proto_rawDesc), len(file_orchion_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
