@@ -201,6 +201,9 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	}
 	p.models, err = model.New(model.Config{
 		Store: db, Link: p.hub, Cluster: cluster, Logger: o.log,
+		Busy: func(name, nodeID, replicaID string) bool {
+			return p.gateway.Busy(name, nodeID, replicaID)
+		},
 		Events: func(d *model.Deployment) { p.bus.Publish(events.Event{Type: events.Updated, Deployment: d}) },
 		Removed: func(name string) {
 			p.bus.Publish(events.Event{Type: events.Removed, Deployment: &model.Deployment{Name: name}})
@@ -233,7 +236,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 		return nil, err
 	}
 	p.gateway = gateway.New(gateway.Config{
-		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List,
+		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List, Demand: p.models.Demand,
 		JobModels: p.dispatcher.AttemptModels, Meter: p.meter, Logger: o.log, Metrics: metrics,
 		NodeLabels: func(id string) map[string]string {
 			if n, ok := p.registry.Get(id); ok {

@@ -67,6 +67,8 @@ test('a deployment counts its ready replicas', () => {
 		]
 	});
 	expect(line.description).toBe('degraded · 1/2 ready');
+	const everywhere = { wantedReplicas: 3, spec: { everywhere: true } };
+	expect(deploymentLine(everywhere).description).toContain('0/3 ready');
 	expect(line.children.map((c) => `${c.label}: ${c.description}`)).toEqual([
 		'attic: ready',
 		'no node yet: pulling · 42 %'

@@ -147,7 +147,7 @@ export function deploymentLine(deployment: Deployment): Line {
 	return {
 		id,
 		label: deployment.spec?.model || deployment.name || '',
-		description: `${stateText(deployment.state)} · ${ready}/${deployment.spec?.replicas ?? 0} ready`,
+		description: `${stateText(deployment.state)} · ${ready}/${deployment.wantedReplicas ?? deployment.spec?.replicas ?? 0} ready`,
 		icon: 'sparkle',
 		color: deploymentColors[deployment.state ?? ''],
 		path: `/models`,

@@ -3,6 +3,9 @@ package api
 import (
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
@@ -74,11 +77,14 @@ func changeSpec(spec *model.Spec, s *orchionv1.DeploymentSpec) error {
 		}
 		spec.Args = args
 	}
-	if s != nil && s.Replicas != nil {
-		if err := checkRange("spec.replicas", s.GetReplicas(), 0, model.MaxReplicas); err != nil {
+	if err := sizeSpec(spec, s); err != nil {
+		return err
+	}
+	if ids := s.GetNodes(); len(ids) > 0 {
+		if err := checkNodeIDs("spec.nodes", ids); err != nil {
 			return err
 		}
-		spec.Replicas = int(s.GetReplicas())
+		spec.Nodes = ids
 	}
 	var err error
 	if len(s.GetConstraints()) > 0 {
@@ -94,6 +100,56 @@ func changeSpec(spec *model.Spec, s *orchionv1.DeploymentSpec) error {
 	}
 	if s.GetResources() != nil {
 		if spec.Resources, err = resourcesFromProto("spec.resources", s.GetResources()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sizeSpec puts what is said of how often a model is to be served into a spec.
+func sizeSpec(spec *model.Spec, s *orchionv1.DeploymentSpec) error {
+	if s == nil {
+		return nil
+	}
+	said := model.Sizing{
+		Replicas: number(s.Replicas), MinReplicas: number(s.MinReplicas), MaxReplicas: number(s.MaxReplicas),
+		Everywhere: s.Everywhere, TargetInFlight: number(s.TargetInFlight),
+	}
+	if s.Replicas != nil {
+		if err := checkRange("spec.replicas", s.GetReplicas(), 0, model.MaxReplicas); err != nil {
+			return err
+		}
+	}
+	if s.TargetInFlight != nil {
+		if err := checkRange("spec.targetInFlight", s.GetTargetInFlight(), 1, model.MaxTarget); err != nil {
+			return err
+		}
+	}
+	if s.GetIdleTimeout() != nil {
+		idle, err := duration("spec.idleTimeout", s.GetIdleTimeout(), model.MinIdleTimeout, model.MaxIdleTimeout)
+		if err != nil {
+			return err
+		}
+		said.IdleTimeout = &idle
+	}
+	return spec.Size(said)
+}
+
+// number is an optional number of the domain.
+func number(n *int32) *int {
+	if n == nil {
+		return nil
+	}
+	v := int(*n)
+	return &v
+}
+
+func checkNodeIDs(field string, ids []string) error {
+	if err := checkCount(field, len(ids), model.MaxNodes); err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if err := checkID(indexed(field, i), id); err != nil {
 			return err
 		}
 	}
@@ -121,13 +177,15 @@ func changeDeployment(d *model.Deployment, req *orchionv1.UpdateDeploymentReques
 
 func deploymentToProto(d *model.Deployment) *orchionv1.Deployment {
 	state, reason := d.Summary()
+	wanted := int32(d.Wanted)
 	out := &orchionv1.Deployment{
-		Name:      d.Name,
-		Labels:    d.Labels,
-		Spec:      deploymentSpecToProto(&d.Spec),
-		State:     orchionv1.DeploymentState(state),
-		Reason:    reason,
-		CreatedAt: timeToProto(d.CreatedAt),
+		WantedReplicas: &wanted,
+		Name:           d.Name,
+		Labels:         d.Labels,
+		Spec:           deploymentSpecToProto(&d.Spec),
+		State:          orchionv1.DeploymentState(state),
+		Reason:         reason,
+		CreatedAt:      timeToProto(d.CreatedAt),
 	}
 	for i := range d.Replicas {
 		r := &d.Replicas[i]
@@ -140,17 +198,32 @@ func deploymentToProto(d *model.Deployment) *orchionv1.Deployment {
 			TotalBytes:      r.TotalBytes,
 			Reason:          r.Reason,
 			ReadyAt:         timeToProto(r.ReadyAt),
+			Outdated:        r.Outdated,
 		})
 	}
 	return out
 }
 
 func deploymentSpecToProto(s *model.Spec) *orchionv1.DeploymentSpec {
-	replicas := int32(s.Replicas)
-	return &orchionv1.DeploymentSpec{
+	out := &orchionv1.DeploymentSpec{
 		Model: s.Model, Engine: orchionv1.Engine(s.Engine), Image: s.Image, Args: s.Args,
-		Replicas: &replicas, Constraints: s.Constraints, Tolerations: s.Tolerations, Resources: resourcesToProto(s.Resources),
+		Constraints: s.Constraints, Tolerations: s.Tolerations, Nodes: s.Nodes, Resources: resourcesToProto(s.Resources),
 	}
+	if s.Everywhere {
+		out.Everywhere = proto.Bool(true)
+		return out
+	}
+	out.Replicas = proto.Int32(int32(s.Replicas))
+	if s.Scales() {
+		out.MinReplicas, out.MaxReplicas = proto.Int32(int32(s.MinReplicas)), proto.Int32(int32(s.MaxReplicas))
+		if s.IdleTimeout > 0 {
+			out.IdleTimeout = durationpb.New(s.IdleTimeout)
+		}
+		if s.TargetInFlight > 0 {
+			out.TargetInFlight = proto.Int32(int32(s.TargetInFlight))
+		}
+	}
+	return out
 }
 
 // replicaStatusFromProto checks and reads what a node observes of a replica.

@@ -47,6 +47,10 @@ type Config struct {
 	// Deployments gives all deployments, so that a request for a model that is
 	// not ready yet can be told how far it is. Default: none.
 	Deployments func() []model.Deployment
+	// Demand is told how many requests there are for a model, by the name that
+	// its routes or deployments have, a few times a second at most. It must not
+	// block. Default: nobody is told.
+	Demand func(name string, d model.Demand)
 	// JobModels gives the models that a job's attempt may call, and false when
 	// the node does not hold the attempt any more. Default: jobs may call none.
 	JobModels func(nodeID string, ref job.Ref) (models []string, ok bool)
@@ -112,6 +116,7 @@ type Gateway struct {
 	addresses engineAddresses
 	router    *routing.Router
 	bodies    *semaphore.Weighted
+	demand    *demandMeter
 	metrics   *metrics
 	calls     callServer
 }
@@ -127,6 +132,7 @@ func New(cfg Config) *Gateway {
 		cfg:     cfg,
 		log:     cfg.Logger,
 		router:  routing.New(routing.Config{Routes: cfg.Routes.Routes, NodeLabels: cfg.NodeLabels}),
+		demand:  newDemandMeter(cfg.Demand),
 		bodies:  semaphore.NewWeighted(cfg.MaxBodies),
 		metrics: newMetrics(cfg.Metrics),
 	}
@@ -136,7 +142,15 @@ func New(cfg Config) *Gateway {
 }
 
 // Close closes the connections to engines that are not in use.
-func (g *Gateway) Close() { g.engines.Close() }
+func (g *Gateway) Close() {
+	g.demand.close()
+	g.engines.Close()
+}
+
+// Busy says whether a replica of a model answers a request now.
+func (g *Gateway) Busy(name, nodeID, replicaID string) bool {
+	return g.router.Busy(name, nodeID, replicaID)
+}
 
 // ServeHTTP serves a request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {

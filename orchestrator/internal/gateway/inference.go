@@ -72,10 +72,15 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 	}
 	routes := g.resolve(name)
 	if len(routes) == 0 {
+		if d := g.deploymentOf(name); d != nil {
+			g.demand.used(d.Spec.Model)
+		}
 		c.endpoint.writeError(w, g.noRoute(r.Context(), name))
 		return
 	}
 	c.model = routes[0].Model
+	g.demand.begin(c.model)
+	defer g.demand.end(c.model)
 	g.forward(w, r, c, &routing.Ask{Model: c.model, Labels: labels, Text: textOf(request)})
 }
 
@@ -105,12 +110,21 @@ func otherName(name string) string {
 // sameModel says whether two names mean one model.
 func sameModel(a, b string) bool { return a == b || otherName(a) == b }
 
+// deploymentOf gives the first deployment of a model; nil: there is none.
+func (g *Gateway) deploymentOf(name string) *model.Deployment {
+	list := g.cfg.Deployments()
+	for i := range list {
+		if d := &list[i]; sameModel(d.Spec.Model, name) && !d.Deleting {
+			return d
+		}
+	}
+	return nil
+}
+
 // noRoute says why there is no way to a model.
 func (g *Gateway) noRoute(ctx context.Context, name string) *apiError {
-	for _, d := range g.cfg.Deployments() {
-		if sameModel(d.Spec.Model, name) && !d.Deleting {
-			return errModelNotReady(name, progressOf(d))
-		}
+	if d := g.deploymentOf(name); d != nil {
+		return errModelNotReady(name, progressOf(*d))
 	}
 	var known []string
 	for _, info := range g.visibleModels(ctx) {

@@ -103,7 +103,13 @@ func writeJSON(w http.ResponseWriter, v any) {
 
 // progressOf says how far a deployment is that serves nowhere yet.
 func progressOf(d model.Deployment) string {
-	if len(d.Replicas) == 0 {
+	switch {
+	case len(d.Replicas) > 0:
+	case d.Spec.Scales():
+		return "it was idle and is started on demand"
+	case d.Spec.Replicas == 0 && !d.Spec.Everywhere:
+		return "it is scaled to no replicas"
+	default:
 		return "it waits for a node"
 	}
 	parts := make([]string, 0, len(d.Replicas))

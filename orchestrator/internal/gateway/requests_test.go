@@ -150,7 +150,7 @@ func TestNoModelAtAll(t *testing.T) {
 
 func TestModelNotReady(t *testing.T) {
 	deployment := func(replicas ...model.Replica) []model.Deployment {
-		return []model.Deployment{{Name: "d", Spec: model.Spec{Model: "qwen3:latest"}, Replicas: replicas}}
+		return []model.Deployment{{Name: "d", Spec: model.Spec{Model: "qwen3:latest", Replicas: 1}, Replicas: replicas}}
 	}
 	cases := []struct {
 		deployments []model.Deployment

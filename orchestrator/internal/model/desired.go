@@ -12,9 +12,6 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
-// MaxReplicas is how many replicas a deployment may want.
-const MaxReplicas = 64
-
 // Create wants a model served. An empty name is made from the model's. A
 // deployment of the same name and spec is answered as it is. Errors: Invalid,
 // naming the field; AlreadyExists when the spec differs; Precondition while
@@ -57,7 +54,7 @@ func (m *Manager) create(wanted *Deployment) (Deployment, error) {
 	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutDeployment(ctx, *wanted) }); err != nil {
 		return Deployment{}, err
 	}
-	d := newDeployment(wanted)
+	d := newDeployment(wanted, time.Now())
 	m.deployments[d.Name] = d
 	d.touch()
 	m.cfg.Logger.Info("deployment created", "deployment", d.Name, "model", d.Spec.Model, "engine", d.Spec.Engine.String())
@@ -68,9 +65,10 @@ func (m *Manager) create(wanted *Deployment) (Deployment, error) {
 
 // Update changes a deployment's labels and spec, whose model and engine are
 // fixed. change gets the deployment as it is; it replaces maps and slices and
-// does not write to them, and its error is answered. New constraints
-// and tolerations hold for replicas placed from then on; a new image, new arguments or resources
-// replace the replicas one by one. Errors: NotFound; Invalid, naming the
+// does not write to them, and its error is answered. New constraints and
+// tolerations hold for replicas placed from then on; new nodes move those that
+// are on others; a new image, new arguments or resources replace the replicas
+// one by one. Errors: NotFound; Invalid, naming the
 // field; Precondition while it is being deleted; and the store's.
 func (m *Manager) Update(ctx context.Context, name string, change func(*Deployment) error) (Deployment, error) {
 	return ask(ctx, m, func() (Deployment, error) { return m.update(name, change) })
@@ -102,8 +100,7 @@ func (m *Manager) update(name string, change func(*Deployment) error) (Deploymen
 	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutDeployment(ctx, changed) }); err != nil {
 		return Deployment{}, err
 	}
-	fresh := newDeployment(&changed)
-	d.Deployment, d.work, d.digest = fresh.Deployment, fresh.work, fresh.digest
+	m.change(d, &changed)
 	d.touch()
 	m.reconcile(time.Now())
 	return d.public(), nil
@@ -159,16 +156,30 @@ func checkSpec(s *Spec) error {
 		return fault.BadField("spec.model", "is empty; name a model as its engine does, for example qwen3:0.6b")
 	case s.Engine != Ollama && s.Engine != VLLM && s.Engine != External:
 		return fault.BadField("spec.engine", "is not an engine; use ollama, vllm or external")
-	case s.Replicas < 0 || s.Replicas > MaxReplicas:
-		return fault.BadField("spec.replicas", "is %d; 0 to %d are allowed", s.Replicas, MaxReplicas)
 	case s.Engine == External && s.Image != "":
 		return fault.BadField("spec.image", "does not go with an external engine, which is not started by Orchion; leave it out")
 	case s.Engine == External && len(s.Args) > 0:
 		return fault.BadField("spec.args", "do not go with an external engine, which is not started by Orchion; leave them out")
 	}
+	if err := s.checkSize(); err != nil {
+		return err
+	}
 	for i, text := range s.Constraints {
 		if _, err := scheduler.ParseConstraint(text); err != nil {
 			return fault.BadField(fmt.Sprintf("spec.constraints[%d]", i), "%v", err)
+		}
+	}
+	return checkNodes(s.Nodes)
+}
+
+// checkNodes checks the ids of nodes that a deployment may run on.
+func checkNodes(ids []string) error {
+	if len(ids) > MaxNodes {
+		return fault.BadField("spec.nodes", "has %d ids; at most %d are allowed", len(ids), MaxNodes)
+	}
+	for i, id := range ids {
+		if _, err := scheduler.OnNodes([]string{id}); err != nil {
+			return fault.BadField(fmt.Sprintf("spec.nodes[%d]", i), "%v", err)
 		}
 	}
 	return nil
@@ -177,9 +188,10 @@ func checkSpec(s *Spec) error {
 // sameSpec compares specs, an empty list being as good as none.
 func sameSpec(a, b *Spec) bool {
 	x, y := *a, *b
-	same := slices.Equal(x.Args, y.Args) && slices.Equal(x.Constraints, y.Constraints) && slices.Equal(x.Tolerations, y.Tolerations)
+	same := slices.Equal(x.Args, y.Args) && slices.Equal(x.Constraints, y.Constraints) && slices.Equal(x.Tolerations, y.Tolerations) &&
+		slices.Equal(x.Nodes, y.Nodes)
 	x.Args, y.Args, x.Constraints, y.Constraints = nil, nil, nil, nil
-	x.Tolerations, y.Tolerations = nil, nil
+	x.Tolerations, y.Tolerations, x.Nodes, y.Nodes = nil, nil, nil, nil
 	return same && reflect.DeepEqual(x, y)
 }
 

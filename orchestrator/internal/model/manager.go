@@ -41,6 +41,13 @@ type Config struct {
 	// StopTimeout is how long a node that is online may take to remove a
 	// replica; then it is forgotten. Default 2 min.
 	StopTimeout time.Duration
+	// Busy says whether a replica that serves answers requests now. One that is
+	// to go is stopped when it does not, at the latest after FinishTimeout. It
+	// must not block. Default: none ever does.
+	Busy func(model, nodeID, replicaID string) bool
+	// FinishTimeout is how long requests may last on a replica that is to go.
+	// Default 5 min; at most 30 s when its deployment is being deleted.
+	FinishTimeout time.Duration
 	// InitialBackoff and MaxBackoff are between the tries of a replica that
 	// fails. Defaults 10 s and 5 min.
 	InitialBackoff, MaxBackoff time.Duration
@@ -64,6 +71,7 @@ func (c *Config) complete() error {
 	}
 	defaultTo(&c.StartGrace, 45*time.Second)
 	defaultTo(&c.StopTimeout, 2*time.Minute)
+	defaultTo(&c.FinishTimeout, 5*time.Minute)
 	defaultTo(&c.InitialBackoff, 10*time.Second)
 	defaultTo(&c.MaxBackoff, max(5*time.Minute, c.InitialBackoff))
 	if c.MaxDeployments <= 0 {
@@ -88,6 +96,11 @@ const (
 	storeRetry = time.Second
 	// scanPause lies between two looks for room for replicas that have none.
 	scanPause = 250 * time.Millisecond
+	// finishPause lies between two looks whether a replica that is to go still
+	// answers requests. The first look is when nobody is sent to it any more.
+	finishPause = 250 * time.Millisecond
+	// deleteFinish is how long requests may last when the deployment is deleted.
+	deleteFinish = 30 * time.Second
 )
 
 // Manager brings what is served to what is wanted. One goroutine owns its
@@ -110,6 +123,7 @@ type Manager struct {
 	startedAt   time.Time
 	deployments map[string]*deployment
 	replicas    map[string]*replica
+	demands     map[string]Demand     // for models of deployments that scale
 	seen        map[string]bool       // nodes that were active within StartGrace
 	adopted     map[string]*node.Node // active nodes with engines of their own
 	changes     *scheduler.Changes
@@ -133,6 +147,7 @@ func New(cfg Config) (*Manager, error) {
 		box:         mailbox.New(),
 		deployments: make(map[string]*deployment),
 		replicas:    make(map[string]*replica),
+		demands:     make(map[string]Demand),
 		seen:        make(map[string]bool),
 		adopted:     make(map[string]*node.Node),
 		changes:     cfg.Cluster.Watch(),
@@ -215,15 +230,19 @@ func (m *Manager) run() {
 
 // load takes over a deployment from the store.
 func (m *Manager) load(stored *Deployment) {
-	d := newDeployment(stored)
-	for _, placed := range stored.Replicas {
+	d := newDeployment(stored, m.startedAt)
+	placed := 0
+	for _, known := range stored.Replicas {
 		m.made++
-		r := &replica{Replica: placed, number: m.made}
+		r := &replica{Replica: known, number: m.made}
 		r.State = Pending
 		if r.Remove {
 			r.State = Stopping
 			r.stopBy = m.startedAt.Add(m.cfg.StartGrace + m.cfg.StopTimeout)
+		} else {
+			placed++
 		}
+		r.Outdated = d.outdated(r)
 		d.replicas = append(d.replicas, r)
 		m.replicas[r.ID] = r
 		if r.NodeID != "" {
@@ -231,6 +250,14 @@ func (m *Manager) load(stored *Deployment) {
 		}
 	}
 	m.deployments[d.Name] = d
+	switch {
+	case d.Spec.Scales():
+		// What was needed before the restart is needed until it proves otherwise.
+		d.scaling.begin(min(max(placed, d.Spec.MinReplicas), d.Spec.MaxReplicas), m.startedAt)
+		d.want = d.scaling.want
+	case d.Spec.Everywhere:
+		d.want = max(placed, 1)
+	}
 }
 
 // write runs a store operation within bounds. The owner waits for it: what

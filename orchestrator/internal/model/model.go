@@ -51,21 +51,39 @@ type Deployment struct {
 	Spec      Spec
 	Deleting  bool
 	CreatedAt time.Time
+	// Wanted is how many replicas there should be now.
+	Wanted int
 	// Replicas are placements and what was observed of them.
 	Replicas []Replica
 }
 
 // Spec says what to serve.
 type Spec struct {
-	Model       string        `json:"model"`
-	Engine      Engine        `json:"engine"`
-	Image       string        `json:"image,omitempty"` // empty: the engine's default
-	Args        []string      `json:"args,omitempty"`
+	Model  string   `json:"model"`
+	Engine Engine   `json:"engine"`
+	Image  string   `json:"image,omitempty"` // empty: the engine's default
+	Args   []string `json:"args,omitempty"`
+	// Replicas is their number; of a deployment that scales, the one to begin
+	// with.
 	Replicas    int           `json:"replicas"`
 	Constraints []string      `json:"constraints,omitempty"`
 	Resources   job.Resources `json:"resources,omitzero"`
 	// Tolerations are as those of a job.
 	Tolerations []string `json:"tolerations,omitempty"`
+	// Nodes are those that it may run on, by id; none: any.
+	Nodes []string `json:"nodes,omitempty"`
+	// Everywhere: one replica on each node that fits. Replicas is 0 then.
+	Everywhere bool `json:"everywhere,omitempty"`
+	// MinReplicas and MaxReplicas bound a number that follows the demand.
+	// MaxReplicas 0: it does not.
+	MinReplicas int `json:"minReplicas,omitempty"`
+	MaxReplicas int `json:"maxReplicas,omitempty"`
+	// IdleTimeout is how long a replica is kept that is not needed; 0:
+	// DefaultIdleTimeout.
+	IdleTimeout time.Duration `json:"idleTimeout,omitempty"`
+	// TargetInFlight is how many requests at once one replica is there for; 0:
+	// the engine's default.
+	TargetInFlight int `json:"targetInFlight,omitempty"`
 }
 
 // Replica is one running copy of a deployment on one node. ID, Deployment,
@@ -87,4 +105,6 @@ type Replica struct {
 	ReadyAt         time.Time
 	// ServedModel is what the engine calls the model.
 	ServedModel string
+	// Outdated: it is of an older spec and to be replaced.
+	Outdated bool
 }

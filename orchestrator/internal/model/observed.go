@@ -115,7 +115,9 @@ func (m *Manager) observe(nodeID string, status ReplicaStatus) {
 	case r.Remove && status.Removed:
 		m.forget(r, "")
 	case r.Remove:
-		m.cfg.Link.RemoveReplica(nodeID, r.ID)
+		if r.finishBy.IsZero() {
+			m.cfg.Link.RemoveReplica(nodeID, r.ID)
+		}
 	case status.Removed:
 		m.failed(r, "it was removed on its node")
 	case status.State == Failed:

@@ -11,14 +11,16 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
 
-// place finds a node for a replica and sends it there.
-func (m *Manager) place(d *deployment, r *replica, wake *wakeup) bool {
+// place finds a node for a replica and sends it there. It answers which nodes
+// the replica must not go to, and what went wrong, if it was something else than
+// that there is no room.
+func (m *Manager) place(d *deployment, r *replica, wake *wakeup) (placed bool, avoid map[string]string, trouble string) {
 	work := *d.work
 	work.Avoid = make(map[string]string)
 	// Replicas share a node only when each has GPUs of its own there.
 	for _, other := range d.replicas {
 		switch {
-		case other.NodeID == "" || d.Spec.Resources.GPUs > 0:
+		case other.NodeID == "" || d.Spec.Resources.GPUs > 0 && !d.Spec.Everywhere:
 		case other.Remove:
 			work.Avoid[other.NodeID] = "still stops a replica of this deployment"
 		default:
@@ -30,26 +32,31 @@ func (m *Manager) place(d *deployment, r *replica, wake *wakeup) bool {
 		nodeID, ok = m.cfg.Cluster.Place(&work, holder(r.ID))
 	}
 	if !ok {
-		m.wait(d, r, scheduler.Summary(m.cfg.Cluster.Explain(&work)))
-		return false
+		return false, work.Avoid, ""
 	}
-	placed := r.Replica
-	placed.NodeID, placed.GPUs = nodeID, m.cfg.Cluster.GPUs(holder(r.ID))
-	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutReplica(ctx, placed) }); err != nil {
+	there := r.Replica
+	there.NodeID, there.GPUs = nodeID, m.cfg.Cluster.GPUs(holder(r.ID))
+	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutReplica(ctx, there) }); err != nil {
 		m.cfg.Cluster.Release(holder(r.ID))
 		m.cfg.Logger.Error("replica could not be placed", "replica", r.ID, "node", nodeID, "error", err)
-		m.wait(d, r, "its place could not be stored; see the orchestrator's log")
 		wake.at(time.Now().Add(storeRetry))
-		return false
+		return false, nil, "its place could not be stored; see the orchestrator's log"
 	}
-	r.NodeID, r.GPUs = placed.NodeID, placed.GPUs
+	r.NodeID, r.GPUs = there.NodeID, there.GPUs
 	if r.failure == "" {
 		r.Reason = ""
 	}
 	d.touch()
 	m.cfg.Logger.Info("replica placed", "replica", r.ID, "node", nodeID)
 	m.cfg.Link.AssignReplica(nodeID, m.assignment(r))
-	return true
+	return true, nil, ""
+}
+
+// whyNowhere says why no node can take a replica.
+func (m *Manager) whyNowhere(d *deployment, avoid map[string]string) string {
+	work := *d.work
+	work.Avoid = avoid
+	return scheduler.Summary(m.cfg.Cluster.Explain(&work))
 }
 
 // awayFrom is work that also avoids a node, if one is named.
@@ -76,19 +83,30 @@ func (m *Manager) wait(d *deployment, r *replica, reason string) {
 
 // add makes a replica that has no node yet. It lives in memory until it has.
 func (m *Manager) add(d *deployment) *replica {
+	r := m.newReplica(d)
+	m.enter(d, r)
+	return r
+}
+
+// newReplica makes a replica that nobody knows of yet.
+func (m *Manager) newReplica(d *deployment) *replica {
 	m.made++
 	r := &replica{number: m.made}
 	r.ID = d.Name + "-" + d.digest + "-" + strings.ToLower(rand.Text()[:8])
 	r.Deployment = d.Name
 	r.State = Pending
-	d.replicas = append(d.replicas, r)
-	m.replicas[r.ID] = r
-	d.touch()
 	return r
 }
 
-// remove has a replica stopped on its node. False: the store failed, and the
-// replica stays.
+// enter makes a replica one of its deployment's.
+func (m *Manager) enter(d *deployment, r *replica) {
+	d.replicas = append(d.replicas, r)
+	m.replicas[r.ID] = r
+	d.touch()
+}
+
+// remove has a replica stopped on its node, when it has answered the requests
+// that it has. False: the store failed, and the replica stays.
 func (m *Manager) remove(d *deployment, r *replica, now time.Time) bool {
 	if r.NodeID == "" {
 		m.discard(d, r)
@@ -102,10 +120,42 @@ func (m *Manager) remove(d *deployment, r *replica, now time.Time) bool {
 		return false
 	}
 	r.Remove = true
+	if r.State == Ready && m.cfg.Busy != nil {
+		finish := m.cfg.FinishTimeout
+		if d.Deleting {
+			finish = min(finish, deleteFinish)
+		}
+		r.finishBy, r.lookAt = now.Add(finish), now.Add(finishPause)
+		r.stopBy = r.finishBy.Add(m.cfg.StopTimeout)
+		m.set(r, Stopping, "finishes the requests that it has")
+		return true
+	}
+	m.stopReplica(r, now)
+	return true
+}
+
+// stopReplica tells a node to stop a replica.
+func (m *Manager) stopReplica(r *replica, now time.Time) {
+	r.finishBy = time.Time{}
 	r.stopBy = now.Add(m.cfg.StopTimeout)
 	m.set(r, Stopping, "")
 	m.cfg.Link.RemoveReplica(r.NodeID, r.ID)
-	return true
+}
+
+// finish stops those replicas that are to go and have answered their requests.
+func (m *Manager) finish(d *deployment, now time.Time, wake *wakeup) {
+	for _, r := range d.replicas {
+		switch {
+		case r.finishBy.IsZero():
+		case now.Before(r.lookAt):
+			wake.at(r.lookAt)
+		case now.Before(r.finishBy) && m.cfg.Busy(d.Spec.Model, r.NodeID, r.ID):
+			r.lookAt = now.Add(finishPause)
+			wake.at(r.lookAt)
+		default:
+			m.stopReplica(r, now)
+		}
+	}
 }
 
 // forget drops a replica whose node has removed it or is not waited for. When
@@ -129,6 +179,7 @@ func (m *Manager) discard(d *deployment, r *replica) {
 	m.cfg.Cluster.Release(holder(r.ID))
 	delete(m.replicas, r.ID)
 	d.replicas = slices.DeleteFunc(d.replicas, func(other *replica) bool { return other == r })
+	d.filled = false
 	d.touch()
 	m.rerouted = true
 }

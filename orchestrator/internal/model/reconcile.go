@@ -1,87 +1,11 @@
 package model
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/node"
-	"github.com/orchion/orchion/orchestrator/internal/scheduler"
 )
-
-// deployment is a deployment as the manager works on it.
-type deployment struct {
-	Deployment // its Replicas stay empty
-	replicas   []*replica
-	work       *scheduler.Work
-	digest     string // of what makes a replica out of date
-	changed    bool   // since it was published
-}
-
-// replica is a replica as the manager works on it.
-type replica struct {
-	Replica
-	number int // counts up: the higher, the newer
-	// failures counts how often this replica and those that it replaces failed
-	// since one was ready; failure is why the last did, and avoid where.
-	failures int
-	failure  string
-	avoid    string
-	retryAt  time.Time // when Failed: when to try again
-	stopBy   time.Time // when Remove: when it is forgotten at the latest
-}
-
-func newDeployment(d *Deployment) *deployment {
-	own := &deployment{Deployment: *d, digest: digestOf(&d.Spec)}
-	own.Replicas = nil
-	// Checked when it was created; one that cannot be read any more would only
-	// let replicas run in more places.
-	constraints, _ := scheduler.ParseConstraints(d.Spec.Constraints)
-	own.work = &scheduler.Work{
-		Resources:    d.Spec.Resources,
-		Constraints:  constraints,
-		Tolerations:  d.Spec.Tolerations,
-		NeedsRuntime: d.Spec.Engine != External,
-	}
-	if d.Spec.Engine == External {
-		own.work.AdoptedModel = d.Spec.Model
-	}
-	return own
-}
-
-// digestOf is the same for two specs when a replica of the one is as good as a
-// replica of the other. It is part of the ids of replicas, so that those of an
-// older spec are told apart without keeping their spec.
-func digestOf(s *Spec) string {
-	data, err := json.Marshal(Spec{Model: s.Model, Engine: s.Engine, Image: s.Image, Args: slices.Clip(s.Args), Resources: s.Resources})
-	if err != nil {
-		data = []byte(s.Model) // plain structs always encode
-	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:3])
-}
-
-func (d *deployment) touch() { d.changed = true }
-
-// public is the deployment with its replicas, for readers.
-func (d *deployment) public() Deployment {
-	p := d.Deployment
-	p.Replicas = make([]Replica, 0, len(d.replicas))
-	for _, r := range d.replicas {
-		p.Replicas = append(p.Replicas, r.Replica)
-	}
-	return p
-}
-
-func (d *deployment) outdated(r *replica) bool {
-	return !strings.HasPrefix(r.ID, d.Name+"-"+d.digest+"-")
-}
-
-// holder names a replica in the cluster.
-func holder(replicaID string) string { return "replica/" + replicaID }
 
 // reconcile does what is to be done now and answers when there is more to do;
 // zero: when something happens.
@@ -91,7 +15,9 @@ func (m *Manager) reconcile(now time.Time) (next time.Time) {
 	if search {
 		m.rescan = false
 	}
-	for _, d := range m.ordered() {
+	ordered := m.ordered()
+	m.scale(ordered, now, &wake)
+	for _, d := range ordered {
 		m.reconcileOne(d, now, search, &wake)
 	}
 	if search {
@@ -123,36 +49,64 @@ func (w *wakeup) at(t time.Time) {
 
 // reconcileOne brings one deployment's replicas to their wanted number.
 func (m *Manager) reconcileOne(d *deployment, now time.Time, search bool, wake *wakeup) {
+	m.finish(d, now, wake)
 	m.clearStopped(d, now, wake)
 	m.retryFailed(d, now, wake)
 
-	want := d.Spec.Replicas
-	if d.Deleting {
-		want = 0
-	}
 	steady, displaced, unplaced := m.sort(d, now)
-	m.replaceOutdated(d, steady, unplaced)
-	m.shrink(d, want, steady, displaced, unplaced)
+	want := m.wanted(d, steady)
+	if m.rollOut(d, want, steady, unplaced, now, wake) {
+		steady, displaced, unplaced = m.sort(d, now)
+	}
+	goal := want + surplus(want, steady, unplaced)
+	m.shrink(d, goal, steady, displaced, unplaced)
+	m.finish(d, now, wake)
 	m.clearStopped(d, now, wake)
 
 	steady, displaced, unplaced = m.sort(d, now)
-	if len(steady) < want {
-		m.grow(d, want, steady, displaced, unplaced, search, wake)
+	switch {
+	case d.Spec.Everywhere && !d.Deleting:
+		m.spread(d, steady, displaced, unplaced, search, wake)
+	case len(steady) < goal:
+		m.grow(d, goal, steady, displaced, unplaced, search, wake)
 	}
 	if d.Deleting && len(d.replicas) == 0 {
 		m.finishDelete(d, now, wake)
 	}
 }
 
+// wanted is how many replicas there should be now.
+func (m *Manager) wanted(d *deployment, steady []*replica) int {
+	want := d.Spec.Replicas
+	switch {
+	case d.Deleting:
+		want = 0
+	case d.Spec.Scales():
+		want = d.scaling.want
+	case d.Spec.Everywhere:
+		want = max(len(steady), 1)
+	}
+	d.setWant(want)
+	return want
+}
+
+func (d *deployment) setWant(want int) {
+	if want != d.want {
+		d.want = want
+		d.touch()
+	}
+}
+
 // sort parts the wanted replicas into those on nodes that are there to stay,
-// those on nodes that are gone or draining, and those without a node.
+// those on nodes that are gone, draining or not theirs any more, and those
+// without a node.
 func (m *Manager) sort(d *deployment, now time.Time) (steady, displaced, unplaced []*replica) {
 	for _, r := range d.replicas {
 		switch {
 		case r.Remove:
 		case r.NodeID == "":
 			unplaced = append(unplaced, r)
-		case m.isSteady(r.NodeID, now):
+		case d.mayRunOn(r.NodeID) && m.isSteady(r.NodeID, now):
 			steady = append(steady, r)
 		default:
 			displaced = append(displaced, r)
@@ -220,26 +174,6 @@ func (m *Manager) retryFailed(d *deployment, now time.Time, wake *wakeup) {
 	}
 }
 
-// replaceOutdated removes one replica of an older spec when nothing else is
-// under way; growing then makes one of the new spec.
-func (m *Manager) replaceOutdated(d *deployment, steady, unplaced []*replica) {
-	var old *replica
-	for _, r := range steady {
-		switch {
-		case d.outdated(r):
-			if old == nil || worse(r, old) {
-				old = r
-			}
-		case r.State != Ready:
-			return
-		}
-	}
-	stopping := slices.ContainsFunc(d.replicas, func(r *replica) bool { return r.Remove })
-	if old != nil && !d.Deleting && !stopping && len(unplaced) == 0 {
-		m.remove(d, old, time.Now())
-	}
-}
-
 // shrink removes what is too much: first what has no node, then what serves
 // least. Replicas on nodes that are gone or draining are kept until others
 // serve in their place, in case that their nodes are back before.
@@ -270,10 +204,13 @@ func (m *Manager) removeBeyond(d *deployment, replicas []*replica, allowed int) 
 }
 
 // worse says whether a rather than b is given up: what does not serve, then
-// the newest.
+// what is of an older spec, then the newest.
 func worse(a, b *replica) bool {
 	if (a.State == Ready) != (b.State == Ready) {
 		return b.State == Ready
+	}
+	if a.Outdated != b.Outdated {
+		return a.Outdated
 	}
 	if (a.State == Failed) != (b.State == Failed) {
 		return a.State == Failed
@@ -290,34 +227,69 @@ func (m *Manager) grow(d *deployment, want int, steady, displaced, unplaced []*r
 		wake.unplaced = true
 		return
 	}
-	for missing > 0 {
+	placed, reason := m.fill(d, missing, unplaced, wake)
+	m.keepWaiting(d, missing-placed-len(displaced), reason)
+}
+
+// spread places a replica on each node that fits and has none. Only when there is
+// none at all, one waits.
+func (m *Manager) spread(d *deployment, steady, displaced, unplaced []*replica, search bool, wake *wakeup) {
+	if d.filled && !search {
+		return
+	}
+	if !search {
+		wake.unplaced = true
+		return
+	}
+	d.filled = true
+	placed, reason := m.fill(d, MaxEverywhere-len(steady), unplaced, wake)
+	waiting := 1 - len(steady) - len(displaced) - placed
+	m.keepWaiting(d, waiting, reason)
+	d.setWant(max(len(steady)+placed, 1))
+}
+
+// fill places so many replicas, those that wait first, as long as there is room.
+// It answers how many it placed, and why it is not all.
+func (m *Manager) fill(d *deployment, missing int, unplaced []*replica, wake *wakeup) (placed int, why func() string) {
+	for ; placed < missing; placed++ {
 		var r *replica
-		if len(unplaced) > 0 {
-			r, unplaced = unplaced[0], unplaced[1:]
+		fresh := placed >= len(unplaced)
+		if fresh {
+			r = m.newReplica(d)
 		} else {
-			r = m.add(d)
+			r = unplaced[placed]
 		}
-		if !m.place(d, r, wake) {
-			break
+		ok, avoid, trouble := m.place(d, r, wake)
+		if !ok {
+			return placed, func() string {
+				if trouble != "" {
+					return trouble
+				}
+				return m.whyNowhere(d, avoid)
+			}
 		}
-		missing--
+		if fresh {
+			m.enter(d, r)
+		}
 	}
-	waiting := 0
-	reason := ""
-	for _, r := range slices.Clone(d.replicas) {
-		if r.Remove || r.NodeID != "" {
-			continue
-		}
-		if waiting >= missing-len(displaced) {
-			m.discard(d, r)
-			continue
-		}
-		if reason == "" {
-			reason = r.Reason
-		}
-		waiting++
+	return placed, func() string { return "" }
+}
+
+// keepWaiting has so many replicas without a node wait for one.
+func (m *Manager) keepWaiting(d *deployment, count int, why func() string) {
+	waiting := slices.DeleteFunc(slices.Clone(d.replicas), func(r *replica) bool { return r.Remove || r.NodeID != "" })
+	for _, r := range waiting[min(max(count, 0), len(waiting)):] {
+		m.discard(d, r)
 	}
-	for ; waiting < missing-len(displaced); waiting++ {
-		m.add(d).Reason = reason
+	if count <= 0 {
+		return
+	}
+	waiting = waiting[:min(count, len(waiting))]
+	for len(waiting) < count {
+		waiting = append(waiting, m.add(d))
+	}
+	reason := why()
+	for _, r := range waiting {
+		m.wait(d, r, reason)
 	}
 }

@@ -32,30 +32,39 @@ type rig struct {
 	mu     sync.Mutex // guards what follows
 	sent   map[string][]string
 	events []string
+	busy   map[string]bool // nodes whose replicas answer requests; nil: none is asked
 }
 
 func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, store: &faultyStore{Store: memory.New()}, nodes: make(map[string]*node.Node), sent: make(map[string][]string)}
+		r := newRig(t)
 		r.start()
 		t.Cleanup(func() { r.m.Stop() })
 		f(t, r)
 	})
 }
 
+func newRig(t *testing.T) *rig {
+	return &rig{t: t, store: &faultyStore{Store: memory.New()}, nodes: make(map[string]*node.Node), sent: make(map[string][]string)}
+}
+
 // start begins a manager, as after a restart: no node is known.
 func (r *rig) start() {
 	r.t.Helper()
 	r.cluster = scheduler.NewCluster()
-	m, err := model.New(model.Config{
+	config := model.Config{
 		Store: r.store, Link: r, Cluster: r.cluster,
 		Events: func(d *model.Deployment) {
 			state, _ := d.Summary()
 			r.note(d.Name + " " + state.String())
 		},
 		Removed: func(name string) { r.note(name + " removed") },
-	})
+	}
+	if r.busy != nil {
+		config.Busy = r.isBusy
+	}
+	m, err := model.New(config)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -102,6 +111,18 @@ func (r *rig) send(nodeID, text string) bool {
 	defer r.mu.Unlock()
 	r.sent[nodeID] = append(r.sent[nodeID], text)
 	return true
+}
+
+func (r *rig) isBusy(_, nodeID, _ string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.busy[nodeID]
+}
+
+func (r *rig) setBusy(nodeID string, busy bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.busy[nodeID] = busy
 }
 
 // told answers what a node was told since the last call.

@@ -12,7 +12,8 @@ import (
 type snapshot struct {
 	deployments []Deployment // ordered by name
 	routes      map[string][]Route
-	models      []ModelInfo // ordered by id
+	scaling     map[string]bool // models with deployments that scale
+	models      []ModelInfo     // ordered by id
 }
 
 func newSnapshot() *snapshot { return &snapshot{routes: make(map[string][]Route)} }
@@ -57,6 +58,8 @@ func (m *Manager) publish() {
 	} else if len(changed) == 0 && len(removed) == 0 {
 		return
 	}
+	next.scaling = scalingModels(next.deployments)
+	maps.DeleteFunc(m.demands, func(model string, _ Demand) bool { return !next.scaling[model] })
 	m.published.Store(next)
 	for i := range changed {
 		m.cfg.Events(&changed[i])
@@ -119,4 +122,15 @@ func (m *Manager) route(deployments []Deployment) (map[string][]Route, []ModelIn
 		models = append(models, *info)
 	}
 	return routes, models
+}
+
+// scalingModels are the models of the deployments that scale.
+func scalingModels(deployments []Deployment) map[string]bool {
+	models := make(map[string]bool)
+	for i := range deployments {
+		if d := &deployments[i]; d.Spec.Scales() && !d.Deleting {
+			models[d.Spec.Model] = true
+		}
+	}
+	return models
 }

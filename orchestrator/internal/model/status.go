@@ -5,7 +5,7 @@ import "fmt"
 // Summary sums up a deployment's replicas: its state, and in words why it is
 // not ready.
 func (d *Deployment) Summary() (DeploymentState, string) {
-	var live, ready, failed int
+	var live, ready, failed, outdated int
 	var waiting, failing *Replica // the first that does not serve, and has failed
 	for i := range d.Replicas {
 		r := &d.Replicas[i]
@@ -13,6 +13,9 @@ func (d *Deployment) Summary() (DeploymentState, string) {
 			continue
 		}
 		live++
+		if r.Outdated {
+			outdated++
+		}
 		switch r.State {
 		case Ready:
 			ready++
@@ -34,13 +37,20 @@ func (d *Deployment) Summary() (DeploymentState, string) {
 			return DeploymentDeleting, fmt.Sprintf("waits for %s to stop", count(left, "replica"))
 		}
 		return DeploymentDeleting, ""
-	case ready >= d.Spec.Replicas:
-		if d.Spec.Replicas == 0 {
+	case ready >= d.Wanted:
+		switch {
+		case d.Wanted == 0 && d.Spec.Scales():
+			return DeploymentReady, "idle: the next request starts a replica"
+		case d.Wanted == 0:
 			return DeploymentReady, "scaled to no replicas"
+		case outdated > 0 && failing != nil:
+			return DeploymentReady, fmt.Sprintf("%s of the older spec serve on: the new one %s", count(outdated, "replica"), failing.describe())
+		case outdated > 0:
+			return DeploymentReady, fmt.Sprintf("%s of the older spec to be replaced", count(outdated, "replica"))
 		}
 		return DeploymentReady, ""
 	case ready > 0:
-		return DeploymentDegraded, fmt.Sprintf("%d of %s serve: %s", ready, count(d.Spec.Replicas, "replica"), worst(failing, waiting))
+		return DeploymentDegraded, fmt.Sprintf("%d of %s serve: %s", ready, count(d.Wanted, "replica"), worst(failing, waiting))
 	case failed > 0 && failed == live:
 		return DeploymentFailed, worst(failing, waiting)
 	default:

@@ -360,3 +360,17 @@ func largestGPU(n *node.Node) int64 {
 	}
 	return largest
 }
+
+// OnNodes is the constraint that a node is one of those with the given ids.
+func OnNodes(ids []string) (Constraint, error) {
+	for _, id := range ids {
+		if id == "" || strings.ContainsFunc(id, func(r rune) bool { return !isKeyRune(r) && r != '-' }) {
+			return Constraint{}, fmt.Errorf("is %q, which is not the id of a node", id)
+		}
+	}
+	k, err := findKey("node")
+	if err != nil {
+		return Constraint{}, err
+	}
+	return Constraint{text: "node in (" + strings.Join(ids, ",") + ")", key: k, op: opIn, values: ids}, nil
+}

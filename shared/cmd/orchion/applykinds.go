@@ -198,6 +198,7 @@ func noLongerSaid(wanted *orchionv1.CreateDeploymentRequest, found *orchionv1.De
 		{"spec.constraints", len(want.GetConstraints()), len(has.GetConstraints())},
 		{"spec.tolerations", len(want.GetTolerations()), len(has.GetTolerations())},
 		{"spec.image", len(want.GetImage()), len(has.GetImage())},
+		{"spec.nodes", len(want.GetNodes()), len(has.GetNodes())},
 	} {
 		if f.wanted == 0 && f.had > 0 {
 			return f.name
@@ -207,7 +208,7 @@ func noLongerSaid(wanted *orchionv1.CreateDeploymentRequest, found *orchionv1.De
 }
 
 func sameDeployment(wanted *orchionv1.CreateDeploymentRequest, found *orchionv1.Deployment) bool {
-	want, has := wanted.GetSpec(), found.GetSpec()
+	want, has := cmp.Or(wanted.GetSpec(), &orchionv1.DeploymentSpec{}), cmp.Or(found.GetSpec(), &orchionv1.DeploymentSpec{})
 	resources := want.GetResources()
 	if resources == nil {
 		resources = &orchionv1.Resources{}
@@ -220,9 +221,25 @@ func sameDeployment(wanted *orchionv1.CreateDeploymentRequest, found *orchionv1.
 	for key, value := range wanted.GetLabels() {
 		labels = labels && found.GetLabels()[key] == value
 	}
-	return labels && (want.Replicas == nil || want.GetReplicas() == has.GetReplicas()) && want.GetImage() == has.GetImage() &&
+	return labels && sameSize(want, has) && want.GetImage() == has.GetImage() && slices.Equal(want.GetNodes(), has.GetNodes()) &&
 		slices.Equal(want.GetArgs(), has.GetArgs()) && slices.Equal(want.GetConstraints(), has.GetConstraints()) &&
 		slices.Equal(want.GetTolerations(), has.GetTolerations()) && proto.Equal(resources, stored)
+}
+
+// sameSize says whether a deployment is served as often as its document wants.
+// What the document does not say may be anything, but a number alone is not a
+// number between bounds.
+func sameSize(want, has *orchionv1.DeploymentSpec) bool {
+	said := func(wanted, stored *int32) bool { return wanted == nil || stored != nil && *wanted == *stored }
+	bounded := want.MinReplicas != nil || want.MaxReplicas != nil
+	switch {
+	case want.Everywhere != nil && want.GetEverywhere() != has.GetEverywhere(),
+		want.Replicas != nil && !bounded && has.MaxReplicas != nil,
+		want.GetIdleTimeout() != nil && !proto.Equal(want.GetIdleTimeout(), has.GetIdleTimeout()):
+		return false
+	}
+	return said(want.Replicas, has.Replicas) && said(want.MinReplicas, has.MinReplicas) && said(want.MaxReplicas, has.MaxReplicas) &&
+		said(want.TargetInFlight, has.TargetInFlight)
 }
 
 func (d *deploymentThing) do(ctx context.Context, c *client) (action, id string, err error) {

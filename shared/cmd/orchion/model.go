@@ -26,8 +26,9 @@ var engines = map[string]orchionv1.Engine{
 }
 
 func (c *cli) modelDeploy() *cobra.Command {
-	var engine, name, image, memory, gpuMemory string
-	var replicas, gpus int32
+	var engine, name, image, memory, gpuMemory, replicas string
+	var gpus int32
+	var size sizeFlags
 	var args, constraints, tolerations, labels []string
 	var detach bool
 	cmd := &cobra.Command{
@@ -35,7 +36,9 @@ func (c *cli) modelDeploy() *cobra.Command {
 		Short: "Serve a model, and wait until it is ready",
 		Example: "  orchion model deploy qwen3:0.6b\n" +
 			"  orchion model deploy Qwen/Qwen3-8B --engine vllm --gpus 1 --arg --max-model-len=8192\n" +
-			"  orchion model deploy llama3.2 --replicas 2 --constraint 'label.room=office' --detach",
+			"  orchion model deploy llama3.2 --replicas 2 --constraint 'label.room=office' --detach\n" +
+			"  orchion model deploy llama3.2 --min 0 --max 3 --idle-timeout 15m\n" +
+			"  orchion model deploy nomic-embed-text --replicas all",
 		Args: exactly("MODEL"),
 		RunE: func(cmd *cobra.Command, positional []string) error {
 			kind, ok := engines[engine]
@@ -53,13 +56,15 @@ func (c *cli) modelDeploy() *cobra.Command {
 			if resources.GpuMemoryBytes, err = parseSize("gpu-memory", gpuMemory); err != nil {
 				return err
 			}
+			spec, err := size.spec(cmd.Flags(), "--replicas", replicas)
+			if err != nil {
+				return err
+			}
+			spec.Model, spec.Engine, spec.Image, spec.Args = positional[0], kind, image, args
+			spec.Constraints, spec.Tolerations, spec.Resources = constraints, tolerations, resources
 			d := &orchionv1.Deployment{}
 			err = c.client().call(cmd.Context(), http.MethodPost, "/api/deployments", nil, &orchionv1.CreateDeploymentRequest{
-				Name: name, Labels: labelMap,
-				Spec: &orchionv1.DeploymentSpec{
-					Model: positional[0], Engine: kind, Image: image, Args: args,
-					Replicas: &replicas, Constraints: constraints, Tolerations: tolerations, Resources: resources,
-				},
+				Name: name, Labels: labelMap, Spec: spec,
 			}, d)
 			if err != nil {
 				return err
@@ -79,7 +84,8 @@ func (c *cli) modelDeploy() *cobra.Command {
 	f.StringVar(&engine, "engine", "ollama", "what serves it: ollama, vllm, external")
 	f.StringVar(&name, "name", "", "the deployment's name (default: made from the model)")
 	f.StringVar(&image, "image", "", "the engine's container image (default: the engine's own)")
-	f.Int32Var(&replicas, "replicas", 1, "how many copies, 0 to 64")
+	f.StringVar(&replicas, "replicas", "", "how many copies, 0 to 64, or all: one on each node that fits (default: 1)")
+	size.register(f)
 	f.StringArrayVar(&args, "arg", nil, "an argument for the engine (repeatable)")
 	f.StringArrayVar(&constraints, "constraint", nil, "where it may run, such as 'gpu.memory>=16GiB' (repeatable)")
 	f.StringArrayVar(&tolerations, "tolerate", nil, "a taint that does not keep it away from a node, or '*' for all (repeatable)")
@@ -211,7 +217,7 @@ func deploymentRow(d *orchionv1.Deployment) []string {
 	}
 	return []string{
 		d.GetName(), d.GetSpec().GetModel(), enumText(d.GetSpec().GetEngine().String(), "ENGINE_"), deploymentState(d),
-		fmt.Sprintf("%d/%d", ready, d.GetSpec().GetReplicas()), orDash(strings.Join(nodes, ",")), orDash(d.GetReason()),
+		fmt.Sprintf("%d/%d", ready, wantedReplicas(d)), orDash(strings.Join(nodes, ",")), orDash(d.GetReason()),
 	}
 }
 
@@ -229,42 +235,22 @@ func (c *cli) modelShow() *cobra.Command {
 			return c.show(cmd.OutOrStdout(), d, func(w io.Writer) error {
 				row := deploymentRow(d)
 				if err := table(w, []string{"name", row[0]}, []string{"model", row[1]}, []string{"engine", row[2]},
-					[]string{"state", row[3]}, []string{"ready", row[4]}, []string{"reason", row[6]}); err != nil {
+					[]string{"state", row[3]}, []string{"ready", row[4]}, []string{"replicas", sizeText(d.GetSpec())},
+					[]string{"nodes", orDash(strings.Join(d.GetSpec().GetNodes(), ","))}, []string{"reason", row[6]}); err != nil {
 					return err
 				}
 				rows := [][]string{{"REPLICA", "NODE", "STATE", "PROGRESS", "REASON"}}
 				for _, r := range d.GetReplicas() {
-					rows = append(rows, []string{r.GetId(), orDash(r.GetNodeId()), replicaState(r), strconv.FormatFloat(r.GetProgressPercent(), 'f', 0, 64) + " %", orDash(r.GetReason())})
+					state := replicaState(r)
+					if r.GetOutdated() {
+						state += " (outdated)"
+					}
+					rows = append(rows, []string{r.GetId(), orDash(r.GetNodeId()), state, strconv.FormatFloat(r.GetProgressPercent(), 'f', 0, 64) + " %", orDash(r.GetReason())})
 				}
 				if _, err := fmt.Fprintln(w); err != nil {
 					return err
 				}
 				return table(w, rows...)
-			})
-		},
-	}
-}
-
-func (c *cli) modelScale() *cobra.Command {
-	return &cobra.Command{
-		Use:               "scale NAME REPLICAS",
-		Short:             "Change how many copies serve",
-		Args:              exactly("NAME", "REPLICAS"),
-		ValidArgsFunction: c.completeModels,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := strconv.ParseInt(args[1], 10, 32)
-			if err != nil || n < 0 || n > 64 {
-				return usagef("REPLICAS is %q; it must be a number from 0 to 64", args[1])
-			}
-			replicas := int32(n)
-			d := &orchionv1.Deployment{}
-			if err := c.client().call(cmd.Context(), http.MethodPatch, "/api/deployments/"+segment(args[0]), nil,
-				&orchionv1.UpdateDeploymentRequest{Spec: &orchionv1.DeploymentSpec{Replicas: &replicas}}, d); err != nil {
-				return err
-			}
-			return c.show(cmd.OutOrStdout(), d, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s is %s, %d wanted\n", d.GetName(), deploymentState(d), d.GetSpec().GetReplicas())
-				return err
 			})
 		},
 	}

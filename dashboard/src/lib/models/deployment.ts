@@ -83,7 +83,7 @@ export function replicaCounts(deployment: Deployment): { ready: number; wanted: 
 	const replicas = deployment.replicas ?? [];
 	return {
 		ready: replicas.filter((replica) => replica.state === 'REPLICA_STATE_READY').length,
-		wanted: deployment.spec?.replicas ?? 1
+		wanted: deployment.wantedReplicas ?? deployment.spec?.replicas ?? 1
 	};
 }
 

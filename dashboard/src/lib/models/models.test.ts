@@ -49,6 +49,7 @@ it('counts replicas and pulls', () => {
 		})
 	).toEqual({ ready: 1, wanted: 3 });
 	expect(replicaCounts({}).wanted).toBe(1);
+	expect(replicaCounts({ wantedReplicas: 0, spec: { replicas: 1 } }).wanted).toBe(0);
 	expect(pullPercent({ progressPercent: 12.5 })).toBe(12.5);
 	expect(pullPercent({ completedBytes: '1', totalBytes: '4' })).toBe(25);
 	expect(pullPercent({})).toBe(0);

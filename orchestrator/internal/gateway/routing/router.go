@@ -211,3 +211,17 @@ func (r *Router) leaveNode(n *nodeLoad) {
 		delete(r.nodes, n.id)
 	}
 }
+
+// Busy says whether a replica of a model has requests.
+func (r *Router) Busy(name, nodeID, replicaID string) bool {
+	r.mu.RLock()
+	p := r.pools[name]
+	r.mu.RUnlock()
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.known[key{nodeID: nodeID, replicaID: replicaID}]
+	return known != nil && known.inFlight > 0
+}

@@ -900,25 +900,66 @@ export interface components {
             replicas?: components["schemas"]["orchion.v1.Replica"][];
             spec?: components["schemas"]["orchion.v1.DeploymentSpec"];
             state?: components["schemas"]["orchion.v1.DeploymentState"];
+            /**
+             * Format: int32
+             * @description How many replicas there should be now: of a deployment that scales, as many
+             *     as are asked for; of one that is everywhere, those on the nodes that fit.
+             */
+            wantedReplicas?: number;
         };
+        /**
+         * @description DeploymentSpec says what to serve and how often. There are three ways to say
+         *     how often: replicas alone is a fixed number, minReplicas and maxReplicas
+         *     follow the demand, everywhere is one on each node that fits.
+         */
         "orchion.v1.DeploymentSpec": {
             /** @description Passed to the engine after its own. */
             args?: string[];
             constraints?: string[];
             engine?: components["schemas"]["orchion.v1.Engine"];
+            /** @description One replica on each node that fits, up to 1,000. */
+            everywhere?: boolean;
+            /**
+             * @description With minReplicas and maxReplicas: how long a replica that is not needed is
+             *     kept, 1s to 7 days. Unset: 10 minutes.
+             */
+            idleTimeout?: string;
             /** @description The engine's container image; empty: the engine's default. */
             image?: string;
+            /**
+             * Format: int32
+             * @description 1 to 64, at least minReplicas. Unset beside minReplicas: replicas.
+             */
+            maxReplicas?: number;
+            /**
+             * Format: int32
+             * @description 0 to 64. With 0 there is none while nobody asks for the model: the first
+             *     request starts one. Unset beside maxReplicas: 1.
+             */
+            minReplicas?: number;
             /**
              * @description As the engine names it, for example qwen3:0.6b; also the name under which
              *     the gateway serves it.
              */
             model?: string;
             /**
+             * @description Ids of the nodes that it may run on, at most 64; none: any. Replicas
+             *     elsewhere move when this changes.
+             */
+            nodes?: string[];
+            /**
              * Format: int32
-             * @description 0 to 64; unset means 1.
+             * @description 0 to 64; unset means 1. With minReplicas or maxReplicas it is the number to
+             *     begin with.
              */
             replicas?: number;
             resources?: components["schemas"]["orchion.v1.Resources"];
+            /**
+             * Format: int32
+             * @description With minReplicas and maxReplicas: how many requests at once one replica is
+             *     there for, 1 to 10,000. Unset: 4 with Ollama, 32 otherwise.
+             */
+            targetInFlight?: number;
             /** @description As in JobSpec. */
             tolerations?: string[];
         };
@@ -1501,6 +1542,8 @@ export interface components {
             completedBytes?: string;
             id?: string;
             nodeId?: string;
+            /** @description It is of an older spec and to be replaced. */
+            outdated?: boolean;
             /**
              * Format: double
              * @description Of the pull, 0 to 100.
@@ -2110,8 +2153,11 @@ export interface operations {
                         [key: string]: string;
                     };
                     /**
-                     * @description Given fields replace: replicas, constraints, tolerations, args, image,
-                     *     resources.
+                     * @description Given fields replace: constraints, tolerations, nodes, args, image,
+                     *     resources, and all of how often it is served (replicas, minReplicas,
+                     *     maxReplicas, everywhere) when one of them is given. A new image, new args or
+                     *     resources replace the replicas one by one: another is ready before one
+                     *     stops where there is room for it.
                      *     The model and the engine of a deployment are fixed.
                      */
                     spec?: components["schemas"]["orchion.v1.DeploymentSpec"];

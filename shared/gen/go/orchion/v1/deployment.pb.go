@@ -12,6 +12,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -210,15 +211,18 @@ func (ReplicaState) EnumDescriptor() ([]byte, []int) {
 type Deployment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 63 characters of [a-z0-9-], starting with a letter or digit.
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Spec          *DeploymentSpec        `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
-	State         DeploymentState        `protobuf:"varint,4,opt,name=state,proto3,enum=orchion.v1.DeploymentState" json:"state,omitempty"`
-	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	Replicas      []*Replica             `protobuf:"bytes,6,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Labels    map[string]string      `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Spec      *DeploymentSpec        `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	State     DeploymentState        `protobuf:"varint,4,opt,name=state,proto3,enum=orchion.v1.DeploymentState" json:"state,omitempty"`
+	Reason    string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Replicas  []*Replica             `protobuf:"bytes,6,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// How many replicas there should be now: of a deployment that scales, as many
+	// as are asked for; of one that is everywhere, those on the nodes that fit.
+	WantedReplicas *int32 `protobuf:"varint,20,opt,name=wanted_replicas,json=wantedReplicas,proto3,oneof" json:"wanted_replicas,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Deployment) Reset() {
@@ -300,6 +304,16 @@ func (x *Deployment) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Deployment) GetWantedReplicas() int32 {
+	if x != nil && x.WantedReplicas != nil {
+		return *x.WantedReplicas
+	}
+	return 0
+}
+
+// DeploymentSpec says what to serve and how often. There are three ways to say
+// how often: replicas alone is a fixed number, minReplicas and maxReplicas
+// follow the demand, everywhere is one on each node that fits.
 type DeploymentSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As the engine names it, for example qwen3:0.6b; also the name under which
@@ -310,14 +324,31 @@ type DeploymentSpec struct {
 	Image string `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
 	// Passed to the engine after its own.
 	Args []string `protobuf:"bytes,4,rep,name=args,proto3" json:"args,omitempty"`
-	// 0 to 64; unset means 1.
+	// 0 to 64; unset means 1. With minReplicas or maxReplicas it is the number to
+	// begin with.
 	Replicas    *int32     `protobuf:"varint,5,opt,name=replicas,proto3,oneof" json:"replicas,omitempty"`
 	Constraints []string   `protobuf:"bytes,6,rep,name=constraints,proto3" json:"constraints,omitempty"`
 	Resources   *Resources `protobuf:"bytes,7,opt,name=resources,proto3" json:"resources,omitempty"`
 	// As in JobSpec.
-	Tolerations   []string `protobuf:"bytes,8,rep,name=tolerations,proto3" json:"tolerations,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Tolerations []string `protobuf:"bytes,8,rep,name=tolerations,proto3" json:"tolerations,omitempty"`
+	// One replica on each node that fits, up to 1,000.
+	Everywhere *bool `protobuf:"varint,20,opt,name=everywhere,proto3,oneof" json:"everywhere,omitempty"`
+	// 0 to 64. With 0 there is none while nobody asks for the model: the first
+	// request starts one. Unset beside maxReplicas: 1.
+	MinReplicas *int32 `protobuf:"varint,21,opt,name=min_replicas,json=minReplicas,proto3,oneof" json:"min_replicas,omitempty"`
+	// 1 to 64, at least minReplicas. Unset beside minReplicas: replicas.
+	MaxReplicas *int32 `protobuf:"varint,22,opt,name=max_replicas,json=maxReplicas,proto3,oneof" json:"max_replicas,omitempty"`
+	// Ids of the nodes that it may run on, at most 64; none: any. Replicas
+	// elsewhere move when this changes.
+	Nodes []string `protobuf:"bytes,23,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// With minReplicas and maxReplicas: how long a replica that is not needed is
+	// kept, 1s to 7 days. Unset: 10 minutes.
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,24,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// With minReplicas and maxReplicas: how many requests at once one replica is
+	// there for, 1 to 10,000. Unset: 4 with Ollama, 32 otherwise.
+	TargetInFlight *int32 `protobuf:"varint,25,opt,name=target_in_flight,json=targetInFlight,proto3,oneof" json:"target_in_flight,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DeploymentSpec) Reset() {
@@ -406,6 +437,48 @@ func (x *DeploymentSpec) GetTolerations() []string {
 	return nil
 }
 
+func (x *DeploymentSpec) GetEverywhere() bool {
+	if x != nil && x.Everywhere != nil {
+		return *x.Everywhere
+	}
+	return false
+}
+
+func (x *DeploymentSpec) GetMinReplicas() int32 {
+	if x != nil && x.MinReplicas != nil {
+		return *x.MinReplicas
+	}
+	return 0
+}
+
+func (x *DeploymentSpec) GetMaxReplicas() int32 {
+	if x != nil && x.MaxReplicas != nil {
+		return *x.MaxReplicas
+	}
+	return 0
+}
+
+func (x *DeploymentSpec) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *DeploymentSpec) GetIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return nil
+}
+
+func (x *DeploymentSpec) GetTargetInFlight() int32 {
+	if x != nil && x.TargetInFlight != nil {
+		return *x.TargetInFlight
+	}
+	return 0
+}
+
 type Replica struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -417,8 +490,10 @@ type Replica struct {
 	TotalBytes      int64                  `protobuf:"varint,6,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
 	Reason          string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	ReadyAt         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=ready_at,json=readyAt,proto3" json:"ready_at,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// It is of an older spec and to be replaced.
+	Outdated      bool `protobuf:"varint,20,opt,name=outdated,proto3" json:"outdated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Replica) Reset() {
@@ -505,6 +580,13 @@ func (x *Replica) GetReadyAt() *timestamppb.Timestamp {
 		return x.ReadyAt
 	}
 	return nil
+}
+
+func (x *Replica) GetOutdated() bool {
+	if x != nil {
+		return x.Outdated
+	}
+	return false
 }
 
 type CreateDeploymentRequest struct {
@@ -728,8 +810,11 @@ func (x *GetDeploymentRequest) GetName() string {
 type UpdateDeploymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Given fields replace: replicas, constraints, tolerations, args, image,
-	// resources.
+	// Given fields replace: constraints, tolerations, nodes, args, image,
+	// resources, and all of how often it is served (replicas, minReplicas,
+	// maxReplicas, everywhere) when one of them is given. A new image, new args or
+	// resources replace the replicas one by one: another is ready before one
+	// stops where there is room for it.
 	// The model and the engine of a deployment are fixed.
 	Spec          *DeploymentSpec   `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
 	Labels        map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -837,7 +922,7 @@ var File_orchion_v1_deployment_proto protoreflect.FileDescriptor
 const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\n" +
 	"\x1borchion/v1/deployment.proto\x12\n" +
-	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14orchion/v1/job.proto\"\xfe\x02\n" +
+	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14orchion/v1/job.proto\"\xc0\x03\n" +
 	"\n" +
 	"Deployment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12:\n" +
@@ -847,10 +932,12 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12/\n" +
 	"\breplicas\x18\x06 \x03(\v2\x13.orchion.v1.ReplicaR\breplicas\x129\n" +
 	"\n" +
-	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x1a9\n" +
+	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12,\n" +
+	"\x0fwanted_replicas\x18\x14 \x01(\x05H\x00R\x0ewantedReplicas\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa3\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
+	"\x10_wanted_replicas\"\xe1\x04\n" +
 	"\x0eDeploymentSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12*\n" +
 	"\x06engine\x18\x02 \x01(\x0e2\x12.orchion.v1.EngineR\x06engine\x12\x14\n" +
@@ -859,8 +946,20 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\breplicas\x18\x05 \x01(\x05H\x00R\breplicas\x88\x01\x01\x12 \n" +
 	"\vconstraints\x18\x06 \x03(\tR\vconstraints\x123\n" +
 	"\tresources\x18\a \x01(\v2\x15.orchion.v1.ResourcesR\tresources\x12 \n" +
-	"\vtolerations\x18\b \x03(\tR\vtolerationsB\v\n" +
-	"\t_replicas\"\xa6\x02\n" +
+	"\vtolerations\x18\b \x03(\tR\vtolerations\x12#\n" +
+	"\n" +
+	"everywhere\x18\x14 \x01(\bH\x01R\n" +
+	"everywhere\x88\x01\x01\x12&\n" +
+	"\fmin_replicas\x18\x15 \x01(\x05H\x02R\vminReplicas\x88\x01\x01\x12&\n" +
+	"\fmax_replicas\x18\x16 \x01(\x05H\x03R\vmaxReplicas\x88\x01\x01\x12\x14\n" +
+	"\x05nodes\x18\x17 \x03(\tR\x05nodes\x12<\n" +
+	"\fidle_timeout\x18\x18 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12-\n" +
+	"\x10target_in_flight\x18\x19 \x01(\x05H\x04R\x0etargetInFlight\x88\x01\x01B\v\n" +
+	"\t_replicasB\r\n" +
+	"\v_everywhereB\x0f\n" +
+	"\r_min_replicasB\x0f\n" +
+	"\r_max_replicasB\x13\n" +
+	"\x11_target_in_flight\"\xc2\x02\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12.\n" +
@@ -870,7 +969,8 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\vtotal_bytes\x18\x06 \x01(\x03R\n" +
 	"totalBytes\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x125\n" +
-	"\bready_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\areadyAt\"\xe1\x01\n" +
+	"\bready_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\areadyAt\x12\x1a\n" +
+	"\boutdated\x18\x14 \x01(\bR\boutdated\"\xe1\x01\n" +
 	"\x17CreateDeploymentRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12G\n" +
 	"\x06labels\x18\x02 \x03(\v2/.orchion.v1.CreateDeploymentRequest.LabelsEntryR\x06labels\x12.\n" +
@@ -956,7 +1056,8 @@ var file_orchion_v1_deployment_proto_goTypes = []any{
 	nil,                             // 14: orchion.v1.UpdateDeploymentRequest.LabelsEntry
 	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
 	(*Resources)(nil),               // 16: orchion.v1.Resources
-	(*emptypb.Empty)(nil),           // 17: google.protobuf.Empty
+	(*durationpb.Duration)(nil),     // 17: google.protobuf.Duration
+	(*emptypb.Empty)(nil),           // 18: google.protobuf.Empty
 }
 var file_orchion_v1_deployment_proto_depIdxs = []int32{
 	12, // 0: orchion.v1.Deployment.labels:type_name -> orchion.v1.Deployment.LabelsEntry
@@ -966,28 +1067,29 @@ var file_orchion_v1_deployment_proto_depIdxs = []int32{
 	15, // 4: orchion.v1.Deployment.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 5: orchion.v1.DeploymentSpec.engine:type_name -> orchion.v1.Engine
 	16, // 6: orchion.v1.DeploymentSpec.resources:type_name -> orchion.v1.Resources
-	2,  // 7: orchion.v1.Replica.state:type_name -> orchion.v1.ReplicaState
-	15, // 8: orchion.v1.Replica.ready_at:type_name -> google.protobuf.Timestamp
-	13, // 9: orchion.v1.CreateDeploymentRequest.labels:type_name -> orchion.v1.CreateDeploymentRequest.LabelsEntry
-	4,  // 10: orchion.v1.CreateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
-	3,  // 11: orchion.v1.ListDeploymentsResponse.deployments:type_name -> orchion.v1.Deployment
-	4,  // 12: orchion.v1.UpdateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
-	14, // 13: orchion.v1.UpdateDeploymentRequest.labels:type_name -> orchion.v1.UpdateDeploymentRequest.LabelsEntry
-	6,  // 14: orchion.v1.Deployments.CreateDeployment:input_type -> orchion.v1.CreateDeploymentRequest
-	7,  // 15: orchion.v1.Deployments.ListDeployments:input_type -> orchion.v1.ListDeploymentsRequest
-	9,  // 16: orchion.v1.Deployments.GetDeployment:input_type -> orchion.v1.GetDeploymentRequest
-	10, // 17: orchion.v1.Deployments.UpdateDeployment:input_type -> orchion.v1.UpdateDeploymentRequest
-	11, // 18: orchion.v1.Deployments.DeleteDeployment:input_type -> orchion.v1.DeleteDeploymentRequest
-	3,  // 19: orchion.v1.Deployments.CreateDeployment:output_type -> orchion.v1.Deployment
-	8,  // 20: orchion.v1.Deployments.ListDeployments:output_type -> orchion.v1.ListDeploymentsResponse
-	3,  // 21: orchion.v1.Deployments.GetDeployment:output_type -> orchion.v1.Deployment
-	3,  // 22: orchion.v1.Deployments.UpdateDeployment:output_type -> orchion.v1.Deployment
-	17, // 23: orchion.v1.Deployments.DeleteDeployment:output_type -> google.protobuf.Empty
-	19, // [19:24] is the sub-list for method output_type
-	14, // [14:19] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	17, // 7: orchion.v1.DeploymentSpec.idle_timeout:type_name -> google.protobuf.Duration
+	2,  // 8: orchion.v1.Replica.state:type_name -> orchion.v1.ReplicaState
+	15, // 9: orchion.v1.Replica.ready_at:type_name -> google.protobuf.Timestamp
+	13, // 10: orchion.v1.CreateDeploymentRequest.labels:type_name -> orchion.v1.CreateDeploymentRequest.LabelsEntry
+	4,  // 11: orchion.v1.CreateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
+	3,  // 12: orchion.v1.ListDeploymentsResponse.deployments:type_name -> orchion.v1.Deployment
+	4,  // 13: orchion.v1.UpdateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
+	14, // 14: orchion.v1.UpdateDeploymentRequest.labels:type_name -> orchion.v1.UpdateDeploymentRequest.LabelsEntry
+	6,  // 15: orchion.v1.Deployments.CreateDeployment:input_type -> orchion.v1.CreateDeploymentRequest
+	7,  // 16: orchion.v1.Deployments.ListDeployments:input_type -> orchion.v1.ListDeploymentsRequest
+	9,  // 17: orchion.v1.Deployments.GetDeployment:input_type -> orchion.v1.GetDeploymentRequest
+	10, // 18: orchion.v1.Deployments.UpdateDeployment:input_type -> orchion.v1.UpdateDeploymentRequest
+	11, // 19: orchion.v1.Deployments.DeleteDeployment:input_type -> orchion.v1.DeleteDeploymentRequest
+	3,  // 20: orchion.v1.Deployments.CreateDeployment:output_type -> orchion.v1.Deployment
+	8,  // 21: orchion.v1.Deployments.ListDeployments:output_type -> orchion.v1.ListDeploymentsResponse
+	3,  // 22: orchion.v1.Deployments.GetDeployment:output_type -> orchion.v1.Deployment
+	3,  // 23: orchion.v1.Deployments.UpdateDeployment:output_type -> orchion.v1.Deployment
+	18, // 24: orchion.v1.Deployments.DeleteDeployment:output_type -> google.protobuf.Empty
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_deployment_proto_init() }
@@ -996,6 +1098,7 @@ func file_orchion_v1_deployment_proto_init() {
 		return
 	}
 	file_orchion_v1_job_proto_init()
+	file_orchion_v1_deployment_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchion_v1_deployment_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

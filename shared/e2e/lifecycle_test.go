@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/testbed/offlinemodel"
+)
+
+const tinyDeployment = "tiny"
+
+// ask asks the tiny model and says what is wrong with the answer.
+func (c *cluster) ask() error {
+	response, err := http.Post(c.url+"/v1/chat/completions", "application/json",
+		strings.NewReader(`{"model":"tiny","messages":[{"role":"user","content":"hi"}]}`))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }() // only read from
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s, Retry-After %q: %s", response.Status, response.Header.Get("Retry-After"), body)
+	}
+	return nil
+}
+
+// replicas waits until the tiny model's deployment is settled with so many
+// replicas that are not in old, and answers their ids.
+func (c *cluster) replicas(count int, old ...string) []string {
+	c.t.Helper()
+	var ids []string
+	c.eventually(fmt.Sprintf("%d replicas serve", count), func() error {
+		d := &orchionv1.Deployment{}
+		if err := c.get("/api/deployments/"+tinyDeployment, d); err != nil {
+			return err
+		}
+		ids = ids[:0]
+		for _, r := range d.GetReplicas() {
+			if r.GetState() != orchionv1.ReplicaState_REPLICA_STATE_READY || slices.Contains(old, r.GetId()) {
+				return fmt.Errorf("there is %v", r)
+			}
+			ids = append(ids, r.GetId())
+		}
+		if len(ids) != count || d.GetState() != orchionv1.DeploymentState_DEPLOYMENT_STATE_READY {
+			return fmt.Errorf("there are %v, wanted %d, and it is %v: %s", ids, d.GetWantedReplicas(), d.GetState(), d.GetReason())
+		}
+		return nil
+	})
+	return ids
+}
+
+// A model goes when nobody asks for it, comes back for who does, and is replaced
+// while it is asked.
+func TestLifecycle(t *testing.T) {
+	t.Parallel()
+	needOllama(t)
+	c := newCluster(t)
+	c.addAgent("first", built.engines[0])
+	c.cli("model", "deploy", offlinemodel.Tiny, "--name", tinyDeployment, "--image", offlinemodel.Image,
+		"--min", "0", "--max", "2", "--idle-timeout", "1s")
+	c.replicas(0)
+	// The first answer may be that it loads.
+	c.eventually("a request brings it back", c.ask)
+
+	c.addAgent("second", built.engines[len(built.engines)-1])
+	c.cli("model", "scale", tinyDeployment, "all")
+	old := c.replicas(2)
+	updated := &orchionv1.Deployment{}
+	if err := c.call(http.MethodPatch, "/api/deployments/"+tinyDeployment, &orchionv1.UpdateDeploymentRequest{
+		Spec: &orchionv1.DeploymentSpec{Resources: &orchionv1.Resources{MemoryBytes: 64 << 20}},
+	}, updated); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	asked := make(chan error, 1)
+	go func() {
+		defer close(asked)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if err := c.ask(); err != nil {
+				asked <- err
+				return
+			}
+		}
+	}()
+	c.replicas(2, old...)
+	close(done)
+	if err := <-asked; err != nil {
+		t.Errorf("a request failed while replicas were replaced: %v", err)
+	}
+}
