@@ -101,3 +101,34 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("a request failed while replicas were replaced: %v", err)
 	}
 }
+
+// An idle model makes room for another.
+func TestIdleModelMakesRoom(t *testing.T) {
+	t.Parallel()
+	needOllama(t)
+	c := newCluster(t)
+	a := c.addAgent("only", built.engines[0])
+	n := &orchionv1.Node{}
+	if err := c.get("/api/nodes/"+a.id, n); err != nil {
+		t.Fatal(err)
+	}
+	deploy := func(name string, size *orchionv1.DeploymentSpec) {
+		t.Helper()
+		size.Model, size.Engine, size.Image = offlinemodel.Tiny, orchionv1.Engine_ENGINE_OLLAMA, offlinemodel.Image
+		// More than half of the node.
+		size.Resources = &orchionv1.Resources{CpuMillis: int64(n.GetCapabilities().GetCpu().GetLogicalCores()) * 600}
+		if err := c.call(http.MethodPost, "/api/deployments", &orchionv1.CreateDeploymentRequest{Name: name, Spec: size}, &orchionv1.Deployment{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	zero, one := int32(0), int32(1)
+	deploy(tinyDeployment, &orchionv1.DeploymentSpec{MinReplicas: &zero, MaxReplicas: &one})
+	c.replicas(1)
+	deploy("other", &orchionv1.DeploymentSpec{})
+	c.replicas(0)
+	d := &orchionv1.Deployment{}
+	if err := c.get("/api/deployments/"+tinyDeployment, d); err != nil || !strings.Contains(d.GetReason(), "made room for deployment other") {
+		t.Errorf("the reason is %q, %v", d.GetReason(), err)
+	}
+	c.eventually("the other serves", c.ask)
+}

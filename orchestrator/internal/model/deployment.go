@@ -20,6 +20,7 @@ type deployment struct {
 	changed    bool   // since it was published
 	want       int    // how many replicas there should be now
 	scaling    scaling
+	evictedFor string
 	filled     bool // when everywhere: room was looked for since that may have changed
 }
 
@@ -37,6 +38,7 @@ type replica struct {
 	// finishBy, when Remove: its node is told to stop it then at the latest;
 	// zero: it was told. lookAt is when to look whether it still has requests.
 	finishBy, lookAt time.Time
+	why              string // when Remove: for what, if it is not the usual
 }
 
 func newDeployment(d *Deployment, now time.Time) *deployment {
@@ -80,7 +82,7 @@ func (d *deployment) touch() { d.changed = true }
 // public is the deployment with its replicas, for readers.
 func (d *deployment) public() Deployment {
 	p := d.Deployment
-	p.Wanted = d.want
+	p.Wanted, p.EvictedFor = d.want, d.evictedFor
 	p.Replicas = make([]Replica, 0, len(d.replicas))
 	for _, r := range d.replicas {
 		p.Replicas = append(p.Replicas, r.Replica)

@@ -53,6 +53,9 @@ type Deployment struct {
 	CreatedAt time.Time
 	// Wanted is how many replicas there should be now.
 	Wanted int
+	// EvictedFor is the deployment for which its replica was stopped last; empty:
+	// none was, or there has been one since.
+	EvictedFor string
 	// Replicas are placements and what was observed of them.
 	Replicas []Replica
 }

@@ -16,17 +16,7 @@ import (
 // that there is no room.
 func (m *Manager) place(d *deployment, r *replica, wake *wakeup) (placed bool, avoid map[string]string, trouble string) {
 	work := *d.work
-	work.Avoid = make(map[string]string)
-	// Replicas share a node only when each has GPUs of its own there.
-	for _, other := range d.replicas {
-		switch {
-		case other.NodeID == "" || d.Spec.Resources.GPUs > 0 && !d.Spec.Everywhere:
-		case other.Remove:
-			work.Avoid[other.NodeID] = "still stops a replica of this deployment"
-		default:
-			work.Avoid[other.NodeID] = "already runs a replica of this deployment"
-		}
-	}
+	work.Avoid = m.avoided(d)
 	nodeID, ok := m.cfg.Cluster.Place(m.awayFrom(&work, r.avoid), holder(r.ID))
 	if !ok {
 		nodeID, ok = m.cfg.Cluster.Place(&work, holder(r.ID))
@@ -50,6 +40,25 @@ func (m *Manager) place(d *deployment, r *replica, wake *wakeup) (placed bool, a
 	m.cfg.Logger.Info("replica placed", "replica", r.ID, "node", nodeID)
 	m.cfg.Link.AssignReplica(nodeID, m.assignment(r))
 	return true, nil, ""
+}
+
+// stillStops is why a node gets no replica that soon may.
+const stillStops = "still stops a replica of this deployment"
+
+// avoided are the nodes that another replica of a deployment must not go to.
+// Replicas share a node only when each has GPUs of its own there.
+func (m *Manager) avoided(d *deployment) map[string]string {
+	avoid := make(map[string]string)
+	for _, other := range d.replicas {
+		switch {
+		case other.NodeID == "" || d.Spec.Resources.GPUs > 0 && !d.Spec.Everywhere:
+		case other.Remove:
+			avoid[other.NodeID] = stillStops
+		default:
+			avoid[other.NodeID] = "already runs a replica of this deployment"
+		}
+	}
+	return avoid
 }
 
 // whyNowhere says why no node can take a replica.
@@ -102,6 +111,7 @@ func (m *Manager) newReplica(d *deployment) *replica {
 func (m *Manager) enter(d *deployment, r *replica) {
 	d.replicas = append(d.replicas, r)
 	m.replicas[r.ID] = r
+	d.evictedFor = ""
 	d.touch()
 }
 
@@ -127,7 +137,11 @@ func (m *Manager) remove(d *deployment, r *replica, now time.Time) bool {
 		}
 		r.finishBy, r.lookAt = now.Add(finish), now.Add(finishPause)
 		r.stopBy = r.finishBy.Add(m.cfg.StopTimeout)
-		m.set(r, Stopping, "finishes the requests that it has")
+		reason := "finishes the requests that it has"
+		if r.why != "" {
+			reason = r.why + ", and " + reason
+		}
+		m.set(r, Stopping, reason)
 		return true
 	}
 	m.stopReplica(r, now)
@@ -138,7 +152,7 @@ func (m *Manager) remove(d *deployment, r *replica, now time.Time) bool {
 func (m *Manager) stopReplica(r *replica, now time.Time) {
 	r.finishBy = time.Time{}
 	r.stopBy = now.Add(m.cfg.StopTimeout)
-	m.set(r, Stopping, "")
+	m.set(r, Stopping, r.why)
 	m.cfg.Link.RemoveReplica(r.NodeID, r.ID)
 }
 
@@ -182,6 +196,9 @@ func (m *Manager) discard(d *deployment, r *replica) {
 	d.filled = false
 	d.touch()
 	m.rerouted = true
+	if r.why != "" {
+		m.scanned = time.Time{} // before others take the room
+	}
 }
 
 func (m *Manager) finishDelete(d *deployment, now time.Time, wake *wakeup) {

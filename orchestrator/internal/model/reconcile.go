@@ -228,6 +228,11 @@ func (m *Manager) grow(d *deployment, want int, steady, displaced, unplaced []*r
 		return
 	}
 	placed, reason := m.fill(d, missing, unplaced, wake)
+	if placed < missing {
+		if waitsFor := m.makeRoom(d, time.Now(), wake); waitsFor != "" {
+			reason = func() string { return waitsFor }
+		}
+	}
 	m.keepWaiting(d, missing-placed-len(displaced), reason)
 }
 

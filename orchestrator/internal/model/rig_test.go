@@ -37,8 +37,15 @@ type rig struct {
 
 func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Helper()
+	bubbleWith(t, func(*rig) {}, f)
+}
+
+// bubbleWith is bubble with a rig that is prepared before it starts.
+func bubbleWith(t *testing.T, prepare func(r *rig), f func(t *testing.T, r *rig)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
+		prepare(r)
 		r.start()
 		t.Cleanup(func() { r.m.Stop() })
 		f(t, r)

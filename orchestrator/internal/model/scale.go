@@ -24,12 +24,22 @@ type scaling struct {
 	// pressedSince is since when the replicas that there are do not suffice;
 	// zero: they do.
 	pressedSince time.Time
+	// forgoneAt is when a replica was given up for others last: what was used
+	// before is no reason for a new one.
+	forgoneAt time.Time
 }
 
 // begin sets the number at the start, or when somebody changes it.
 func (s *scaling) begin(replicas int, now time.Time) {
 	*s = scaling{want: replicas}
 	s.need(replicas, now)
+}
+
+// forgo gives a replica up before its time.
+func (s *scaling) forgo(now time.Time) {
+	s.want = max(s.want-1, 0)
+	clear(s.neededAt[s.want:])
+	s.forgoneAt = now
 }
 
 // need notes that so many replicas are needed now.
@@ -70,7 +80,7 @@ func (s *scaling) decide(spec *Spec, d Demand, serving int, now time.Time) (want
 		}
 	}
 	s.need(needed, now)
-	if d.LastUsed.After(s.neededAt[0]) {
+	if d.LastUsed.After(s.neededAt[0]) && d.LastUsed.After(s.forgoneAt) {
 		s.neededAt[0] = d.LastUsed
 	}
 	s.want = spec.MinReplicas

@@ -39,6 +39,8 @@ func (d *Deployment) Summary() (DeploymentState, string) {
 		return DeploymentDeleting, ""
 	case ready >= d.Wanted:
 		switch {
+		case d.Wanted == 0 && d.Spec.Scales() && d.EvictedFor != "":
+			return DeploymentReady, fmt.Sprintf("made room for deployment %s: the next request starts a replica", d.EvictedFor)
 		case d.Wanted == 0 && d.Spec.Scales():
 			return DeploymentReady, "idle: the next request starts a replica"
 		case d.Wanted == 0:
