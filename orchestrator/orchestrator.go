@@ -236,7 +236,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 		return nil, err
 	}
 	p.gateway = gateway.New(gateway.Config{
-		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List, Demand: p.models.Demand,
+		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List, Demand: p.models.Demand, Manager: p.models,
 		JobModels: p.dispatcher.AttemptModels, Meter: p.meter, Logger: o.log, Metrics: metrics,
 		NodeLabels: func(id string) map[string]string {
 			if n, ok := p.registry.Get(id); ok {

@@ -44,8 +44,9 @@ func (s *Server) newHTTP(connection *inProcess, logs *logReader) (http.Handler, 
 	mux.HandleFunc("GET /api/openapi.json", serveOpenAPI)
 	mux.Handle("/v1/", s.counted("gateway", s.cfg.Gateway))
 	mux.Handle("/rerank", s.counted("gateway", s.cfg.Gateway)) // as vLLM has it
-	// Clients of Ollama would otherwise be answered with the dashboard's page.
-	mux.HandleFunc("/ollama/", serveNoOllama)
+	mux.Handle("/ollama/", s.counted("gateway", s.cfg.Gateway))
+	mux.Handle("/ollama", s.counted("gateway", s.cfg.Gateway))
+	mux.Handle("/ollama/api/pull", s.counted("gateway", s.endedByClosing(s.cfg.Gateway))) // it waits for a deployment
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writePlain(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{Registry: s.cfg.Metrics}))
@@ -76,10 +77,6 @@ func writePlain(w http.ResponseWriter, httpStatus int, text string) {
 	_, _ = w.Write([]byte(text))
 }
 
-func serveNoOllama(w http.ResponseWriter, _ *http.Request) {
-	writeError(w, status.Error(codes.Unimplemented, "Ollama's own API is not served yet; use the OpenAI-compatible one under /v1/"))
-}
-
 func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-cache")
@@ -106,6 +103,15 @@ func (s *Server) counted(path string, next http.Handler) http.Handler {
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() { s.metrics.request(path, recorder.status) }()
 		next.ServeHTTP(recorder, r)
+	})
+}
+
+// endedByClosing ends requests that may last for ever when the server closes.
+func (s *Server) endedByClosing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := s.untilClosing(r.Context())
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,8 +36,6 @@ func TestRESTRefusesWhatItDoesNotKnow(t *testing.T) {
 		"unknown path":         {"GET", "/api/machines", "", http.StatusNotFound, codes.NotFound, "there is no /api/machines; /api/openapi.json lists what there is"},
 		"path of odd bytes":    {"GET", "/api/%ff", "", http.StatusNotFound, codes.NotFound, "there is no /api/\ufffd; "},
 		"odd parameter":        {"GET", "/api/nodes?%ff=1", "", invalid, codes.InvalidArgument, "\ufffd: is not a query parameter here"},
-		"another API":          {"POST", "/ollama/api/chat", "{}", http.StatusNotImplemented, codes.Unimplemented, "Ollama's own API is not served yet; use the OpenAI-compatible one under /v1/"},
-		"another API's list":   {"GET", "/ollama/api/tags", "", http.StatusNotImplemented, codes.Unimplemented, "not served yet"},
 		"unknown verb":         {"POST", "/api/nodes/n1:explode", "", http.StatusMethodNotAllowed, codes.Unimplemented, "POST does not go with /api/nodes/n1:explode"},
 		"wrong method":         {"PUT", "/api/nodes", "", http.StatusMethodNotAllowed, codes.Unimplemented, "PUT does not go with /api/nodes"},
 		"method override":      {"POST", "/api/nodes", "", http.StatusMethodNotAllowed, codes.Unimplemented, "POST does not go with"},
@@ -159,6 +158,18 @@ func TestVersion(t *testing.T) {
 	h.call(t, http.MethodGet, "/api/version", "").decode(t, &v)
 	if v.Name != "orchion" || v.Version == "" || v.GoVersion == "" || v.StartedAt != "2023-11-14T22:13:20Z" || v.GrpcAddress != "127.0.0.1:50051" {
 		t.Errorf("version is %+v", v)
+	}
+}
+
+func TestGatewayPaths(t *testing.T) {
+	h := newHarness(t, settings{gateway: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+		_, _ = io.WriteString(w, r.URL.Path)
+	})})
+	for _, path := range []string{"/v1/models", "/rerank", "/ollama", "/ollama/", "/ollama/api/tags", "/ollama/api/pull"} {
+		if a := h.call(t, http.MethodPost, path, "{}"); a.status != http.StatusTeapot || string(a.body) != path {
+			t.Errorf("%s is answered with %d %s", path, a.status, a.body)
+		}
 	}
 }
 

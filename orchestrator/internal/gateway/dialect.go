@@ -16,6 +16,9 @@ type endpoint struct {
 	// understand reads a request's body as far as the gateway must. Its errors
 	// are the client's mistakes: *syntaxError and *fieldError say where.
 	understand func(path string, r *http.Request, body []byte) (request, error)
+	// saysWhole is true when its streams always say that they are over, so that
+	// one is cut that does not, whatever the engine's framing says.
+	saysWhole bool
 }
 
 // dialect is an API that clients speak, as far as it tells errors.
@@ -26,7 +29,7 @@ type dialect interface {
 	// the client got before, which may be cut within an event.
 	streamError(sent []byte, e *apiError) []byte
 	// whole says whether a stream that ends with tail has come to its end. It is
-	// asked where the engine's framing cannot tell.
+	// asked where the engine's framing cannot tell, or endpoint.saysWhole.
 	whole(tail []byte) bool
 }
 

@@ -31,6 +31,7 @@ func (g *Gateway) newMux() *http.ServeMux {
 	for _, e := range g.endpoints() {
 		g.handleCalls(mux, e)
 	}
+	g.handleOllama(mux)
 	mux.HandleFunc("/", g.unknownPath)
 	return mux
 }

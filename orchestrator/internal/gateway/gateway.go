@@ -1,10 +1,10 @@
-// Package gateway is the OpenAI-compatible front of all replicas: it finds the
+// Package gateway is the front of all replicas, for clients of OpenAI and Ollama: it finds the
 // model that a request names, chooses a replica that serves it, and carries the
 // request there and the answer back through a connection that the replica's
 // node opened. Bodies pass through byte for byte; streams are passed on as they
 // come and are cancelled at the engine when the client leaves.
 //
-// Errors that are the gateway's own have OpenAI's shape. Headers of the answer
+// Errors that are the gateway's own have the shape of the API that was called. Headers of the answer
 // say where it came from: X-Request-ID, X-Orchion-Model, X-Orchion-Node,
 // X-Orchion-Replica and X-Orchion-Route-Reason.
 package gateway
@@ -54,6 +54,9 @@ type Config struct {
 	// JobModels gives the models that a job's attempt may call, and false when
 	// the node does not hold the attempt any more. Default: jobs may call none.
 	JobModels func(nodeID string, ref job.Ref) (models []string, ok bool)
+	// Manager makes and deletes deployments for clients that pull and delete
+	// models. Default: they cannot.
+	Manager Manager
 	// Meter is told of every call. Default: nobody is.
 	Meter *meter.Meter
 	// NodeLabels gives the labels of a node, so that a client can say where it
@@ -108,17 +111,21 @@ func (c *Config) applyDefaults() {
 
 // Gateway is an http.Handler for the paths at which models are called.
 type Gateway struct {
-	cfg       Config
-	log       *slog.Logger
-	mux       *http.ServeMux
-	paths     []string // of the mux, at which models can be called
-	engines   *upstream.Client
-	addresses engineAddresses
-	router    *routing.Router
-	bodies    *semaphore.Weighted
-	demand    *demandMeter
-	metrics   *metrics
-	calls     callServer
+	cfg   Config
+	log   *slog.Logger
+	mux   *http.ServeMux
+	paths []string // of the mux, at which models can be called
+	// ollamaPaths are those of Ollama's API, with their methods.
+	ollamaPaths []string
+	catalogue   catalogue
+	pulls       pulls
+	engines     *upstream.Client
+	addresses   engineAddresses
+	router      *routing.Router
+	bodies      *semaphore.Weighted
+	demand      *demandMeter
+	metrics     *metrics
+	calls       callServer
 }
 
 // New makes a gateway. It panics when a required field is missing or a metric

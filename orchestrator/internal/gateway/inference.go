@@ -65,6 +65,11 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 		c.endpoint.writeError(w, failure)
 		return
 	}
+	if itself, ok := request.(interface {
+		answerItself(*Gateway, http.ResponseWriter, *http.Request) bool
+	}); ok && itself.answerItself(g, w, r) {
+		return
+	}
 	labels, failure := nodeLabels(r)
 	if failure != nil {
 		c.endpoint.writeError(w, failure)

@@ -74,7 +74,7 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route 
 	}
 	w.WriteHeader(res.StatusCode)
 	err := g.copyBody(w, c, held, res.Body, stream || res.ContentLength < 0)
-	if err == nil && stream && res.EndsWithConnection && !c.endpoint.whole(c.usage.tail) {
+	if err == nil && stream && (res.EndsWithConnection || c.endpoint.saysWhole) && !c.endpoint.whole(c.usage.tail) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err == nil || r.Context().Err() != nil {
