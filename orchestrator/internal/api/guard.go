@@ -72,19 +72,32 @@ func CheckHost(host string) error {
 	return nil
 }
 
+// guardHeaders are on every answer. Their values are shared by all, and full, so that
+// another one is never added to them in place.
+var guardHeaders = [...]struct {
+	name  string
+	value [1]string
+}{
+	{"X-Content-Type-Options", [1]string{"nosniff"}},
+	{"Referrer-Policy", [1]string{"no-referrer"}},
+	{"Cross-Origin-Resource-Policy", [1]string{"same-origin"}},
+	{"X-Frame-Options", [1]string{"DENY"}},
+}
+
+var varyOrigin = [1]string{"Origin"}
+
 func (g *guard) wrap(next http.Handler) http.Handler {
 	protected := g.crossOrigin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
-		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Referrer-Policy", "no-referrer")
-		header.Set("Cross-Origin-Resource-Policy", "same-origin")
-		header.Set("X-Frame-Options", "DENY")
+		for i := range guardHeaders {
+			header[guardHeaders[i].name] = guardHeaders[i].value[:]
+		}
 		if !g.answersTo(r.Host) {
 			forbid(w, "this orchestrator does not answer to the host %q; use localhost, or start it with --allowed-hosts", clip(r.Host))
 			return
 		}
-		header.Add("Vary", "Origin")
+		header["Vary"] = varyOrigin[:]
 		if origin := r.Header.Get("Origin"); g.origins[origin] {
 			header.Set("Access-Control-Allow-Origin", origin)
 			header.Set("Cross-Origin-Resource-Policy", "cross-origin")

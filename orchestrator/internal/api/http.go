@@ -30,6 +30,7 @@ func (s *Server) newHTTP(connection *inProcess, logs *logReader) (http.Handler, 
 	if err != nil {
 		return nil, err
 	}
+	models := s.counted("gateway", s.cfg.Gateway)
 	mux := http.NewServeMux()
 	mux.Handle("/api/", limitBody(rest))
 	mux.Handle("GET /api/events", s.counted("api_events", &eventStream{cfg: s.cfg, until: s.untilClosing}))
@@ -42,16 +43,21 @@ func (s *Server) newHTTP(connection *inProcess, logs *logReader) (http.Handler, 
 	mux.Handle("GET /api/jobs/{id}/artifacts", rest) // and not that of an empty name
 	mux.Handle("GET /api/jobs/{id}/artifacts.tar", s.counted("api_artifacts", http.HandlerFunc(left.all)))
 	mux.HandleFunc("GET /api/openapi.json", serveOpenAPI)
-	mux.Handle("/v1/", s.counted("gateway", s.cfg.Gateway))
-	mux.Handle("/rerank", s.counted("gateway", s.cfg.Gateway)) // as vLLM has it
-	mux.Handle("/ollama/", s.counted("gateway", s.cfg.Gateway))
-	mux.Handle("/ollama", s.counted("gateway", s.cfg.Gateway))
+	mux.Handle("/rerank", models) // as vLLM has it
+	mux.Handle("/ollama/", models)
+	mux.Handle("/ollama", models)
 	mux.Handle("/ollama/api/pull", s.counted("gateway", s.endedByClosing(s.cfg.Gateway))) // it waits for a deployment
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writePlain(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{Registry: s.cfg.Metrics}))
 	mux.Handle("/", dashboard)
-	return s.survive(guard.wrap(mux)), nil
+	return s.survive(guard.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") { // most of all, and it has paths of its own
+			models.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))), nil
 }
 
 // serveReady says whether the orchestrator can do its work.

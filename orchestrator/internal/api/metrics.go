@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
@@ -76,7 +77,11 @@ func (m *metrics) call(method string, code codes.Code, took time.Duration) {
 }
 
 func (m *metrics) request(path string, status int) {
-	m.requests.WithLabelValues(path, strconv.Itoa(status)).Inc()
+	text := "200"
+	if status != http.StatusOK {
+		text = strconv.Itoa(status)
+	}
+	m.requests.WithLabelValues(path, text).Inc()
 }
 
 // nodeCollector counts the nodes when it is asked.

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -35,16 +34,9 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 }
 
 func (g *Gateway) readReserved(w http.ResponseWriter, r *http.Request, size int64) ([]byte, *apiError) {
-	controller := http.NewResponseController(w)
-	source := &pacedReader{
-		reader: http.MaxBytesReader(w, r.Body, g.cfg.MaxBody),
-		before: func() error { return controller.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)) },
-	}
-	var body bytes.Buffer
-	if size > 0 {
-		body.Grow(int(size) + bytes.MinRead) // ReadFrom wants that much room to see the end
-	}
-	if _, err := body.ReadFrom(source); err != nil {
+	source := &pacedReader{reader: r.Body, controller: http.NewResponseController(w), pause: g.cfg.BodyTimeout}
+	body, err := source.all(w, size, g.cfg.MaxBody)
+	if err != nil {
 		// The deadline stays, since the server goes on to read what is left.
 		w.Header().Set("Connection", "close")
 		var tooLarge *http.MaxBytesError
@@ -54,20 +46,33 @@ func (g *Gateway) readReserved(w http.ResponseWriter, r *http.Request, size int6
 		return nil, errBadRequest(errors.New("the body could not be read to its end"), "")
 	}
 	// An error says that this writer has no deadlines, and then none was set.
-	_ = controller.SetReadDeadline(time.Time{})
-	return body.Bytes(), nil
+	_ = source.controller.SetReadDeadline(time.Time{})
+	return body, nil
 }
 
-// pacedReader calls before ahead of every read.
+// pacedReader bounds the time of every read.
 type pacedReader struct {
-	reader io.Reader
-	before func() error
+	reader     io.ReadCloser
+	controller *http.ResponseController
+	pause      time.Duration
+}
+
+// all reads a body of the size given, which the server sees to; below 0 it is not
+// known and at most as given.
+func (p *pacedReader) all(w http.ResponseWriter, size, most int64) ([]byte, error) {
+	if size < 0 {
+		p.reader = http.MaxBytesReader(w, p.reader, most)
+		return io.ReadAll(p)
+	}
+	body := make([]byte, size)
+	_, err := io.ReadFull(p, body)
+	return body, err
 }
 
 func (p *pacedReader) Read(b []byte) (int, error) {
 	// A writer without deadlines is one of a test or behind a middleware that
 	// hides them; the server's own timeouts hold then.
-	if err := p.before(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := p.controller.SetReadDeadline(time.Now().Add(p.pause)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
 	return p.reader.Read(b)

@@ -41,9 +41,9 @@ func (g *Gateway) Start(calls net.Listener) {
 		},
 	}
 	done := make(chan struct{})
-	g.calls.mu.Lock()
-	g.calls.server, g.calls.done = server, done
-	g.calls.mu.Unlock()
+	g.jobs.mu.Lock()
+	g.jobs.server, g.jobs.done = server, done
+	g.jobs.mu.Unlock()
 	go func() {
 		defer close(done)
 		if err := server.Serve(calls); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -55,9 +55,9 @@ func (g *Gateway) Start(calls net.Listener) {
 // Stop ends what Start began: requests of jobs may finish until ctx is done and
 // are broken off then. It may be called twice, and without Start.
 func (g *Gateway) Stop(ctx context.Context) {
-	g.calls.mu.Lock()
-	server, done := g.calls.server, g.calls.done
-	g.calls.mu.Unlock()
+	g.jobs.mu.Lock()
+	server, done := g.jobs.server, g.jobs.done
+	g.jobs.mu.Unlock()
 	if server != nil {
 		if err := server.Shutdown(ctx); err != nil {
 			_ = server.Close() // it only closes connections

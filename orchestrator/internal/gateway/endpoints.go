@@ -38,7 +38,9 @@ func (g *Gateway) newMux() *http.ServeMux {
 
 func (g *Gateway) handleCalls(mux *http.ServeMux, e *endpoint) {
 	g.paths = append(g.paths, e.path)
-	mux.HandleFunc("POST "+e.path, g.inference(e))
+	serve := g.inference(e)
+	g.calls[e.path] = serve
+	mux.HandleFunc("POST "+e.path, serve)
 	mux.HandleFunc(e.path, methodNotAllowed(e, http.MethodPost))
 }
 

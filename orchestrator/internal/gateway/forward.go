@@ -187,12 +187,12 @@ func (g *Gateway) engineError(err error, route model.Route) *apiError {
 }
 
 func setRouteHeaders(h http.Header, route model.Route, reason string) {
-	h.Set(headerNode, headerValue(route.NodeID))
-	if route.ReplicaID != "" {
-		h.Set(headerReplica, headerValue(route.ReplicaID))
+	values := [...]string{headerValue(route.NodeID), headerValue(route.Model), headerValue(reason), headerValue(route.ReplicaID)}
+	for i, name := range [...]string{headerNode, headerModel, headerRouteReason, headerReplica} {
+		if values[i] != "" || name != headerReplica {
+			h[name] = values[i : i+1 : i+1]
+		}
 	}
-	h.Set(headerModel, headerValue(route.Model))
-	h.Set(headerRouteReason, headerValue(reason))
 }
 
 // headerValue replaces what may not stand in a header.

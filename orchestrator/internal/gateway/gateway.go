@@ -11,8 +11,10 @@ package gateway
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -115,6 +117,8 @@ type Gateway struct {
 	log   *slog.Logger
 	mux   *http.ServeMux
 	paths []string // of the mux, at which models can be called
+	// calls are what serves them.
+	calls map[string]http.HandlerFunc
 	// ollamaPaths are those of Ollama's API, with their methods.
 	ollamaPaths []string
 	catalogue   catalogue
@@ -125,7 +129,7 @@ type Gateway struct {
 	bodies      *semaphore.Weighted
 	demand      *demandMeter
 	metrics     *metrics
-	calls       callServer
+	jobs        callServer
 }
 
 // New makes a gateway. It panics when a required field is missing or a metric
@@ -142,6 +146,7 @@ func New(cfg Config) *Gateway {
 		demand:  newDemandMeter(cfg.Demand),
 		bodies:  semaphore.NewWeighted(cfg.MaxBodies),
 		metrics: newMetrics(cfg.Metrics),
+		calls:   make(map[string]http.HandlerFunc),
 	}
 	g.engines = newEngines(cfg)
 	g.mux = g.newMux()
@@ -161,9 +166,14 @@ func (g *Gateway) Busy(name, nodeID, replicaID string) bool {
 
 // ServeHTTP serves a request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := requestID(r)
-	w.Header().Set("X-Request-Id", id)
-	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+	known := &knownRequest{Context: r.Context(), id: [1]string{requestID(r)}}
+	w.Header()["X-Request-Id"] = known.id[:]
+	r = r.WithContext(known)
+	// Most requests are for a path as it stands, and the mux need not look for it.
+	if serve := g.calls[r.URL.Path]; serve != nil && r.Method == http.MethodPost && r.URL.RawPath == "" {
+		serve(w, r)
+		return
+	}
 	// The mux answers a path like //v1/models with a redirect to the clean one,
 	// which an API client would not follow with its body.
 	if strings.Contains(r.URL.Path, "//") {
@@ -175,18 +185,44 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 type requestIDKey struct{}
 
+// knownRequest is the context of a request with its id, as a header holds it.
+type knownRequest struct {
+	context.Context //nolint:containedctx // it is one
+
+	id [1]string
+}
+
+// Value gives the request itself for its key.
+func (k *knownRequest) Value(key any) any {
+	if key == (requestIDKey{}) {
+		return k
+	}
+	return k.Context.Value(key)
+}
+
 // requestID takes the client's id when it is fit for logs and headers.
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
 	if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return uuid.NewString()
+		return newID()
 	}
 	return id
 }
 
+// newID makes a random UUID. It names a request and keeps no secret.
+func newID() string {
+	var id uuid.UUID
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64()) //nolint:gosec // no secret
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64()) //nolint:gosec // no secret
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80      // version 4, of RFC 9562
+	return id.String()
+}
+
 func requestIDOf(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string) // without one it is empty
-	return id
+	if known, ok := ctx.Value(requestIDKey{}).(*knownRequest); ok {
+		return known.id[0]
+	}
+	return "" // there is none in a test
 }
 
 // isClientGone says whether a request ended because its client left.

@@ -25,6 +25,8 @@ type call struct {
 	route  model.Route
 	reason string
 	usage  usage
+	// record is of the answer, and here to be no allocation of its own.
+	record statusRecorder
 }
 
 // inference serves an endpoint that runs a model.
@@ -33,7 +35,8 @@ func (g *Gateway) inference(e *endpoint) http.HandlerFunc {
 		c := &call{endpoint: e, started: time.Now()}
 		g.metrics.inFlight.Inc()
 		defer g.metrics.inFlight.Dec()
-		record := &statusRecorder{ResponseWriter: w}
+		record := &c.record
+		record.ResponseWriter = w
 		// Deferred, because a broken answer leaves by a panic.
 		defer func() {
 			status := record.status

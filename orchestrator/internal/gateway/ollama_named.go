@@ -48,10 +48,11 @@ func findNamed(body []byte) (modelField, error) {
 	}
 	found := map[string]modelField{}
 	err := s.object(0, func(key []byte) error {
-		name, err := decodeKey(key)
+		decoded, err := decodeKey(key)
 		if err != nil {
 			return s.fail("%v", err)
 		}
+		name := string(decoded)
 		spelled := strings.ToLower(name)
 		if spelled != "model" && spelled != "name" {
 			return s.value(1)

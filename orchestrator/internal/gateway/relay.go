@@ -162,7 +162,7 @@ var errClientWrite = errors.New("write to the client")
 // copyBody copies an engine's body, of which held was read already; with flush every
 // piece goes out as it comes.
 func (g *Gateway) copyBody(w http.ResponseWriter, c *call, held []byte, body *upstream.Body, flush bool) error {
-	controller := http.NewResponseController(w)
+	var controller *http.ResponseController
 	for piece, err := held, error(nil); ; piece, err = body.Next() {
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -181,6 +181,9 @@ func (g *Gateway) copyBody(w http.ResponseWriter, c *call, held []byte, body *up
 			return fmt.Errorf("%w: %w", errClientWrite, err)
 		}
 		if flush && !body.Ended() {
+			if controller == nil {
+				controller = http.NewResponseController(w)
+			}
 			if err := controller.Flush(); err != nil {
 				return fmt.Errorf("%w: %w", errClientWrite, err)
 			}

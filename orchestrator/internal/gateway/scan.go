@@ -62,17 +62,18 @@ func findModel(body []byte) (modelField, error) {
 		if err != nil {
 			return s.fail("%v", err)
 		}
-		if !strings.EqualFold(name, "model") {
+		if !bytes.EqualFold(name, []byte("model")) {
 			from := s.pos
 			if err := s.value(1); err != nil {
 				return err
 			}
-			if name == "messages" || name == "prompt" || name == "input" {
+			switch string(name) {
+			case "messages", "prompt", "input":
 				found.TextStart, found.TextEnd = from, s.pos
 			}
 			return nil
 		}
-		if name != "model" {
+		if string(name) != "model" {
 			return &fieldError{What: fmt.Sprintf("the key %q must be spelled \"model\"", name)}
 		}
 		if seen {
@@ -90,7 +91,7 @@ func findModel(body []byte) (modelField, error) {
 			return err
 		}
 		found.End = s.pos
-		if err := json.Unmarshal(body[found.Start:found.End], &found.Name); err != nil {
+		if found.Name, err = decodeString(body[found.Start:found.End]); err != nil {
 			return s.fail("%v", err)
 		}
 		return nil
@@ -118,13 +119,24 @@ const maxModelName = 512
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-func decodeKey(key []byte) (string, error) {
-	if bytes.IndexByte(key, '\\') < 0 {
-		return string(key[1 : len(key)-1]), nil
+// decodeKey gives a key without its quotes.
+func decodeKey(quoted []byte) ([]byte, error) {
+	plain := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(plain, '\\') < 0 {
+		return plain, nil
 	}
-	var name string
-	err := json.Unmarshal(key, &name)
-	return name, err
+	name, err := decodeString(quoted)
+	return []byte(name), err
+}
+
+// decodeString decodes a string that was found to be one.
+func decodeString(quoted []byte) (string, error) {
+	if plain := quoted[1 : len(quoted)-1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
+		return string(plain), nil
+	}
+	var text string
+	err := json.Unmarshal(quoted, &text)
+	return text, err
 }
 
 // replaceModel gives the body with another model in the field's place.

@@ -31,6 +31,12 @@ func newEngines(cfg Config) *upstream.Client {
 // into a compressed stream.
 var passedHeaders = [...]string{"Accept", "User-Agent", "Traceparent", "Tracestate"}
 
+// outgoing is a request to an engine in one piece of memory.
+type outgoing struct {
+	request upstream.Request
+	fields  [len(passedHeaders) + 2]upstream.Field
+}
+
 // send sends a request to a route's engine and answers with what comes back. r
 // is what the client sent.
 func (g *Gateway) send(ctx context.Context, r *http.Request, p prepared, route model.Route) (*upstream.Response, error) {
@@ -39,16 +45,16 @@ func (g *Gateway) send(ctx context.Context, r *http.Request, p prepared, route m
 	if r.URL.RawQuery != "" {
 		target += "?" + r.URL.RawQuery
 	}
-	fields := make([]upstream.Field, 0, len(passedHeaders)+2)
+	out := &outgoing{}
+	fields := out.fields[:0]
 	for _, name := range passedHeaders {
 		for _, value := range r.Header[name] {
 			fields = append(fields, upstream.Field{Name: name, Value: value})
 		}
 	}
 	fields = append(fields, upstream.Field{Name: "Content-Type", Value: p.contentType}, upstream.Field{Name: "X-Request-Id", Value: requestIDOf(ctx)})
-	res, err := g.engines.Do(ctx, upstream.Key{NodeID: route.NodeID, ReplicaID: route.ReplicaID, Endpoint: route.EngineEndpoint}, &upstream.Request{
-		Method: http.MethodPost, Target: target, Host: address.host, Header: fields, Body: p.body,
-	})
+	out.request = upstream.Request{Method: http.MethodPost, Target: target, Host: address.host, Header: fields, Body: p.body}
+	res, err := g.engines.Do(ctx, upstream.Key{NodeID: route.NodeID, ReplicaID: route.ReplicaID, Endpoint: route.EngineEndpoint}, &out.request)
 	if err != nil {
 		return nil, fmt.Errorf("ask the engine: %w", err)
 	}

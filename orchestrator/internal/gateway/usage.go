@@ -18,8 +18,10 @@ type usage struct {
 	tail    []byte
 	lines   int // of a stream
 	events  int // of one that is translated
-	// known is what tokens answered; nil: it was not asked yet.
-	known *tokens
+	// known is what tokens answered, if it was asked.
+	known   tokens
+	isKnown bool
+	room    [tailSize]byte // of tail
 }
 
 // framing is what parts the events of a stream.
@@ -59,6 +61,9 @@ func (u *usage) event(data []byte) {
 }
 
 func (u *usage) keep(p []byte) {
+	if u.tail == nil {
+		u.tail = u.room[:0]
+	}
 	if len(p) >= tailSize {
 		u.tail = append(u.tail[:0], p[len(p)-tailSize:]...)
 		return
@@ -81,16 +86,15 @@ type tokens struct {
 // as many tokens as events.
 // It is asked once the answer is over.
 func (u *usage) tokens() tokens {
-	if u.known == nil {
-		t := u.read()
-		u.known = &t
+	if !u.isKnown {
+		u.known, u.isKnown = u.read(), true
 	}
-	return *u.known
+	return u.known
 }
 
 func (u *usage) read() tokens {
 	var t tokens
-	if i := bytes.LastIndex(u.tail, usageKey); i >= 0 {
+	if i := lastIndex(u.tail, usageKey); i >= 0 {
 		s := scanner{data: u.tail, pos: i + len(usageKey)}
 		s.skipSpace()
 		t.read(&s)
@@ -146,9 +150,22 @@ func number(text []byte) int64 {
 	return n
 }
 
+// lastIndex is bytes.LastIndex for a text that rarely has the key: looking from the
+// front is many times faster.
+func lastIndex(text, key []byte) int {
+	last := -1
+	for at := 0; ; at = last + len(key) {
+		i := bytes.Index(text[at:], key)
+		if i < 0 {
+			return last
+		}
+		last = at + i
+	}
+}
+
 // numberAfter reads the number after the last of a key.
 func numberAfter(text, key []byte) int64 {
-	i := bytes.LastIndex(text, key)
+	i := lastIndex(text, key)
 	if i < 0 {
 		return 0
 	}
