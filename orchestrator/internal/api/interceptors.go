@@ -30,11 +30,13 @@ const (
 	// readBuffer is what each connection keeps for what comes in, busy or not, in
 	// bytes. What is larger is read past it.
 	readBuffer = 8 << 10
-	// pingAfter is how long a connection is idle before it is probed, and
+	// pingAfter is how long a connection is silent before it is probed, and
 	// pingTimeout how long the answer may take. Together they bound how long
-	// the streams of a machine that has vanished stay open.
-	pingAfter   = 20 * time.Second
-	pingTimeout = 10 * time.Second
+	// a client of the gateway waits for a machine that has vanished. The first
+	// is longer than the time between heartbeats, so that a machine that is
+	// there need not be probed.
+	pingAfter   = 6 * time.Second
+	pingTimeout = 4 * time.Second
 	// minClientPing is how often clients may probe.
 	minClientPing = 5 * time.Second
 	// connectTimeout bounds the handshake of a new connection.

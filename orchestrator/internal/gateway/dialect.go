@@ -78,7 +78,12 @@ func (openAI) streamError(sent []byte, e *apiError) []byte {
 	return event
 }
 
-func (openAI) whole(tail []byte) bool { return bytes.Contains(tail, []byte("data: [DONE]")) }
+// whole looks for the last event at the beginning of a line: within JSON the same letters may
+// be a model's words.
+func (openAI) whole(tail []byte) bool {
+	return bytes.HasPrefix(tail, []byte("data: [DONE]")) || bytes.Contains(tail, []byte("\ndata: [DONE]")) ||
+		bytes.Contains(tail, []byte("\ndata:[DONE]"))
+}
 
 // responsesAPI is OpenAI's dialect for streams whose events have names.
 type responsesAPI struct{ openAI }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/gateway/upstream"
 	"github.com/orchion/orchion/orchestrator/internal/model"
+	"github.com/orchion/orchion/shared/plantedbug"
 )
 
 // passedResponseHeaders are those of an engine's answer that reach the client.
@@ -74,16 +75,22 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route 
 	}
 	w.WriteHeader(res.StatusCode)
 	err := g.copyBody(w, c, held, res.Body, stream || res.ContentLength < 0)
-	if err == nil && stream && (res.EndsWithConnection || c.endpoint.saysWhole) && !c.endpoint.whole(c.usage.tail) {
-		err = io.ErrUnexpectedEOF
+	if err == nil && stream && (res.EndsWithConnection || c.endpoint.saysWhole) {
+		err = io.ErrUnexpectedEOF // unless it is whole
 	}
 	if err == nil || r.Context().Err() != nil {
 		return
+	}
+	if stream && c.endpoint.whole(c.usage.tail) {
+		return // only the end of the connection's framing is missing, which is the hop's affair
 	}
 	g.brokeOff(r, c, route, err)
 	if !stream {
 		// The status is out; only a broken connection can still say it.
 		panic(http.ErrAbortHandler)
+	}
+	if plantedbug.On(plantedbug.LooksWhole) {
+		return
 	}
 	g.endWithError(w, c, c.usage.tail, errBrokeOff(route))
 }

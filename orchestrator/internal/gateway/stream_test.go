@@ -116,6 +116,8 @@ func TestEngineThatBreaksOff(t *testing.T) {
 		{"before the first event", sse + "Transfer-Encoding: chunked\r\n\r\n", broke},
 		{"within a stream that ends with its connection", sse + "\r\ndata: 1\n\n", "data: 1\n\n" + broke},
 		{"whole, ending with its connection", sse + "\r\ndata: 1\n\ndata: [DONE]\n\n", "data: 1\n\ndata: [DONE]\n\n"},
+		{"after a whole stream", sse + "Transfer-Encoding: chunked\r\n\r\n17\r\ndata: 1\n\ndata: [DONE]\n\n\r\n", "data: 1\n\ndata: [DONE]\n\n"},
+		{"after words that only look like the end", sse + "Transfer-Encoding: chunked\r\n\r\n1b\r\ndata: \"say: data: [DONE]\"\n\n\r\n", "data: \"say: data: [DONE]\"\n\n" + broke},
 		{"whole, without DONE", sse + "Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n0\r\n\r\n", "data: 1\n\n"},
 	}
 	for _, c := range cases {

@@ -80,9 +80,9 @@ func (g *Gateway) translateEvents(w http.ResponseWriter, c *call, events *eventR
 		out = out[:0]
 		return nil
 	}
-	for {
+	for done := false; ; {
 		data, err := events.next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || err != nil && done {
 			if out, err = t.end(out); err != nil {
 				return errors.Join(err, flush())
 			}
@@ -92,6 +92,7 @@ func (g *Gateway) translateEvents(w http.ResponseWriter, c *call, events *eventR
 			return errors.Join(err, flush())
 		}
 		c.usage.event(data)
+		done = done || string(data) == "[DONE]"
 		if out, err = t.event(out, data); err != nil {
 			return errors.Join(err, flush())
 		}

@@ -14,6 +14,7 @@ import (
 
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 	"github.com/orchion/orchion/shared/testbed/enginestub"
+	"github.com/orchion/orchion/shared/testbed/program"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 // settle waits until every acknowledged job has ended and no container is left.
 func settle(ctx context.Context, c *cluster, h *history, limit time.Duration) (map[string]*orchionv1.Job, error) {
 	jobs := map[string]*orchionv1.Job{}
-	err := eventually(ctx, limit, "all jobs have ended", func() error {
+	err := program.Eventually(ctx, limit, "all jobs have ended", func() error {
 		listed, err := listJobs(ctx, c)
 		if err != nil {
 			return err
@@ -43,7 +44,7 @@ func settle(ctx context.Context, c *cluster, h *history, limit time.Duration) (m
 	if err != nil {
 		h.violate(lostJob, "%v", err)
 	}
-	err = eventually(ctx, limit, "the containers are removed", func() error {
+	err = program.Eventually(ctx, limit, "the containers are removed", func() error {
 		for _, m := range c.machines {
 			if left := m.engine.Left(); len(left) > 0 {
 				return fmt.Errorf("%d are left on %s, such as %v", len(left), m.id, left[0])

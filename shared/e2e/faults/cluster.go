@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -22,6 +21,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/orchion/orchion/shared/testbed/enginestub"
+	"github.com/orchion/orchion/shared/testbed/program"
+	"github.com/orchion/orchion/shared/testbed/ways"
 )
 
 // Times of the programs under test, short so that much happens in little time.
@@ -30,25 +31,6 @@ const (
 	leaseTTL         = 3 * time.Second
 	patience         = 30 * time.Second
 )
-
-// build compiles the programs under test, with planted bugs in them or not.
-func build(ctx context.Context, root, dir string, bugs bool) error {
-	for name, pkg := range map[string]string{
-		"orchestrator": "./orchestrator/cmd/orchestrator", "node-agent": "./node-agent/cmd/node-agent",
-	} {
-		args := []string{"build", "-o", filepath.Join(dir, name)}
-		if bugs {
-			args = append(args, "-tags=plantedbugs")
-		}
-		cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
-		cmd.Dir = root
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w: %s", pkg, err, out)
-		}
-	}
-	return nil
-}
 
 // cluster is an orchestrator and machines with node agents, all real processes
 // but the container engines.
@@ -63,7 +45,7 @@ type cluster struct {
 	// turn is held by the fault that works on the orchestrator.
 	turn sync.Mutex
 	mu   sync.Mutex // guards orchestrator
-	orch *process
+	orch *program.Program
 }
 
 // machine is a node: its agent, its engine and its way to the orchestrator.
@@ -71,10 +53,10 @@ type machine struct {
 	c      *cluster
 	id     string
 	engine *enginestub.Engine
-	way    way
+	way    ways.Way
 	// turn is held by the fault that works on the machine.
 	turn  sync.Mutex
-	agent *process
+	agent *program.Program
 }
 
 // startCluster starts an orchestrator and so many machines, in a folder.
@@ -113,7 +95,7 @@ func (c *cluster) dataDir() string { return filepath.Join(c.dir, "orchestrator")
 
 // startOrchestrator starts it and waits until it is ready.
 func (c *cluster) startOrchestrator(ctx context.Context, grpcPort, httpPort string) error {
-	p, err := launch(filepath.Join(c.bin, "orchestrator"), filepath.Join(c.dir, "orchestrator.log"), c.env,
+	p, err := program.Launch(filepath.Join(c.bin, "orchestrator"), filepath.Join(c.dir, "orchestrator.log"), c.env,
 		"--port", grpcPort, "--http-port", httpPort, "--data-dir", c.dataDir(), "--log-level", "debug",
 		"--heartbeat-timeout", heartbeatTimeout.String(), "--lease-ttl", leaseTTL.String())
 	if err != nil {
@@ -135,7 +117,7 @@ func (c *cluster) startOrchestrator(ctx context.Context, grpcPort, httpPort stri
 		if err := json.Unmarshal(raw, &addresses); err != nil {
 			return err
 		}
-		if addresses.PID != p.cmd.Process.Pid {
+		if addresses.PID != p.PID() {
 			return errors.New("the addresses are those of an earlier run")
 		}
 		c.url, c.grpc = addresses.HTTPURL, addresses.GRPCAddress
@@ -144,9 +126,9 @@ func (c *cluster) startOrchestrator(ctx context.Context, grpcPort, httpPort stri
 	if grpcPort != "0" {
 		ready = func() error { return c.call(ctx, http.MethodGet, "/readyz", nil, nil) }
 	}
-	return eventually(ctx, patience, "the orchestrator is ready", func() error {
-		if !p.alive() {
-			return fatal{errors.New("the orchestrator ended; see " + filepath.Join(c.dir, "orchestrator.log"))}
+	return program.Eventually(ctx, patience, "the orchestrator is ready", func() error {
+		if !p.Alive() {
+			return program.Hopeless(errors.New("the orchestrator ended; see " + filepath.Join(c.dir, "orchestrator.log")))
 		}
 		return ready()
 	})
@@ -158,7 +140,7 @@ func (c *cluster) restartOrchestrator(ctx context.Context) error {
 	return c.startOrchestrator(ctx, port(c.grpc), port(c.url))
 }
 
-func (c *cluster) orchestrator() *process {
+func (c *cluster) orchestrator() *program.Program {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.orch
@@ -168,54 +150,31 @@ func (c *cluster) orchestrator() *process {
 func (c *cluster) stop() {
 	for _, m := range c.machines {
 		if m.agent != nil {
-			m.agent.kill()
+			m.agent.Kill()
 		}
 		if m.way != nil {
-			m.way.close()
+			m.way.Close()
 		}
 		if m.engine != nil {
 			m.engine.Close()
 		}
 	}
 	if p := c.orchestrator(); p != nil {
-		p.kill()
+		p.Kill()
 	}
 	c.http.CloseIdleConnections()
 }
 
 func (m *machine) startAgent() error {
-	agent, err := launch(filepath.Join(m.c.bin, "node-agent"), filepath.Join(m.c.dir, m.id+".log"),
+	agent, err := program.Launch(filepath.Join(m.c.bin, "node-agent"), filepath.Join(m.c.dir, m.id+".log"),
 		append([]string{"DOCKER_HOST=" + m.engine.Host()}, m.c.env...),
-		"--orchestrator", m.way.address(), "--node-id", m.id, "--data-dir", filepath.Join(m.c.dir, m.id),
+		"--orchestrator", m.way.Address(), "--node-id", m.id, "--data-dir", filepath.Join(m.c.dir, m.id),
 		"--heartbeat-interval", "1s", "--adopt", "none", "--shutdown-timeout", "5s", "--log-level", "debug", "--max-jobs", "32")
 	if err != nil {
 		return err
 	}
 	m.agent = agent
 	return nil
-}
-
-// fatal is an error that waiting does not mend.
-type fatal struct{ error }
-
-// eventually tries until it works.
-func eventually(ctx context.Context, limit time.Duration, what string, try func() error) error {
-	deadline := time.Now().Add(limit)
-	for {
-		err := try()
-		var hopeless fatal
-		if err == nil {
-			return nil
-		}
-		if errors.As(err, &hopeless) || time.Now().After(deadline) {
-			return fmt.Errorf("waiting until %s: %w", what, err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting until %s: %w; the last try: %w", what, ctx.Err(), err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 // statusError is an answer other than 2xx.

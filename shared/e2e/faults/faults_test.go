@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/orchion/orchion/shared/plantedbug"
+	"github.com/orchion/orchion/shared/testbed/program"
 )
 
 // TestMain runs the tests in a network of their own where there can be one.
@@ -25,16 +26,12 @@ func TestMain(m *testing.M) {
 // programs builds the programs under test.
 func programs(t *testing.T, bugs bool) string {
 	t.Helper()
-	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
 	bin, err := os.MkdirTemp("", "orchion-faults-bin-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(bin) })
-	if err := build(t.Context(), root, bin, bugs); err != nil {
+	if err := program.Build(t.Context(), bin, bugs); err != nil {
 		t.Fatal(err)
 	}
 	return bin

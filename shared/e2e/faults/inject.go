@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/orchion/orchion/shared/testbed/ways"
 )
 
 // fault breaks something, holds it broken for a while, and mends it. The error
@@ -86,7 +88,7 @@ func between(rng *rand.Rand, low, high time.Duration) time.Duration {
 func orchestratorKill(ctx context.Context, c *cluster, _ *history, rng *rand.Rand) error {
 	c.turn.Lock()
 	defer c.turn.Unlock()
-	c.orchestrator().kill()
+	c.orchestrator().Kill()
 	time.Sleep(between(rng, 0, 2*time.Second))
 	return c.restartOrchestrator(ctx)
 }
@@ -94,7 +96,7 @@ func orchestratorKill(ctx context.Context, c *cluster, _ *history, rng *rand.Ran
 func orchestratorStop(ctx context.Context, c *cluster, _ *history, _ *rand.Rand) error {
 	c.turn.Lock()
 	defer c.turn.Unlock()
-	if err := c.orchestrator().stop(patience); err != nil {
+	if err := c.orchestrator().Stop(patience); err != nil {
 		return fmt.Errorf("orchestrator: %w", err)
 	}
 	return c.restartOrchestrator(ctx)
@@ -103,7 +105,7 @@ func orchestratorStop(ctx context.Context, c *cluster, _ *history, _ *rand.Rand)
 func orchestratorFreeze(_ context.Context, c *cluster, _ *history, rng *rand.Rand) error {
 	c.turn.Lock()
 	defer c.turn.Unlock()
-	thaw := c.orchestrator().freeze()
+	thaw := c.orchestrator().Freeze()
 	defer thaw()
 	time.Sleep(between(rng, time.Second, 2*leaseTTL))
 	return nil
@@ -149,7 +151,7 @@ func onMachine(f func(ctx context.Context, m *machine, h *history, rng *rand.Ran
 }
 
 func agentKill(_ context.Context, m *machine, _ *history, rng *rand.Rand) error {
-	m.agent.kill()
+	m.agent.Kill()
 	time.Sleep(between(rng, 0, 2*leaseTTL))
 	return m.startAgent()
 }
@@ -157,7 +159,7 @@ func agentKill(_ context.Context, m *machine, _ *history, rng *rand.Rand) error 
 // agentStop lets the node leave. It stops its jobs, which run elsewhere then.
 func agentStop(_ context.Context, m *machine, h *history, rng *rand.Rand) error {
 	h.harm(m.engine.Running()...)
-	if err := m.agent.stop(patience); err != nil {
+	if err := m.agent.Stop(patience); err != nil {
 		return fmt.Errorf("node agent: %w", err)
 	}
 	time.Sleep(between(rng, 0, time.Second))
@@ -167,14 +169,14 @@ func agentStop(_ context.Context, m *machine, h *history, rng *rand.Rand) error 
 // agentFreeze stops the agent for longer than its leases last. Its containers
 // go on: what they do then is not accepted.
 func agentFreeze(_ context.Context, m *machine, _ *history, rng *rand.Rand) error {
-	thaw := m.agent.freeze()
+	thaw := m.agent.Freeze()
 	defer thaw()
 	time.Sleep(between(rng, leaseTTL, 3*leaseTTL))
 	return nil
 }
 
 func machinePower(_ context.Context, m *machine, h *history, rng *rand.Rand) error {
-	m.agent.kill()
+	m.agent.Kill()
 	h.harm(m.engine.Running()...)
 	m.engine.PowerCut()
 	time.Sleep(between(rng, 0, 2*leaseTTL))
@@ -183,7 +185,7 @@ func machinePower(_ context.Context, m *machine, h *history, rng *rand.Rand) err
 
 // machineWipe loses everything on the machine, and comes back at once.
 func machineWipe(_ context.Context, m *machine, h *history, _ *rand.Rand) error {
-	m.agent.kill()
+	m.agent.Kill()
 	h.harm(m.engine.Running()...)
 	m.engine.Wipe()
 	return m.startAgent()
@@ -212,8 +214,8 @@ func engineHang(_ context.Context, m *machine, _ *history, rng *rand.Rand) error
 }
 
 func partition(_ context.Context, m *machine, _ *history, rng *rand.Rand) error {
-	ways := [][]direction{{up}, {down}, {up, down}}[rng.IntN(3)]
-	release, err := m.way.hold(ways...)
+	directions := [][]ways.Direction{{ways.Up}, {ways.Down}, {ways.Up, ways.Down}}[rng.IntN(3)]
+	release, err := m.way.Hold(directions...)
 	if err != nil {
 		return err
 	}
@@ -224,5 +226,5 @@ func partition(_ context.Context, m *machine, _ *history, rng *rand.Rand) error 
 
 // connectionReset breaks the connections of a machine, which dials again.
 func connectionReset(_ context.Context, m *machine, _ *history, _ *rand.Rand) error {
-	return m.way.reset()
+	return m.way.Reset()
 }

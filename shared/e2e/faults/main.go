@@ -29,16 +29,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/orchion/orchion/shared/testbed/program"
 )
 
 func main() {
@@ -85,16 +85,12 @@ func command(ctx context.Context, args []string) error {
 			}
 		}
 	}
-	root, err := moduleRoot()
-	if err != nil {
-		return err
-	}
 	bin, err := os.MkdirTemp("", "orchion-faults-bin-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(bin)
-	if err := build(ctx, root, bin, s.bug != ""); err != nil {
+	if err := program.Build(ctx, bin, s.bug != ""); err != nil {
 		return err
 	}
 	for round := range *rounds {
@@ -123,20 +119,4 @@ type settings struct {
 	// settle is how long everything may take to end once nothing is broken any
 	// more. Default settleTime.
 	settle time.Duration
-}
-
-// moduleRoot is the folder of go.mod.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("run it within the repository: there is no go.mod here or above")
-		}
-	}
 }

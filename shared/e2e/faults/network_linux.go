@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/orchion/orchion/shared/testbed/ways"
 )
 
 // ownNetwork is set in the environment of the process that has a network
@@ -100,21 +102,21 @@ func newFilter(n int, orchestrator string) (*filter, error) {
 	return f, iptables("-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", f.ip, "--dport", port, "-j", "DNAT", "--to-destination", host)
 }
 
-func (f *filter) address() string { return net.JoinHostPort(f.ip, f.port) }
+func (f *filter) Address() string { return net.JoinHostPort(f.ip, f.port) }
 
 // rule is about the packets of one direction.
-func (f *filter) rule(way direction, action ...string) []string {
-	side := map[direction]string{up: "ORIGINAL", down: "REPLY"}[way]
+func (f *filter) rule(way ways.Direction, action ...string) []string {
+	side := map[ways.Direction]string{ways.Up: "ORIGINAL", ways.Down: "REPLY"}[way]
 	return slices.Concat([]string{"INPUT", "-p", "tcp", "-m", "conntrack", "--ctorigdst", f.ip, "--ctorigdstport", f.port, "--ctdir", side, "-j"}, action)
 }
 
-func (f *filter) hold(ways ...direction) (release func(), err error) {
-	return f.apply(ways, "DROP")
+func (f *filter) Hold(directions ...ways.Direction) (release func(), err error) {
+	return f.apply(directions, "DROP")
 }
 
-// reset answers what the node agent sends next as if nothing were known of it.
-func (f *filter) reset() error {
-	release, err := f.apply([]direction{up}, "REJECT", "--reject-with", "tcp-reset")
+// Reset answers what the node agent sends next as if nothing were known of it.
+func (f *filter) Reset() error {
+	release, err := f.apply([]ways.Direction{ways.Up}, "REJECT", "--reject-with", "tcp-reset")
 	if err != nil {
 		return err
 	}
@@ -123,17 +125,17 @@ func (f *filter) reset() error {
 	return nil
 }
 
-func (f *filter) apply(ways []direction, action ...string) (release func(), err error) {
+func (f *filter) apply(directions []ways.Direction, action ...string) (release func(), err error) {
 	release = func() {
-		for _, way := range ways {
+		for _, way := range directions {
 			if err := iptables(append([]string{"-D"}, f.rule(way, action...)...)...); err != nil {
 				panic(fmt.Sprintf("the network cannot be mended: %v", err)) // nothing that follows would mean anything
 			}
 		}
 	}
-	for i, way := range ways {
+	for i, way := range directions {
 		if err := iptables(append([]string{"-A"}, f.rule(way, action...)...)...); err != nil {
-			ways = ways[:i]
+			directions = directions[:i]
 			release()
 			return nil, err
 		}
@@ -141,9 +143,8 @@ func (f *filter) apply(ways []direction, action ...string) (release func(), err 
 	return release, nil
 }
 
-// close has nothing to do: the rules go with the addresses they are about, which
-// close has nothing to do: the rules end with the namespace.
-func (f *filter) close() {}
+// Close has nothing to do: the rules end with the namespace.
+func (f *filter) Close() {}
 
 func iptables(args ...string) error {
 	out, err := exec.CommandContext(context.Background(), "iptables", append([]string{"-w"}, args...)...).CombinedOutput()

@@ -2,10 +2,14 @@
 
 package main
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/orchion/orchion/shared/testbed/ways"
+)
 
 func inOwnNetwork() bool { return false }
 
 func enterNetwork() error { return errors.New("network namespaces are Linux's") }
 
-func newFilter(int, string) (way, error) { return nil, errors.ErrUnsupported }
+func newFilter(int, string) (ways.Way, error) { return nil, errors.ErrUnsupported }

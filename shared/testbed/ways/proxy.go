@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package ways
 
 import (
 	"context"
@@ -8,32 +8,34 @@ import (
 	"sync"
 )
 
-// proxy is a way that can be closed without any rights: what is held up arrives
+// A Proxy is a way that can be closed without any rights: what is held up arrives
 // when the partition ends.
-type proxy struct {
+type Proxy struct {
 	listener net.Listener
 	upstream string
 
 	mu    sync.Mutex // guards what follows
 	open  map[net.Conn]struct{}
-	gates [2]chan struct{} // by direction; not nil: held up until it is closed
+	gates [2]chan struct{} // by Direction; not nil: held up until it is closed
 	over  bool
 	wg    sync.WaitGroup
 }
 
-func newProxy(upstream string) (*proxy, error) {
+// NewProxy leads to an address.
+func NewProxy(upstream string) (*Proxy, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{listener: listener, upstream: upstream, open: map[net.Conn]struct{}{}}
+	p := &Proxy{listener: listener, upstream: upstream, open: map[net.Conn]struct{}{}}
 	p.wg.Go(p.accept)
 	return p, nil
 }
 
-func (p *proxy) address() string { return p.listener.Addr().String() }
+// Address implements Way.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-func (p *proxy) accept() {
+func (p *Proxy) accept() {
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
@@ -43,10 +45,10 @@ func (p *proxy) accept() {
 	}
 }
 
-func (p *proxy) serve(client net.Conn) {
+func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
 	// A node behind a partition gets no answer, not even a refusal.
-	if !p.pass(up) || !p.pass(down) {
+	if !p.pass(Up) || !p.pass(Down) {
 		return
 	}
 	server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.upstream)
@@ -59,7 +61,7 @@ func (p *proxy) serve(client net.Conn) {
 	}
 	defer p.drop(client, server)
 	ended := make(chan struct{}, 2)
-	copyOne := func(to, from net.Conn, way direction) {
+	copyOne := func(to, from net.Conn, way Direction) {
 		defer func() { ended <- struct{}{} }()
 		buffer := make([]byte, 32<<10)
 		for {
@@ -77,14 +79,14 @@ func (p *proxy) serve(client net.Conn) {
 			}
 		}
 	}
-	p.wg.Go(func() { copyOne(server, client, up) })
-	p.wg.Go(func() { copyOne(client, server, down) })
+	p.wg.Go(func() { copyOne(server, client, Up) })
+	p.wg.Go(func() { copyOne(client, server, Down) })
 	<-ended
 	// The other direction ends with the connections.
 }
 
-// pass waits while a direction is held up; false: the proxy has ended.
-func (p *proxy) pass(way direction) bool {
+// pass waits while a Direction is held up; false: the proxy has ended.
+func (p *Proxy) pass(way Direction) bool {
 	for {
 		p.mu.Lock()
 		gate, over := p.gates[way], p.over
@@ -99,11 +101,11 @@ func (p *proxy) pass(way direction) bool {
 	}
 }
 
-// hold holds directions up until the answer is called.
-func (p *proxy) hold(ways ...direction) (release func(), err error) {
-	gates := map[direction]chan struct{}{}
+// Hold implements Way.
+func (p *Proxy) Hold(directions ...Direction) (release func(), err error) {
+	gates := map[Direction]chan struct{}{}
 	p.mu.Lock()
-	for _, way := range ways {
+	for _, way := range directions {
 		if p.gates[way] == nil {
 			gates[way] = make(chan struct{})
 			p.gates[way] = gates[way]
@@ -122,7 +124,8 @@ func (p *proxy) hold(ways ...direction) (release func(), err error) {
 	}, nil
 }
 
-func (p *proxy) reset() error {
+// Reset implements Way.
+func (p *Proxy) Reset() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.open {
@@ -131,7 +134,7 @@ func (p *proxy) reset() error {
 	return nil
 }
 
-func (p *proxy) add(conns ...net.Conn) bool {
+func (p *Proxy) add(conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over {
@@ -143,7 +146,7 @@ func (p *proxy) add(conns ...net.Conn) bool {
 	return true
 }
 
-func (p *proxy) drop(conns ...net.Conn) {
+func (p *Proxy) drop(conns ...net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range conns {
@@ -151,7 +154,8 @@ func (p *proxy) drop(conns ...net.Conn) {
 	}
 }
 
-func (p *proxy) close() {
+// Close implements Way.
+func (p *Proxy) Close() {
 	_ = p.listener.Close() // ends accept
 	p.mu.Lock()
 	p.over = true
