@@ -1,4 +1,4 @@
-import type { Deployment, Job, Node, OrchionEvent, Status } from '@orchion/api';
+import type { Deployment, DeploymentSpec, Job, Node, OrchionEvent, Status } from '@orchion/api';
 
 /** The orchestrator's REST API, as far as the tree views need it. */
 export class Client {
@@ -21,6 +21,20 @@ export class Client {
 			signal,
 			(page: { deployments?: Deployment[] }) => page.deployments
 		);
+	}
+
+	/** Has a model served; its name is made from the model's. */
+	async deploy(model: string, engine: NonNullable<DeploymentSpec['engine']>): Promise<Deployment> {
+		return this.#send('POST', '/api/deployments', { spec: { model, engine, replicas: 1 } });
+	}
+
+	/** Has a deployment run so many replicas, whatever the demand. */
+	async scale(name: string, replicas: number): Promise<Deployment> {
+		return this.#send('PATCH', deploymentPath(name), { spec: { replicas } });
+	}
+
+	async remove(name: string): Promise<void> {
+		await this.#send('DELETE', deploymentPath(name));
 	}
 
 	/** The live events, until the stream ends or the signal fires. */
@@ -54,15 +68,33 @@ export class Client {
 	}
 
 	async #get<T>(path: string, signal: AbortSignal): Promise<T> {
-		const response = await fetch(this.base + path, {
-			headers: { Accept: 'application/json' },
+		return this.#ask<T>(path, {
 			signal: AbortSignal.any([signal, AbortSignal.timeout(requestTimeout)])
+		});
+	}
+
+	async #send<T>(method: string, path: string, body?: unknown): Promise<T> {
+		return this.#ask<T>(path, {
+			method,
+			body: body === undefined ? undefined : JSON.stringify(body),
+			signal: AbortSignal.timeout(requestTimeout)
+		});
+	}
+
+	async #ask<T>(path: string, init: RequestInit): Promise<T> {
+		const response = await fetch(this.base + path, {
+			...init,
+			headers: { Accept: 'application/json', 'Content-Type': 'application/json' }
 		});
 		if (!response.ok) {
 			throw new Error(await failure(response));
 		}
 		return (await response.json()) as T;
 	}
+}
+
+function deploymentPath(name: string): string {
+	return `/api/deployments/${encodeURIComponent(name)}`;
 }
 
 /** Milliseconds for a request that is answered whole. */

@@ -3,6 +3,7 @@
  * that are always current.
  */
 import * as vscode from 'vscode';
+import { modelCommands } from './actions.ts';
 import { Client } from './client.ts';
 import { Store } from './store.ts';
 import { deploymentLine, jobLine, nodeLines, type Line } from './text.ts';
@@ -11,6 +12,7 @@ import { Tree } from './tree.ts';
 const defaultUrl = 'http://localhost:8080';
 
 export function activate(context: vscode.ExtensionContext): void {
+	let client: Client;
 	let store: Store;
 	const nodes = new Tree(() => nodeLines(store.nodes.values()));
 	const jobs = new Tree(() => [...store.jobs.values()].reverse().map(jobLine));
@@ -31,7 +33,8 @@ export function activate(context: vscode.ExtensionContext): void {
 	};
 	const connect = (): void => {
 		store?.stop();
-		store = new Store(new Client(baseUrl()), redraw);
+		client = new Client(baseUrl());
+		store = new Store(client, redraw);
 		void store.run();
 		redraw();
 	};
@@ -54,7 +57,8 @@ export function activate(context: vscode.ExtensionContext): void {
 			await vscode.env.clipboard.writeText(id);
 			vscode.window.setStatusBarMessage(`Copied ${id}`, 3000);
 		}),
-		vscode.commands.registerCommand('orchion.setUrl', setUrl)
+		vscode.commands.registerCommand('orchion.setUrl', setUrl),
+		...modelCommands(() => ({ client, deployments: store.deployments }))
 	);
 }
 

@@ -140,6 +140,11 @@ const deploymentColors: Record<string, string> = {
 	DEPLOYMENT_STATE_PENDING: yellow
 };
 
+/** The name of the deployment that a line shows. */
+export function deploymentOf(line: Line): string {
+	return line.id.slice(line.id.indexOf('/') + 1);
+}
+
 export function deploymentLine(deployment: Deployment): Line {
 	const id = `model/${deployment.name}`;
 	const replicas = deployment.replicas ?? [];

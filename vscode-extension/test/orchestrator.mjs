@@ -1,5 +1,5 @@
 // A scripted orchestrator for the extension's tests: it answers the calls that
-// the tree views make and sends events when told to.
+// the tree views and commands make and sends events when told to.
 import { createServer } from 'node:http';
 
 export class ScriptedOrchestrator {
@@ -51,16 +51,57 @@ export class ScriptedOrchestrator {
 		await new Promise((resolve) => this.#server.close(resolve));
 	}
 
-	send(name, object) {
+	send(name, object, type = 'EVENT_TYPE_UPDATED') {
 		const id = String(++this.#lastId);
-		const data = JSON.stringify({ id, type: 'EVENT_TYPE_UPDATED', [name]: object });
+		const data = JSON.stringify({ id, type, [name]: object });
 		for (const stream of this.#streams) {
 			stream.write(`id: ${id}\nevent: ${name}\ndata: ${data}\n\n`);
 		}
 	}
 
-	#answer(request, response) {
+	/** Deploys, scales and removes models, and tells of it. */
+	#change(method, name, { spec }) {
+		if (method === 'POST') {
+			if (spec.model === 'refused') {
+				return [409, { code: 6, message: 'deployment refused exists and differs', details: [] }];
+			}
+			const made = {
+				name: spec.model.replace(/[^a-z0-9]+/g, '-'),
+				state: 'DEPLOYMENT_STATE_PENDING',
+				spec,
+				replicas: []
+			};
+			this.deployments.push(made);
+			this.send('deployment', made);
+			return [200, made];
+		}
+		const deployment = this.deployments.find((d) => d.name === name);
+		if (method === 'PATCH') {
+			Object.assign(deployment.spec, spec);
+			this.send('deployment', deployment);
+			return [200, deployment];
+		}
+		this.deployments = this.deployments.filter((d) => d !== deployment);
+		this.send('deployment', { name }, 'EVENT_TYPE_REMOVED');
+		return [200, {}];
+	}
+
+	async #answer(request, response) {
 		const { pathname } = new URL(request.url, this.url);
+		if (request.method !== 'GET') {
+			let text = '';
+			for await (const chunk of request) {
+				text += chunk;
+			}
+			const [status, body] = this.#change(
+				request.method,
+				pathname.split('/')[3],
+				JSON.parse(text || '{}')
+			);
+			response.writeHead(status, { 'Content-Type': 'application/json' });
+			response.end(JSON.stringify(body));
+			return;
+		}
 		if (pathname === '/api/events') {
 			response.writeHead(200, { 'Content-Type': 'text/event-stream' });
 			response.write(': hello\n\n');

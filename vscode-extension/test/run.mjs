@@ -94,6 +94,34 @@ async function scripted() {
 		await page.keyboard.press('Enter');
 		await page.locator('.statusbar').getByText('Copied job-1').waitFor();
 	});
+	await check('settings for clients can be copied', async () => {
+		await menu('tiny, ready', 'Copy Endpoint Settings…');
+		await page.getByRole('option', { name: /Ollama/ }).click();
+		await page.locator('.statusbar').getByText('Copied settings for tiny').waitFor();
+		assert.equal(
+			await page.evaluate(() => navigator.clipboard.readText()),
+			`OLLAMA_HOST=${orchestrator.url}/ollama\nOLLAMA_MODEL=tiny\n`
+		);
+	});
+	await check('a model is deployed, scaled and removed', async () => {
+		await command('Orchion: Deploy Model');
+		await page.getByRole('option', { name: /Ollama/ }).click();
+		await type('qwen3:0.6b');
+		await item('qwen3:0.6b, pending · 0/1 ready').waitFor();
+		await menu('qwen3:0.6b', 'Scale Model…');
+		await type('3');
+		await item('qwen3:0.6b, pending · 0/3 ready').waitFor();
+		await page.screenshot({ path: join(screenshots, 'models.png') });
+		await menu('qwen3:0.6b', 'Remove Model…');
+		await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+		await item('qwen3:0.6b').waitFor({ state: 'detached' });
+	});
+	await check('a refusal is shown', async () => {
+		await command('Orchion: Deploy Model');
+		await page.getByRole('option', { name: /vLLM/ }).click();
+		await type('refused');
+		await page.getByText('deployment refused exists and differs').first().waitFor();
+	});
 	await check('a gone orchestrator is said, with what to do', async () => {
 		await orchestrator.stop();
 		await page.getByText('No orchestrator answers at the address that is set').waitFor();
@@ -102,33 +130,48 @@ async function scripted() {
 	await check('Refresh finds it again', async () => {
 		orchestrator.nodes[0].hostname = 'attic-again';
 		await orchestrator.start(orchestrator.port);
-		await page.keyboard.press('F1');
-		await page.locator('.quick-input-widget input').fill('>Orchion: Refresh');
-		await page
-			.getByRole('option', { name: /Orchion: Refresh/ })
-			.first()
-			.waitFor();
-		await page.keyboard.press('Enter');
+		await command('Orchion: Refresh');
 		await item('attic-again, online').waitFor();
 	});
 	await check('without anything the trees teach the next command', async () => {
 		orchestrator.nodes = orchestrator.jobs = orchestrator.deployments = [];
-		await page.keyboard.press('F1');
-		await page.locator('.quick-input-widget input').fill('>Orchion: Refresh');
-		await page
-			.getByRole('option', { name: /Orchion: Refresh/ })
-			.first()
-			.waitFor();
-		await page.keyboard.press('Enter');
+		await command('Orchion: Refresh');
 		await page.getByText('node-agent --orchestrator').waitFor();
 		await page.getByText('orchion model deploy').waitFor();
 		await page.screenshot({ path: join(screenshots, 'empty.png') });
 	});
-	assert.equal(passed + failed, 7);
+	assert.equal(passed + failed, 10);
 }
 
 function item(label) {
 	return page.locator(`[role=treeitem][aria-label*="${label}"]`);
+}
+
+/** Runs a command from the palette. */
+async function command(title) {
+	await page.keyboard.press('F1');
+	await page.locator('.quick-input-widget input').fill(`>${title}`);
+	await page
+		.getByRole('option', { name: new RegExp(title) })
+		.first()
+		.waitFor();
+	await page.keyboard.press('Enter');
+}
+
+/** Chooses from the menu of a line. */
+async function menu(line, title) {
+	await item(line).first().click({ button: 'right' });
+	const entry = page.getByRole('menuitem', { name: title });
+	await entry.hover(); // it takes no click so soon after it has opened
+	await page.keyboard.press('Enter');
+}
+
+/** Answers the box that asks for a text. */
+async function type(text) {
+	const input = page.locator('.quick-input-widget .quick-input-box input[type=text]');
+	await input.waitFor();
+	await input.fill(text);
+	await page.keyboard.press('Enter');
 }
 
 async function check(what, run) {
