@@ -24,6 +24,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
+	"github.com/orchion/orchion/orchestrator/internal/fit"
 	"github.com/orchion/orchion/orchestrator/internal/gateway"
 	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
 	"github.com/orchion/orchion/orchestrator/internal/history"
@@ -246,10 +247,11 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 		},
 	})
 	share := modelshare.New(modelshare.Config{Deployments: p.models.List, Dial: p.tunnels.Dial, Logger: o.log})
+	fitter := fit.New(fit.Config{Space: cluster.Space, Deployments: p.models.List, Dial: p.tunnels.Dial, Measured: p.meter.Speeds})
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, Usage: p.meter, ModelFiles: share,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, Usage: p.meter, ModelFiles: share, ModelFit: fitter,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"sync"
 	"time"
@@ -231,14 +230,14 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 	}
 	services := a.machine.services(nodeID, engine, dialer, n.adopted, models)
 	n.closeServices = services.close
-	var serveModels func(net.Conn)
-	if services.models != nil && !a.cfg.KeepModels {
-		share := modelshare.New(modelshare.Config{Source: services.models, Rate: a.cfg.ModelRate, Logger: a.cfg.Logger})
-		serveModels = share.Serve
-		n.closeServices = func() {
-			share.Close()
-			services.close()
-		}
+	given := services.models
+	if a.cfg.KeepModels {
+		given = nil
+	}
+	share := modelshare.New(modelshare.Config{Source: given, Describe: services.describe, Rate: a.cfg.ModelRate, Logger: a.cfg.Logger})
+	n.closeServices = func() {
+		share.Close()
+		services.close()
 	}
 	n.worker = worker.New(worker.Config{
 		NodeID:        nodeID,
@@ -267,7 +266,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		EngineAllowed: n.adopts,
 		Place:         loopback.Here(),
 		Direct:        n.stream.TunnelDirect,
-		ServeModels:   serveModels,
+		ServeModels:   share.Serve,
 		Refuse:        n.stream.RefuseTunnel,
 		Logger:        a.cfg.Logger,
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/engine"
 	"github.com/orchion/orchion/node-agent/internal/engine/external"
+	"github.com/orchion/orchion/node-agent/internal/engine/modelinfo"
 	"github.com/orchion/orchion/node-agent/internal/engine/ollama"
 	"github.com/orchion/orchion/node-agent/internal/engine/vllm"
 	"github.com/orchion/orchion/node-agent/internal/modelshare"
@@ -23,6 +24,8 @@ type replicaRunner struct {
 	close   []func()
 	// shared has the models that other nodes may get; nil: none.
 	shared modelshare.Source
+	// describer answers questions about models.
+	describer *modelinfo.Describer
 }
 
 var _ worker.ReplicaRunner = (*replicaRunner)(nil)
@@ -36,11 +39,20 @@ func newReplicaRunner(nodeID string, containers driver.Driver, adopted func() []
 		engines: map[orchionv1.Engine]engine.Engine{orchionv1.Engine_ENGINE_EXTERNAL: outside},
 		close:   []func(){outside.Close},
 	}
+	endpoints := func(context.Context) []string { return adopted() }
+	var ours *ollama.Engine
+	if containers != nil {
+		endpoints = func(ctx context.Context) []string { return append(ours.Endpoints(ctx), adopted()...) }
+	}
+	r.describer = modelinfo.New(modelinfo.Config{
+		Endpoints: endpoints, HuggingFace: os.Getenv("HF_ENDPOINT"), Token: os.Getenv("HF_TOKEN"),
+	})
+	r.close = append(r.close, r.describer.Close)
 	if containers == nil {
 		return r
 	}
 	proxies := environment("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-	ours := ollama.New(ollama.Config{Driver: containers, NodeID: nodeID, Env: proxies, Peers: peers})
+	ours = ollama.New(ollama.Config{Driver: containers, NodeID: nodeID, Env: proxies, Peers: peers})
 	r.shared = ours
 	forVLLM := environment("HF_TOKEN", "HF_ENDPOINT")
 	for name, value := range proxies {

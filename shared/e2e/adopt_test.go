@@ -44,6 +44,25 @@ func TestAdoptedEngine(t *testing.T) {
 		t.Errorf("it says %q, %v", text, err)
 	}
 
+	answer, err := http.Post(c.url+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"tiny","messages":[{"role":"user","content":"hi"}]}`))
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("asked without a stream: %v, %v", answer, err)
+	}
+	answer.Body.Close()
+
+	// What it needs is known from the engine, and how fast it is from the answer.
+	fit := &orchionv1.ModelFit{}
+	if err := c.get("/api/models/"+offlinemodel.Tiny+":fit", fit); err != nil {
+		t.Fatal(err)
+	}
+	if len(fit.GetNodes()) != 1 || fit.GetSourceNodeId() != a.id || fit.GetArchitecture() != "llama" || fit.GetWeightBytes() < 1<<20 || fit.GetCacheBytes() <= 0 ||
+		fit.GetNodes()[0].GetTokensPerSecond() <= 0 || fit.GetNodes()[0].GetSpeedSource() != "measured, 1 call" {
+		t.Errorf("it fits as %v", fit)
+	}
+	if text := c.cli("model", "fit", offlinemodel.Tiny, "--engine", "external"); !strings.Contains(text, "Known from an Ollama that has it.") || !strings.Contains(text, a.id) {
+		t.Errorf("the command line says %s", text)
+	}
+
 	// As a deployment too: the engine is used, nothing is started.
 	d := &orchionv1.Deployment{}
 	if err := c.call(http.MethodPost, "/api/deployments", &orchionv1.CreateDeploymentRequest{Spec: &orchionv1.DeploymentSpec{

@@ -5,7 +5,10 @@
 //	GET /replicas/{id}/blobs/{digest}?offset=N
 //
 // A file comes with its length, from the offset on. Only the files of models
-// that replicas of this node serve are given.
+// that replicas of this node serve are given. Questions about models, wherever
+// they are, come over the same connections:
+//
+//	GET /models/describe
 package modelshare
 
 import (
@@ -37,9 +40,12 @@ type Source interface {
 // ErrNoFile says that a replica is not served here, or has no such file.
 var ErrNoFile = errors.New("this node has no such file of a model")
 
-// Config says how a Server works. Source is required.
+// Config says how a Server works.
 type Config struct {
+	// Source is nil when no files are given.
 	Source Source
+	// Describe answers questions about models; nil: nobody does.
+	Describe http.Handler
 	// Rate bounds all that is given, in bytes a second; 0: as much as goes.
 	Rate int64
 	// MaxSending bounds the files that are given at once. Default: 4.
@@ -78,8 +84,13 @@ func New(cfg Config) *Server {
 		places: make(chan struct{}, cfg.MaxSending), served: make(chan struct{}),
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /replicas/{id}/manifest", s.give)
-	mux.HandleFunc("GET /replicas/{id}/blobs/{digest}", s.give)
+	if cfg.Source != nil {
+		mux.HandleFunc("GET /replicas/{id}/manifest", s.give)
+		mux.HandleFunc("GET /replicas/{id}/blobs/{digest}", s.give)
+	}
+	if cfg.Describe != nil {
+		mux.Handle("GET /models/describe", cfg.Describe)
+	}
 	s.server = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10,
 		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),

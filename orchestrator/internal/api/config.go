@@ -135,6 +135,7 @@ type Config struct {
 	Deployments      Deployments
 	Usage            Usage
 	ModelFiles       ModelFiles
+	ModelFit         ModelFit
 	Hub              *dispatch.Hub
 	Tunnels          Tunnels
 	Events           *events.Bus

@@ -23,6 +23,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
+	"github.com/orchion/orchion/orchestrator/internal/fit"
 	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
@@ -66,6 +67,8 @@ type settings struct {
 	// heartbeats is how long nodes may be silent.
 	heartbeats time.Duration
 	busSize    int
+	// dial reaches nodes that are asked about models.
+	dial fit.Dial
 }
 
 func newHarness(t *testing.T, s settings) *harness {
@@ -110,8 +113,9 @@ func newHarness(t *testing.T, s settings) *harness {
 	})
 	h.meter, err = meter.New(meter.Config{Store: db})
 	must(err)
+	fitter := fit.New(fit.Config{Space: cluster.Space, Deployments: h.models.List, Dial: s.dial})
 	h.server, err = New(Config{
-		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: 2 << 20, Deployments: h.models, Usage: h.meter,
+		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: 2 << 20, Deployments: h.models, Usage: h.meter, ModelFit: fitter,
 		Hub: h.hub, Tunnels: h.tunnels, Events: h.bus, LeaseTTL: 30 * time.Second,
 		GRPCAddress: "127.0.0.1:50051", StartedAt: time.Unix(1_700_000_000, 0), Ready: s.ready,
 		Gateway: s.gateway, Dashboard: s.dashboard, AllowedOrigins: s.origins, AllowedHosts: s.hosts,

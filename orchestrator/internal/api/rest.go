@@ -46,6 +46,7 @@ func newREST(connection *inProcess) (http.Handler, error) {
 		orchionv1.RegisterSchedulesHandlerClient(ctx, mux, orchionv1.NewSchedulesClient(connection)),
 		orchionv1.RegisterArtifactsHandlerClient(ctx, mux, orchionv1.NewArtifactsClient(connection)),
 		orchionv1.RegisterDeploymentsHandlerClient(ctx, mux, orchionv1.NewDeploymentsClient(connection)),
+		orchionv1.RegisterModelsHandlerClient(ctx, mux, orchionv1.NewModelsClient(connection)),
 		orchionv1.RegisterUsageHandlerClient(ctx, mux, orchionv1.NewUsageClient(connection)),
 	} {
 		if err != nil {
@@ -178,7 +179,7 @@ func queryParameters() map[string][]string {
 	known := make(map[string][]string)
 	for _, file := range []protoreflect.FileDescriptor{
 		orchionv1.File_orchion_v1_node_proto, orchionv1.File_orchion_v1_job_proto,
-		orchionv1.File_orchion_v1_queue_proto, orchionv1.File_orchion_v1_schedule_proto, orchionv1.File_orchion_v1_deployment_proto, orchionv1.File_orchion_v1_artifact_proto, orchionv1.File_orchion_v1_usage_proto, orchionv1.File_orchion_v1_event_proto,
+		orchionv1.File_orchion_v1_queue_proto, orchionv1.File_orchion_v1_schedule_proto, orchionv1.File_orchion_v1_deployment_proto, orchionv1.File_orchion_v1_model_proto, orchionv1.File_orchion_v1_artifact_proto, orchionv1.File_orchion_v1_usage_proto, orchionv1.File_orchion_v1_event_proto,
 	} {
 		for service := range each(file.Services()) {
 			for method := range each(service.Methods()) {
@@ -189,7 +190,8 @@ func queryParameters() map[string][]string {
 				names := []string{}
 				for field := range each(method.Input().Fields()) {
 					name := field.JSONName()
-					if !strings.Contains(rule.GetGet()+rule.GetDelete(), "{"+string(field.Name())+"}") {
+					path := rule.GetGet() + rule.GetDelete()
+					if !strings.Contains(path, "{"+string(field.Name())+"}") && !strings.Contains(path, "{"+string(field.Name())+"=") {
 						names = append(names, name)
 					}
 				}

@@ -16,7 +16,7 @@ import (
 
 func (c *cli) modelCommand() *cobra.Command {
 	return group("model", "Deploy models and look after them", []string{"models", "deployment"},
-		c.modelDeploy(), c.modelList(), c.modelShow(), c.modelScale(), c.modelRemove())
+		c.modelDeploy(), c.modelList(), c.modelShow(), c.modelFit(), c.modelScale(), c.modelRemove())
 }
 
 var engines = map[string]orchionv1.Engine{

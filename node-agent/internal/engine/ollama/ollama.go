@@ -255,6 +255,26 @@ func (e *Engine) Check(ctx context.Context, spec engine.Spec) error {
 	return nil
 }
 
+// Endpoints gives the base URLs of those containers of the engine's that run now and serve
+// replicas. One that cannot be found is left out.
+func (e *Engine) Endpoints(ctx context.Context) []string {
+	e.mu.Lock()
+	keys := map[string]bool{}
+	for _, spec := range e.replicas {
+		if image, err := check(spec); err == nil {
+			keys[keyOf(image, spec)] = true
+		}
+	}
+	e.mu.Unlock()
+	var found []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if running, ok, err := e.host.Find(ctx, key, port); err == nil && ok {
+			found = append(found, running.Endpoint)
+		}
+	}
+	return found
+}
+
 // Remove implements engine.Engine.
 func (e *Engine) Remove(ctx context.Context, spec engine.Spec, opts engine.RemoveOptions) error {
 	image, err := check(spec)

@@ -340,6 +340,12 @@ func (m *Meter) Report(ctx context.Context, q usage.Query) (usage.Report, error)
 	return q.Make(func(from, to time.Time, f func(*usage.Row) error) error { return m.cfg.Store.Usage(ctx, from, to, f) })
 }
 
+// Speeds answers how fast nodes made tokens for some models lately, by the nodes' ids.
+func (m *Meter) Speeds(of func(model string) bool) map[string]Speed {
+	m.gather()
+	return m.recent.speeds(of)
+}
+
 // Recent gives the newest calls, as Filter says. next continues the list; 0: it
 // is at its end.
 func (m *Meter) Recent(f Filter) (calls []Numbered, next uint64) {

@@ -46,6 +46,37 @@ func (r *ring) add(c *Call) {
 	r.newest++
 }
 
+// Speed is how fast a node made the tokens of answers.
+type Speed struct {
+	// TokensPerSecond is the average of so many calls.
+	TokensPerSecond float64
+	Calls           int
+}
+
+// speedCalls is of how many calls at most a Speed is the average.
+const speedCalls = 20
+
+// speeds answers for each node how fast it was with the models, by the newest calls that
+// ended well and of which that is known.
+func (r *ring) speeds(of func(model string) bool) map[string]Speed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	speeds := make(map[string]Speed)
+	for n := r.newest; n > 0 && n > r.newest-uint64(len(r.calls)); n-- {
+		c := &r.calls[(n-1)%maxRecent]
+		s := speeds[c.NodeID]
+		if c.NodeID == "" || s.Calls == speedCalls || c.Outcome() != OK || !of(c.Model) {
+			continue
+		}
+		if rate := c.TokensPerSecond(); rate > 0 {
+			s.TokensPerSecond += (rate - s.TokensPerSecond) / float64(s.Calls+1)
+			s.Calls++
+			speeds[c.NodeID] = s
+		}
+	}
+	return speeds
+}
+
 // list gives calls, the newest first, and the number of the last when more may
 // follow.
 func (r *ring) list(f Filter) (calls []Numbered, next uint64) {

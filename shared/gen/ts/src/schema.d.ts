@@ -312,6 +312,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/models/{model}:fit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetModelFit answers how much memory a model needs and, for each node that is
+         *     there, whether it has that now and how fast the model would be. A node is asked
+         *     what the model is; the answer is remembered for an hour. NOT_FOUND: no node
+         *     knows such a model. INVALID_ARGUMENT names the field. UNAVAILABLE: no node
+         *     could find out.
+         */
+        get: operations["Models_GetModelFit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/nodes": {
         parameters: {
             query?: never;
@@ -1341,6 +1364,80 @@ export interface components {
             /** Format: int64 */
             totalBytes?: string;
         };
+        "orchion.v1.ModelFit": {
+            /** @description Empty or 0 when they are not known. */
+            architecture?: string;
+            /**
+             * Format: int64
+             * @description Read from memory for each token.
+             */
+            bytesPerToken?: string;
+            /** Format: int64 */
+            cacheBytes?: string;
+            /** Format: int64 */
+            context?: string;
+            engine?: components["schemas"]["orchion.v1.Engine"];
+            /**
+             * Format: int64
+             * @description The longest conversation that the model can have.
+             */
+            maxContext?: string;
+            model?: string;
+            /** @description The best first. */
+            nodes?: components["schemas"]["orchion.v1.ModelNodeFit"][];
+            /** Format: int64 */
+            overheadBytes?: string;
+            /** Format: int32 */
+            parallel?: number;
+            /** Format: int64 */
+            parameters?: string;
+            quantization?: string;
+            /** @description Where what follows is known from, for people, and the node that said so. */
+            source?: string;
+            sourceNodeId?: string;
+            /** Format: int64 */
+            totalBytes?: string;
+            /**
+             * Format: int64
+             * @description An estimate: the weights, the cache of the conversations, and what the engine
+             *     needs besides.
+             */
+            weightBytes?: string;
+        };
+        "orchion.v1.ModelNodeFit": {
+            /**
+             * Format: int64
+             * @description What is left now, counting what other programs use.
+             */
+            gpuFreeBytes?: string;
+            /** Format: int64 */
+            gpuTotalBytes?: string;
+            hostname?: string;
+            /** Format: int64 */
+            memoryFreeBytes?: string;
+            /** Format: int64 */
+            memoryTotalBytes?: string;
+            /**
+             * Format: int64
+             * @description With MODEL_PLACE_NONE; 0 when it is not about memory.
+             */
+            missingBytes?: string;
+            nodeId?: string;
+            place?: components["schemas"]["orchion.v1.ModelPlace"];
+            /** @description In words, for MODEL_PLACE_NONE with what is missing. */
+            reason?: string;
+            /** @description It serves the model already, which therefore takes some of what is used. */
+            serving?: boolean;
+            /** @description How the speed is known, for people: measured or estimated; empty: unknown. */
+            speedSource?: string;
+            /**
+             * Format: double
+             * @description 0: unknown.
+             */
+            tokensPerSecond?: number;
+        };
+        /** @enum {string} */
+        "orchion.v1.ModelPlace": "MODEL_PLACE_UNSPECIFIED" | "MODEL_PLACE_GPU" | "MODEL_PLACE_PARTLY_GPU" | "MODEL_PLACE_CPU" | "MODEL_PLACE_NONE";
         "orchion.v1.Node": {
             /** @description Output only: where the node's connection comes from, host without port. */
             address?: string;
@@ -2565,6 +2662,48 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.Job"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Models_GetModelFit: {
+        parameters: {
+            query?: {
+                /** @description ollama, vllm or external; empty: ollama. */
+                engine?: string;
+                /**
+                 * @description How many tokens a conversation may have, 1 to 16,777,216; 0: what the engine
+                 *     begins with: 4,096 with Ollama, all that the model can with vLLM.
+                 */
+                context?: string;
+                /** @description How many conversations there are at once, 1 to 1,024; 0: one. */
+                parallel?: number;
+            };
+            header?: never;
+            path: {
+                /** @description As its engine names it, for example qwen3:0.6b or Qwen/Qwen3-8B. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ModelFit"];
                 };
             };
             /** @description An unexpected error response. */

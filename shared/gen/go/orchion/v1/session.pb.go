@@ -1554,7 +1554,8 @@ type OpenTunnel_EngineEndpoint struct {
 }
 
 type OpenTunnel_ModelFiles struct {
-	// The files of the models that the node serves, over HTTP/1.1: see
+	// The files of the models that the node serves, and what is to be known of
+	// others, over HTTP/1.1: see
 	// package modelshare of the node agent.
 	ModelFiles bool `protobuf:"varint,70,opt,name=model_files,json=modelFiles,proto3,oneof"`
 }
