@@ -190,6 +190,40 @@ func (c *cluster) ollamaPulls(t *testing.T) {
 	})
 }
 
+// TestOllamaWithoutNodes pulls and removes where nothing can be served yet.
+func TestOllamaWithoutNodes(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("ORCHION_TEST_OLLAMA_BIN") == "" {
+		t.Skip("needs Ollama: set ORCHION_TEST_OLLAMA_BIN")
+	}
+	c := newCluster(t)
+	pulled := make(chan string, 1)
+	go func() {
+		out, err := c.ollamaCLI("", "pull", "qwen3:0.6b")
+		pulled <- fmt.Sprint(out, err)
+	}()
+	d := &orchionv1.Deployment{}
+	c.eventually("the pull has deployed the model", func() error { return c.get("/api/deployments/qwen3-0-6b", d) })
+	if spec := d.GetSpec(); spec.GetModel() != "qwen3:0.6b" || spec.GetEngine() != orchionv1.Engine_ENGINE_OLLAMA || spec.GetReplicas() != 1 {
+		t.Errorf("deployed is %v", spec)
+	}
+	if out, err := c.ollamaCLI("", "show", "qwen3:0.6b"); err == nil || !strings.Contains(out, "is deployed but not ready") {
+		t.Errorf("ollama show: %v\n%s", err, out)
+	}
+	if out, err := c.ollamaCLI("", "rm", "qwen3:0.6b"); err != nil {
+		t.Errorf("ollama rm: %v\n%s", err, out)
+	}
+	if out := <-pulled; !strings.Contains(out, "pulling manifest") || !strings.Contains(out, "Error: ") || !strings.Contains(out, "qwen3-0-6b") {
+		t.Errorf("ollama pull: %s", out)
+	}
+	c.eventually("the deployment is gone", func() error {
+		if err := c.get("/api/deployments/qwen3-0-6b", d); err == nil {
+			return fmt.Errorf("it is %v", d.GetState())
+		}
+		return nil
+	})
+}
+
 // changing finds what differs from one answer to the next.
 var changing = regexp.MustCompile(`"(created_at|(total|load|prompt_eval|eval)_duration)":("[^"]*"|[0-9]+),?`)
 

@@ -52,6 +52,10 @@ func methodNotAllowed(d dialect, allowed string) http.HandlerFunc {
 }
 
 func (g *Gateway) unknownPath(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, ollamaRoot+"/") {
+		g.unknownOllama(w, r)
+		return
+	}
 	writeError(w, errPath(r.URL.Path, g.paths))
 }
 

@@ -69,8 +69,8 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 		return
 	}
 	if itself, ok := request.(interface {
-		answerItself(*Gateway, http.ResponseWriter, *http.Request) bool
-	}); ok && itself.answerItself(g, w, r) {
+		answerItself(*Gateway, http.ResponseWriter, *http.Request, *call) bool
+	}); ok && itself.answerItself(g, w, r, c) {
 		return
 	}
 	labels, failure := nodeLabels(r)

@@ -49,7 +49,7 @@ func objectOf(info model.ModelInfo) modelObject {
 // listModels serves GET /v1/models.
 func (g *Gateway) listModels(w http.ResponseWriter, r *http.Request) {
 	list := modelList{Object: "list", Data: []modelObject{}}
-	for _, info := range g.visibleModels(r.Context()) {
+	for _, info := range g.listedModels(r.Context()) {
 		list.Data = append(list.Data, objectOf(info))
 	}
 	writeJSON(w, list)
@@ -72,6 +72,24 @@ func (g *Gateway) getModel(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeError(w, g.noRoute(r.Context(), name))
+}
+
+// listedModels gives the models that clients are told of, by name: those that
+// have a route, and without one those that a request would start.
+func (g *Gateway) listedModels(ctx context.Context) []model.ModelInfo {
+	models := g.visibleModels(ctx)
+	listed := make(map[string]bool, len(models))
+	for _, info := range models {
+		listed[info.ID] = true
+	}
+	for _, d := range g.cfg.Deployments() {
+		if d.Spec.Scales() && !d.Deleting && !listed[d.Spec.Model] && g.mayCall(ctx, d.Spec.Model) == nil {
+			listed[d.Spec.Model] = true
+			models = append(models, model.ModelInfo{ID: d.Spec.Model, Created: d.CreatedAt})
+		}
+	}
+	slices.SortFunc(models, func(a, b model.ModelInfo) int { return strings.Compare(a.ID, b.ID) })
+	return models
 }
 
 // visibleModels gives the models that have a route, by name; to a job those

@@ -110,11 +110,14 @@ func (g *Gateway) handleOllama(mux *http.ServeMux) {
 			_, _ = w.Write([]byte("Ollama is running")) // the words that clients look for
 		})
 	}
-	mux.HandleFunc(ollamaRoot+"/", func(w http.ResponseWriter, r *http.Request) {
-		ollamaAPI{}.writeError(w, &apiError{
-			Status: http.StatusNotFound, Type: typeInvalidRequest, Code: "unknown_url",
-			Message: fmt.Sprintf("unknown URL %s; there are %s", r.URL.Path, strings.Join(g.ollamaPaths, ", ")),
-		})
+	mux.HandleFunc(ollamaRoot+"/", g.unknownOllama)
+}
+
+// unknownOllama answers for paths that there are not below /ollama.
+func (g *Gateway) unknownOllama(w http.ResponseWriter, r *http.Request) {
+	ollamaAPI{}.writeError(w, &apiError{
+		Status: http.StatusNotFound, Type: typeInvalidRequest, Code: "unknown_url",
+		Message: fmt.Sprintf("unknown URL %s; there are %s", r.URL.Path, strings.Join(g.ollamaPaths, ", ")),
 	})
 }
 
@@ -183,7 +186,7 @@ const maxIdleText = 4
 
 // answerItself answers a request that asks no model anything: to unload it
 // everywhere, or to have it loaded where it always is.
-func (o *ollamaCall) answerItself(g *Gateway, w http.ResponseWriter, r *http.Request) bool {
+func (o *ollamaCall) answerItself(g *Gateway, w http.ResponseWriter, r *http.Request, c *call) bool {
 	if len(o.text()) > maxIdleText {
 		return false
 	}
@@ -206,6 +209,9 @@ func (o *ollamaCall) answerItself(g *Gateway, w http.ResponseWriter, r *http.Req
 		}
 	} else if len(engines) > 0 {
 		return false // Ollama loads it
+	}
+	if len(routes) > 0 {
+		c.model = routes[0].Model
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json; charset=utf-8")

@@ -42,11 +42,18 @@ func standInDigest(name string) string {
 }
 
 // ollamaName gives the name by which Ollama lists a model: with its tag.
-func ollamaName(info model.ModelInfo) string {
-	if len(ollamaRoutes(info.Routes)) > 0 && otherName(info.ID) == info.ID+latest {
-		return info.ID + latest
+func (g *Gateway) ollamaName(info model.ModelInfo) string {
+	if otherName(info.ID) != info.ID+latest {
+		return info.ID
 	}
-	return info.ID
+	if len(info.Routes) == 0 { // it is idle
+		if d := g.deploymentOf(info.ID); d == nil || d.Spec.Engine != model.Ollama {
+			return info.ID
+		}
+	} else if len(ollamaRoutes(info.Routes)) == 0 {
+		return info.ID
+	}
+	return info.ID + latest
 }
 
 const (
@@ -63,7 +70,7 @@ const (
 func (g *Gateway) ollamaTags(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), listTimeout)
 	defer cancel()
-	models := g.visibleModels(ctx)
+	models := g.listedModels(ctx)
 	var routes []model.Route // one Ollama for each model tells its details
 	for _, info := range models {
 		if found := ollamaRoutes(info.Routes); len(found) > 0 {
@@ -74,7 +81,7 @@ func (g *Gateway) ollamaTags(w http.ResponseWriter, r *http.Request) {
 	list := []ollamaModel{}
 	listed := map[string]bool{}
 	for _, info := range models {
-		name := ollamaName(info)
+		name := g.ollamaName(info)
 		if listed[name] {
 			continue
 		}
@@ -112,7 +119,7 @@ func (g *Gateway) ollamaPs(w http.ResponseWriter, r *http.Request) {
 	type place struct{ name, node, replica string }
 	listed := map[place]bool{}
 	for _, info := range models {
-		name := ollamaName(info)
+		name := g.ollamaName(info)
 		for _, route := range info.Routes {
 			at := place{name, route.NodeID, cmp.Or(route.ReplicaID, route.EngineEndpoint)}
 			var known engineModel

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -188,8 +189,8 @@ func TestOllamaErrors(t *testing.T) {
 		"push":               {"POST", "/ollama/api/push", "", 501, "/api/push is not served here: models are made and copied on one machine; ask the Ollama of that machine"},
 		"blobs":              {"HEAD", "/ollama/api/blobs/sha256:x", "", 501, ""},
 		"no manager":         {"POST", "/ollama/api/pull", `{"model":"m"}`, 501, "models cannot be pulled or deleted here"},
-		"unknown path": {"GET", "/ollama/api/what", "", 404, "unknown URL /ollama/api/what; there are POST /ollama/api/chat, POST /ollama/api/generate, POST /ollama/api/embed, " +
-			"POST /ollama/api/embeddings, POST /ollama/api/show, GET /ollama/api/tags, GET /ollama/api/ps, POST /ollama/api/pull, DELETE /ollama/api/delete, GET /ollama/api/version"},
+		"twice a slash":      {"GET", "/ollama//api/tags", "", 404, ollamaPathsThere("/ollama//api/tags")},
+		"unknown path":       {"GET", "/ollama/api/what", "", 404, ollamaPathsThere("/ollama/api/what")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			res := r.do(t, c.method, c.path, c.body)
@@ -211,6 +212,31 @@ func TestOllamaErrors(t *testing.T) {
 	}
 	if text := readAll(t, r.do(t, "GET", "/ollama/api/version", "")); text != `{"version":"0.6.5"}` {
 		t.Errorf("version: %s", text)
+	}
+}
+
+func ollamaPathsThere(path string) string {
+	return "unknown URL " + path + "; there are POST /ollama/api/chat, POST /ollama/api/generate, POST /ollama/api/embed, " +
+		"POST /ollama/api/embeddings, POST /ollama/api/show, GET /ollama/api/tags, GET /ollama/api/ps, POST /ollama/api/pull, DELETE /ollama/api/delete, GET /ollama/api/version"
+}
+
+// A model that a request would start is there, though nothing serves it.
+func TestIdleModelsAreListed(t *testing.T) {
+	scales := model.Spec{Model: "idle", Engine: model.Ollama, MaxReplicas: 1}
+	other := scales
+	other.Model, other.Engine = "org/idle", model.VLLM
+	fixed := model.Spec{Model: "fixed", Engine: model.Ollama}
+	r := newRig(t, Config{Routes: fixedRoutes{}, Deployments: func() []model.Deployment {
+		return []model.Deployment{{Name: "a", Spec: scales}, {Name: "b", Spec: scales}, {Name: "c", Spec: other}, {Name: "d", Spec: fixed}, {Name: "e", Spec: scales, Deleting: true}}
+	}}, nil)
+	for path, want := range map[string]string{
+		"/v1/models":       `"id":"(idle|org/idle)"`,
+		"/ollama/api/tags": `"name":"(idle:latest|org/idle)"`,
+	} {
+		got := readAll(t, r.do(t, "GET", path, ""))
+		if n := len(regexp.MustCompile(want).FindAllString(got, -1)); n != 2 || strings.Contains(got, "fixed") {
+			t.Errorf("%s lists %s", path, got)
+		}
 	}
 }
 
