@@ -98,7 +98,7 @@ func (u *usage) read() tokens {
 		s := scanner{data: u.tail, pos: i + len(usageKey)}
 		s.skipSpace()
 		t.read(&s)
-	} else {
+	} else if lastIndex(u.tail, anyEvalKey) >= 0 {
 		t.in, t.out = numberAfter(u.tail, promptEvalKey), numberAfter(u.tail, evalKey)
 	}
 	if t.in >= 0 && t.out >= 0 && t.in+t.out > 0 { // a counter must not fall
@@ -112,6 +112,7 @@ var (
 	usageKey      = []byte(`"usage":`)
 	promptEvalKey = []byte(`"prompt_eval_count":`)
 	evalKey       = []byte(`"eval_count":`)
+	anyEvalKey    = []byte(`eval_count":`) // with which both end
 )
 
 // read reads an object of counts as far as it is whole.
