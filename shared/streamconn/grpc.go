@@ -125,6 +125,9 @@ func (f *frame) parse(raw []byte) error {
 		if n < 0 {
 			return fmt.Errorf("read a frame: %w", protowire.ParseError(n))
 		}
+		if number > protowire.MaxValidNumber {
+			return fmt.Errorf("read a frame: it has a field %d", number)
+		}
 		size := protowire.ConsumeFieldValue(number, kind, raw[n:])
 		if size < 0 {
 			return fmt.Errorf("read a frame: %w", protowire.ParseError(size))

@@ -85,3 +85,19 @@ func TestFramesAreNotMessages(t *testing.T) {
 		t.Errorf("%.0f allocations, want 3 at most", allocations)
 	}
 }
+
+// Whatever comes, the codec reads of it what protocol buffers do.
+func FuzzCodec(f *testing.F) {
+	for _, raw := range [][]byte{nil, {tag, 1, 7}, {tag, 0}, {0x12, 1, 7, tag, 1, 8}, {tag, 2, 7}, {0x0b, 0x0c}, {0x08, 1}} {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var want orchionv1.ServeRequest
+		wantErr := proto.Unmarshal(raw, &want)
+		var got frame
+		err := NewCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw)}, &got)
+		if (err != nil) != (wantErr != nil) || (err == nil && !bytes.Equal(got.data, want.GetData())) {
+			t.Errorf("read %q, %v of %x; protocol buffers %q, %v", got.data, err, raw, want.GetData(), wantErr)
+		}
+	})
+}

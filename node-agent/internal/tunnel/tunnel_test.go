@@ -119,7 +119,8 @@ func startOrchestrator(t *testing.T, o *orchestrator) orchionv1.TunnelClient {
 	t.Cleanup(func() {
 		conn.Close()
 		server.Stop()
-		if err := <-served; err != nil {
+		// A test that opens no tunnel may be over before the server has begun.
+		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Error(err)
 		}
 	})
