@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// maxNamed is the most bytes in a request that readNamed reads.
+const maxNamed = 1 << 20
+
 // readNamed reads a request to one of Ollama's endpoints that are about a model
 // and do not run it. false: the client was told what is wrong.
 func (g *Gateway) readNamed(w http.ResponseWriter, r *http.Request, options any) (body []byte, field modelField, ok bool) {
@@ -16,6 +19,10 @@ func (g *Gateway) readNamed(w http.ResponseWriter, r *http.Request, options any)
 		return nil, field, false
 	}
 	defer release()
+	if len(body) > maxNamed { // from here on it is not counted
+		ollamaAPI{}.writeError(w, errTooLarge(maxNamed))
+		return nil, field, false
+	}
 	field, err := findNamed(body)
 	if err == nil && options != nil {
 		err = decodeOptions(body, options)

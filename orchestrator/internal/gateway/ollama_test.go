@@ -163,7 +163,7 @@ func TestOllamaErrors(t *testing.T) {
 	deployed := func() []model.Deployment {
 		return []model.Deployment{{Name: "big", Spec: model.Spec{Model: "big", Replicas: 1}}}
 	}
-	r := newRig(t, Config{Routes: oneRoute, MaxBody: 1 << 20, Deployments: deployed}, map[string]http.Handler{
+	r := newRig(t, Config{Routes: oneRoute, MaxBody: 2 << 20, Deployments: deployed}, map[string]http.Handler{
 		"n1": engineThat(400, "application/json; charset=utf-8", `{"error":"\"m\" does not support generate"}`),
 	})
 	chat := "/ollama/api/chat"
@@ -182,7 +182,8 @@ func TestOllamaErrors(t *testing.T) {
 		"no model to show":   {"POST", "/ollama/api/show", `{"name":""}`, 400, "model is missing"},
 		"model's type":       {"POST", "/ollama/api/show", `{"name":7}`, 400, "name must be a string"},
 		"model twice":        {"POST", "/ollama/api/show", `{"model":"m","Model":"x"}`, 400, "model must be given once, spelled so"},
-		"too large":          {"POST", chat, `{"model":"m","x":"` + strings.Repeat("x", 1<<20) + `"}`, 413, "the request's body is larger than 1 MiB, the most allowed"},
+		"too large":          {"POST", chat, `{"model":"m","x":"` + strings.Repeat("x", 2<<20) + `"}`, 413, "the request's body is larger than 2 MiB, the most allowed"},
+		"show too large":     {"POST", "/ollama/api/show", `{"model":"m","x":"` + strings.Repeat("x", 1<<20) + `"}`, 413, "the request's body is larger than 1 MiB, the most allowed"},
 		"engine's own":       {"POST", chat, `{"model":"m","messages":[{}]}`, 400, `"m" does not support generate`},
 		"method":             {"GET", chat, "", 405, "/ollama/api/chat takes POST, not GET"},
 		"method of tags":     {"POST", "/ollama/api/tags", "", 405, "/ollama/api/tags takes GET, not POST"},
