@@ -30,6 +30,9 @@ const (
 	// readBuffer is what each connection keeps for what comes in, busy or not, in
 	// bytes. What is larger is read past it.
 	readBuffer = 8 << 10
+	// headerTable is how much of the headers that came in each connection remembers,
+	// for calls to refer to: nothing. Nodes make few calls, and there are many nodes.
+	headerTable = 0
 	// pingAfter is how long a connection is silent before it is probed, and
 	// pingTimeout how long the answer may take. Together they bound how long
 	// a client of the gateway waits for a machine that has vanished. The first
@@ -52,6 +55,7 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxMetadata),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ReadBufferSize(readBuffer),
+		grpc.HeaderTableSize(headerTable),
 		grpc.StaticStreamWindowSize(streamconn.StreamWindow),
 		grpc.StaticConnWindowSize(streamconn.ConnWindow),
 		grpc.ForceServerCodecV2(newCodec()),
@@ -83,12 +87,18 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 // stream is around every streaming call. All but tunnels end when the server
 // closes.
 func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	ctx, cancel := stream.Context(), context.CancelFunc(func() {})
+	ctx := stream.Context()
+	switch {
 	// Tunnels carry requests that may finish; the tunnel server ends them.
-	if !strings.HasPrefix(info.FullMethod, "/"+orchionv1.Tunnel_ServiceDesc.ServiceName+"/") {
+	case strings.HasPrefix(info.FullMethod, "/"+orchionv1.Tunnel_ServiceDesc.ServiceName+"/"):
+	// The handler of these sees to it itself, without a context more for each.
+	case info.FullMethod == orchionv1.NodeSession_Connect_FullMethodName:
+	default:
+		var cancel context.CancelFunc
 		ctx, cancel = s.untilClosing(ctx)
+		defer cancel()
+		stream = boundStream{stream, ctx}
 	}
-	defer cancel()
 	began := time.Now()
 	s.metrics.openStreams.WithLabelValues(info.FullMethod).Inc()
 	defer func() {
@@ -98,7 +108,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 		s.metrics.openStreams.WithLabelValues(info.FullMethod).Dec()
 		err = s.finish(ctx, info.FullMethod, began, err)
 	}()
-	return handler(srv, boundStream{stream, ctx})
+	return handler(srv, stream)
 }
 
 // boundStream is a stream with another context.

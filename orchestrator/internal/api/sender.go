@@ -138,8 +138,13 @@ func (in *inbox[T]) next(ctx context.Context, what string, patience time.Duratio
 		}
 		return m, nil
 	case <-timer.C:
-		return none, fault.BadField(what, "was not sent within %v", patience)
+		return none, unsaid(what, patience)
 	case <-ctx.Done():
 		return none, context.Cause(ctx)
 	}
+}
+
+// unsaid is what ends a stream on which something was waited for in vain.
+func unsaid(what string, patience time.Duration) error {
+	return fault.BadField(what, "was not sent within %v", patience)
 }

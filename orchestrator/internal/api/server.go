@@ -52,7 +52,7 @@ func New(cfg Config) (*Server, error) {
 		orchionv1.RegisterEventsServer(registrar, &watch{cfg: &cfg})
 	}
 	orchionv1.RegisterBlobsServer(s.grpc, &blobs{cfg: &cfg})
-	orchionv1.RegisterNodeSessionServer(s.grpc, &sessions{cfg: &cfg})
+	orchionv1.RegisterNodeSessionServer(s.grpc, &sessions{cfg: &cfg, closing: s.closing})
 	orchionv1.RegisterArtifactSessionServer(s.grpc, &artifactSessions{cfg: &cfg})
 	orchionv1.RegisterTunnelServer(s.grpc, &tunnels{cfg: &cfg})
 	healthv1.RegisterHealthServer(s.grpc, s.health)

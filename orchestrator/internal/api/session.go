@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
@@ -16,54 +19,99 @@ import (
 // sessions serves orchion.v1.NodeSession.
 type sessions struct {
 	orchionv1.UnimplementedNodeSessionServer
-	cfg *Config
+	cfg     *Config
+	closing context.Context //nolint:containedctx // the server's: streams end with it
 }
 
 type connectStream = grpc.BidiStreamingServer[orchionv1.ConnectRequest, orchionv1.ConnectResponse]
 
 // connection is one node's assignment stream. There are thousands of them, so what
-// each costs counts: its handler sends, one goroutine receives, and both wait with
-// small stacks, since all that goes deep is done aside.
+// each costs counts: its handler receives, a goroutine sends only while there is
+// something to be sent, and all that goes deep is done aside, so that the handler's
+// stack stays as small as gRPC allows.
 type connection struct {
 	*sessions
 	stream             connectStream
-	ctx                context.Context //nolint:containedctx // the stream's, and ends with it
+	status             statusWriter          // of the stream
+	ctx                context.Context       //nolint:containedctx // the stream's, and ends with it
+	ended              atomic.Pointer[error] // why, once it is so far
 	nodeID, instanceID string
-	message            nodeMessage   // the last that was received
-	hello              inbox[[]byte] // for the first message alone
-	opened             chan struct{} // closed when the rest may be handled
+	message            nodeMessage // the last that was received
 	session            *dispatch.Session
+	opened             bool   // the node has the full set, or is about to
 	sequence           uint64 // of the last message that was sent
 }
 
 // Connect is the assignment stream of a node.
 func (s *sessions) Connect(stream connectStream) error {
-	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer cancel(nil)
-	c := &connection{
-		sessions: s, stream: stream, ctx: ctx,
-		hello: inbox[[]byte]{messages: make(chan []byte)}, opened: make(chan struct{}),
+	c := &connection{sessions: s, stream: stream, ctx: stream.Context()}
+	var ok bool
+	if c.status, ok = grpc.ServerTransportStreamFromContext(c.ctx).(statusWriter); !ok {
+		return fault.New(fault.Internal, "gRPC's streams cannot be ended while something is received on them")
 	}
+	stop := context.AfterFunc(s.closing, func() { c.abort(errShuttingDown) })
+	defer stop()
 	defer c.end()
-	if err := aside(func() error { return c.begin(cancel) }); err != nil {
-		return err
+	err := c.serve()
+	if c.ended.CompareAndSwap(nil, &err) && errors.Is(err, io.EOF) {
+		return nil // the node has closed it
 	}
-	return c.reason(c.send())
+	return *c.ended.Load()
 }
 
-// begin brings the stream to where messages go both ways.
-func (c *connection) begin(cancel context.CancelCauseFunc) (err error) {
-	if c.nodeID, err = c.cfg.sendingNode(c.ctx); err != nil {
+// statusWriter is what gRPC's streams have, and do not show, that ends a stream with
+// a status. A handler that waits for a message could otherwise only be cancelled, and
+// gRPC would tell the node of that before the handler can say why; a second goroutine
+// for each connection would be the price of the reason.
+type statusWriter interface {
+	WriteStatus(s *status.Status) error
+}
+
+// abort ends the stream for a reason, from whatever goroutine, and does not block.
+func (c *connection) abort(reason error) {
+	if !c.ended.CompareAndSwap(nil, &reason) {
+		return
+	}
+	s, _ := statusOf(reason)
+	_ = c.status.WriteStatus(s) // one that is gone needs none
+}
+
+// serve takes what a node says on its stream until that ends or something on it is
+// wrong, and answers why.
+func (c *connection) serve() error {
+	if err := aside(c.identify); err != nil {
 		return err
 	}
-	c.instanceID = metadataValue(c.ctx, keyInstanceID)
-	// It ends with the stream, which ends when the handler returns.
-	go func() { cancel(c.receive()) }()
-	first, err := c.hello.first(c.ctx, "hello")
+	patience := time.AfterFunc(openTimeout, func() { c.abort(unsaid("hello", openTimeout)) })
+	err := c.next()
+	patience.Stop()
 	if err != nil {
 		return err
 	}
-	req, err := decodeConnectRequest(first)
+	if err := aside(c.begin); err != nil {
+		return err
+	}
+	for {
+		if err := c.next(); err != nil {
+			return err
+		}
+		if err := aside(c.take); err != nil {
+			return err
+		}
+	}
+}
+
+// identify finds out whose stream it is.
+func (c *connection) identify() (err error) {
+	c.nodeID, err = c.cfg.sendingNode(c.ctx)
+	c.instanceID = metadataValue(c.ctx, keyInstanceID)
+	return err
+}
+
+// begin brings the stream, on which the first message has come, to where messages go
+// both ways.
+func (c *connection) begin() error {
+	req, err := c.decode()
 	if err != nil {
 		return err
 	}
@@ -75,6 +123,7 @@ func (c *connection) begin(cancel context.CancelCauseFunc) (err error) {
 	// What was asked on the node's last stream may have been lost with it.
 	c.cfg.Tunnels.SessionLost(c.nodeID)
 	c.session = c.cfg.Hub.Attach(c.nodeID)
+	c.session.Deliver(func(m dispatch.Message) error { return caught(func() error { return c.tell(m) }) }, c.abort)
 	// A node that went offline, or was taken over, before its stream was
 	// attached was not disconnected with that.
 	if _, err := c.cfg.sendingNode(c.ctx); err != nil {
@@ -85,51 +134,24 @@ func (c *connection) begin(cancel context.CancelCauseFunc) (err error) {
 		return err
 	}
 	c.session.Open(set)
+	c.opened = true
 	c.cfg.Logger.Info("node connected", "node", c.nodeID, "address", peerHost(c.ctx),
 		"attempts", len(set.Jobs), "replicas", len(set.Replicas))
-	close(c.opened)
 	return nil
 }
 
-// end takes back what begin did, as far as it came.
+// end takes back what begin did, as far as it came, and lets nothing be sent after it.
 func (c *connection) end() {
 	if c.session == nil {
 		return
 	}
 	c.session.Close(nil)
+	c.session.Wait()
 	if !c.cfg.Hub.Connected(c.nodeID) {
 		c.cfg.Tunnels.SessionLost(c.nodeID)
 	}
-	select {
-	case <-c.opened:
+	if c.opened {
 		c.cfg.Logger.Info("node disconnected", "node", c.nodeID)
-	default:
-	}
-}
-
-// receive takes what a node says on its stream until that ends or something on it
-// is wrong, and answers why.
-func (c *connection) receive() error {
-	if err := c.next(); err != nil {
-		return err
-	}
-	select {
-	case c.hello.messages <- c.message.other:
-	case <-c.ctx.Done():
-		return nil
-	}
-	select {
-	case <-c.opened:
-	case <-c.ctx.Done():
-		return nil
-	}
-	for {
-		if err := c.next(); err != nil {
-			return err
-		}
-		if err := aside(c.take); err != nil {
-			return err
-		}
 	}
 }
 
@@ -149,41 +171,20 @@ func (c *connection) next() error {
 	}
 }
 
+// decode decodes the message that was received.
+func (c *connection) decode() (*orchionv1.ConnectRequest, error) {
+	req, err := decodeConnectRequest(c.message.other)
+	c.message.other = nil
+	return req, err
+}
+
 // take handles the message that was received.
 func (c *connection) take() error {
-	req, err := decodeConnectRequest(c.message.other)
+	req, err := c.decode()
 	if err != nil {
 		return err
 	}
-	c.message.other = nil
 	return c.handle(c.ctx, c.nodeID, req)
-}
-
-// reason is why the stream ends, given why sending did: what was wrong with what came
-// in, if something was, and nothing when the node has closed it.
-func (c *connection) reason(err error) error {
-	cause := context.Cause(c.ctx)
-	switch {
-	case cause == nil:
-		return err
-	case errors.Is(cause, io.EOF):
-		return nil
-	default:
-		return cause
-	}
-}
-
-// send sends what there is for the node until the stream ends, and answers why.
-func (c *connection) send() error {
-	for {
-		m, err := c.session.Next(c.ctx)
-		if err != nil {
-			return err
-		}
-		if err := aside(func() error { return c.tell(m) }); err != nil {
-			return err
-		}
-	}
 }
 
 // tell sends one message.
@@ -206,15 +207,18 @@ func (c *connection) tell(m dispatch.Message) error {
 // connection keep what they needed most. A panic is answered as an error.
 func aside(do func() error) error {
 	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				done <- newPanicError(p)
-			}
-		}()
-		done <- do()
-	}()
+	go func() { done <- caught(do) }()
 	return <-done
+}
+
+// caught does something and answers a panic as an error.
+func caught(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = newPanicError(p)
+		}
+	}()
+	return do()
 }
 
 // adopt reconciles what a node holds with what it should run.

@@ -47,34 +47,30 @@ func benchmarkLifecycles(b *testing.B, store Store, nodes int) {
 	}
 	var done atomic.Int64
 	finished := make(chan struct{})
-	var workers sync.WaitGroup
+	var sessions []*Session
 	for i := range nodes {
 		n := &node.Node{ID: fmt.Sprintf("node-%05d", i), State: node.Online, Capabilities: node.Capabilities{
 			CPU: node.CPU{LogicalCores: 32}, MemoryBytes: 64 * gib, Runtimes: []node.Runtime{{Name: "docker"}},
 		}}
 		d.NodeChanged(nil, n)
 		s := hub.Attach(n.ID)
-		s.Open(AssignmentSet{})
-		workers.Go(func() {
-			for {
-				m, err := s.Next(context.Background())
-				if err != nil {
-					return
+		sessions = append(sessions, s)
+		s.Deliver(func(m Message) error {
+			switch m := m.(type) {
+			case JobAssignment:
+				for _, state := range []job.AttemptState{job.AttemptRunning, job.AttemptSucceeded} {
+					if err := d.AttemptStatus(context.Background(), n.ID, AttemptStatus{Ref: m.Ref, State: state}); err != nil {
+						return err
+					}
 				}
-				switch m := m.(type) {
-				case JobAssignment:
-					for _, state := range []job.AttemptState{job.AttemptRunning, job.AttemptSucceeded} {
-						if err := d.AttemptStatus(context.Background(), n.ID, AttemptStatus{Ref: m.Ref, State: state}); err != nil {
-							return
-						}
-					}
-				case AttemptAcknowledged:
-					if done.Add(1) == int64(b.N) {
-						close(finished)
-					}
+			case AttemptAcknowledged:
+				if done.Add(1) == int64(b.N) {
+					close(finished)
 				}
 			}
-		})
+			return nil
+		}, func(error) {})
+		s.Open(AssignmentSet{})
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -98,7 +94,9 @@ func benchmarkLifecycles(b *testing.B, store Store, nodes int) {
 	b.StopTimer()
 	hub.Close()
 	d.Stop()
-	workers.Wait()
+	for _, s := range sessions {
+		s.Wait()
+	}
 }
 
 // bytesPerQueuedJob is what each of so many queued jobs costs in memory beside the

@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"context"
 	"sync"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
@@ -28,14 +27,9 @@ func NewHub() *Hub {
 }
 
 // Attach begins a node's stream and ends the one that it had before. Its owner
-// calls Open once and Close in the end.
+// calls Deliver and Open once each, and Close in the end.
 func (h *Hub) Attach(nodeID string) *Session {
-	s := &Session{
-		hub:    h,
-		nodeID: nodeID,
-		ready:  make(chan struct{}, 1),
-		done:   make(chan struct{}),
-	}
+	s := &Session{hub: h, nodeID: nodeID}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed != nil {
@@ -139,16 +133,21 @@ func (h *Hub) drop(s *Session) {
 	}
 }
 
-// Session is one node's stream, as the orchestrator writes to it.
+// Session is one node's stream, as the orchestrator writes to it. While nothing is
+// to be sent it costs no goroutine: there are thousands of sessions, and nearly all
+// of them rest.
 type Session struct {
 	hub    *Hub
 	nodeID string
-	ready  chan struct{} // holds one token while something waits
-	done   chan struct{} // closed when the session has ended
+	// delivering is the goroutine that sends while messages wait.
+	delivering sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
 	opened bool
+	busy   bool // delivering has a goroutine
 	queue  []Message
+	send   func(Message) error
+	ended  func(error)
 	err    error
 }
 
@@ -165,47 +164,63 @@ func (s *Session) Open(set AssignmentSet) {
 	}
 	s.opened = true
 	s.queue = append([]Message{set}, s.queue...)
-	s.signalLocked()
+	s.wakeLocked()
 }
 
-// Next answers the next message and waits for it. The error is the context's,
-// or says why the session ended.
-func (s *Session) Next(ctx context.Context) (Message, error) {
-	for {
-		m, err := s.take()
-		if m != nil || err != nil {
-			return m, err
-		}
-		select {
-		case <-s.ready:
-		case <-s.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// take answers the next message; neither that nor an error: there is none yet.
-func (s *Session) take() (Message, error) {
+// Deliver has send called with the messages from now on, one at a time and as they
+// were put; an error of it ends the session. Once the session has ended, ended is
+// told why; it must neither block nor call the hub.
+func (s *Session) Deliver(send func(Message) error, ended func(reason error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
-		return nil, s.err
+		ended(s.err)
+		return
 	}
-	if !s.opened || len(s.queue) == 0 {
-		return nil, nil
+	s.send, s.ended = send, ended
+	s.wakeLocked()
+}
+
+// wakeLocked has what waits sent.
+func (s *Session) wakeLocked() {
+	if s.busy || s.send == nil || !s.opened || len(s.queue) == 0 {
+		return
+	}
+	s.busy = true
+	s.delivering.Go(s.deliver)
+}
+
+// deliver sends until nothing waits any more.
+func (s *Session) deliver() {
+	for {
+		m := s.take()
+		if m == nil {
+			return
+		}
+		if err := s.send(m); err != nil {
+			s.Close(err)
+		}
+	}
+}
+
+// take answers the next message for deliver; nil: there is none, and what is put from
+// now on wakes another one.
+func (s *Session) take() Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		s.busy = false
+		s.queue = nil
+		return nil
 	}
 	m := s.queue[0]
 	s.queue[0] = nil
 	s.queue = s.queue[1:]
-	if len(s.queue) > 0 {
-		s.signalLocked()
-	}
-	return m, nil
+	return m
 }
 
-// Done is closed when the session has ended.
-func (s *Session) Done() <-chan struct{} { return s.done }
+// Wait waits, once the session has ended, until nothing is being sent any more.
+func (s *Session) Wait() { s.delivering.Wait() }
 
 // Err says why the session ended; nil while it has not.
 func (s *Session) Err() error {
@@ -214,8 +229,8 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Close ends the session for a reason, which Next and Err then answer, unless
-// it has ended before.
+// Close ends the session for a reason, which Err then answers, unless it has ended
+// before.
 func (s *Session) Close(reason error) {
 	if reason == nil {
 		reason = fault.New(fault.Unavailable, "the stream was closed")
@@ -238,7 +253,7 @@ func (s *Session) put(m Message) bool {
 		return false
 	}
 	s.queue = append(s.queue, m)
-	s.signalLocked()
+	s.wakeLocked()
 	s.mu.Unlock()
 	return true
 }
@@ -252,12 +267,7 @@ func (s *Session) end(reason error) {
 	}
 	s.err = reason
 	s.queue = nil
-	close(s.done)
-}
-
-func (s *Session) signalLocked() {
-	select {
-	case s.ready <- struct{}{}:
-	default:
+	if s.ended != nil {
+		s.ended(reason)
 	}
 }

@@ -1,12 +1,14 @@
 package dispatch
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,18 +17,25 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/model"
 )
 
-// drain answers the messages that wait in a session.
+// drain answers the messages that wait in a session, before which it must not deliver.
 func drain(s *Session) []Message {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+	s.mu.Lock()
+	opened := s.opened
+	s.mu.Unlock()
+	if !opened {
+		return nil
+	}
 	var all []Message
-	for {
-		m, err := s.Next(ctx)
-		if err != nil {
-			return all
-		}
+	for m := s.take(); m != nil; m = s.take() {
 		all = append(all, m)
 	}
+	return all
+}
+
+func backlog(s *Session) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue)
 }
 
 func TestSessionPutsTheFullSetFirst(t *testing.T) {
@@ -68,8 +77,11 @@ func TestSessionEnds(t *testing.T) {
 		}, "this stream was replaced by a newer one of the same node", true},
 		{"disconnected", func(h *Hub, _ *Session) { h.Disconnect("b", nil); h.Disconnect("a", cause); h.Disconnect("a", nil) }, "because", false},
 		{"shutdown", func(h *Hub, _ *Session) { h.Close(); h.Close() }, "the orchestrator is shutting down", false},
-		{"too slow", func(h *Hub, _ *Session) {
-			for range maxOutbox - 1 { // the full set waits too
+		{"too slow", func(h *Hub, s *Session) {
+			for backlog(s) > 0 { // the full set is being sent
+				runtime.Gosched()
+			}
+			for range maxOutbox {
 				if !h.Send("a", RemoveReplica{}) {
 					t.Fatal("not sent")
 				}
@@ -82,11 +94,23 @@ func TestSessionEnds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			hub := NewHub()
 			s := hub.Attach("a")
+			var told []error
+			sending := make(chan struct{})
+			s.Deliver(func(Message) error { <-sending; return nil }, func(reason error) { told = append(told, reason) })
 			s.Open(AssignmentSet{})
 			tt.end(hub, s)
-			<-s.Done()
-			if _, err := s.Next(t.Context()); err == nil || err.Error() != tt.want || !errors.Is(s.Err(), err) {
-				t.Errorf("Next: %v, Err: %v, want %q", err, s.Err(), tt.want)
+			close(sending)
+			s.Wait()
+			if len(told) != 1 || told[0] == nil || told[0].Error() != tt.want || !errors.Is(s.Err(), told[0]) {
+				t.Errorf("told %v, Err: %v, want %q", told, s.Err(), tt.want)
+			}
+			if s.put(RemoveReplica{}) || drain(s) != nil {
+				t.Error("it takes messages after its end")
+			}
+			late := 0
+			s.Deliver(nil, func(error) { late++ })
+			if late != 1 {
+				t.Error("whoever comes late is not told")
 			}
 			if code := fault.CodeOf(s.Err()); !errors.Is(s.Err(), cause) && code != fault.Unavailable {
 				t.Errorf("code = %v, want Unavailable", code)
@@ -102,8 +126,15 @@ func TestHubRefusesAfterClose(t *testing.T) {
 	hub := NewHub()
 	hub.Close()
 	s := hub.Attach("a")
-	if _, err := s.Next(t.Context()); fault.CodeOf(err) != fault.Unavailable {
-		t.Errorf("Next = %v, want Unavailable", err)
+	s.Open(AssignmentSet{})
+	s.Deliver(func(m Message) error { t.Errorf("%T was sent", m); return nil }, func(err error) {
+		if fault.CodeOf(err) != fault.Unavailable {
+			t.Errorf("ended with %v, want Unavailable", err)
+		}
+	})
+	s.Wait()
+	if fault.CodeOf(s.Err()) != fault.Unavailable {
+		t.Errorf("Err = %v, want Unavailable", s.Err())
 	}
 	if hub.Connected("a") || hub.Len() != 0 {
 		t.Error("a closed hub took a stream")
@@ -124,6 +155,44 @@ func TestHubTellsWhoIsConnected(t *testing.T) {
 	}
 }
 
+// TestDelivery: messages are sent one at a time in their order, by a goroutine that
+// ends when there are none, and an error ends the session.
+func TestDelivery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := NewHub()
+		s := hub.Attach("a")
+		var sent []Message
+		var why error
+		cause := errors.New("cannot be sent")
+		s.Deliver(func(m Message) error {
+			sent = append(sent, m)
+			if m == (RemoveReplica{ReplicaID: "bad"}) {
+				return cause
+			}
+			return nil
+		}, func(reason error) { why = reason })
+		hub.Send("a", RemoveReplica{ReplicaID: "r"})
+		s.Wait()
+		if len(sent) > 0 {
+			t.Errorf("%v was sent before the full set", sent)
+		}
+		set := AssignmentSet{HeartbeatInterval: time.Second}
+		s.Open(set)
+		s.Wait()
+		hub.Send("a", RemoveReplica{ReplicaID: "q"})
+		s.Wait()
+		want := []Message{set, RemoveReplica{"r"}, RemoveReplica{"q"}}
+		if diff := cmp.Diff(want, sent); diff != "" || why != nil {
+			t.Errorf("ended with %v; messages (-want +got):\n%s", why, diff)
+		}
+		hub.Send("a", RemoveReplica{ReplicaID: "bad"})
+		synctest.Wait()
+		if hub.Send("a", RemoveReplica{ReplicaID: "late"}) || !errors.Is(why, cause) || hub.Connected("a") {
+			t.Errorf("it goes on after an error; ended with %v", why)
+		}
+	})
+}
+
 func TestHubConcurrentUse(t *testing.T) {
 	hub := NewHub()
 	var wg sync.WaitGroup
@@ -131,15 +200,20 @@ func TestHubConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for range 200 {
 				s := hub.Attach("a")
+				sent := 0
+				ended := make(chan struct{})
+				s.Deliver(func(m Message) error {
+					if _, ok := m.(AssignmentSet); ok != (sent == 0) {
+						t.Errorf("message %d is %T", sent, m)
+					}
+					sent++
+					return nil
+				}, func(error) { close(ended) })
 				s.Open(AssignmentSet{})
 				hub.Send("a", RemoveReplica{})
-				// Either the full set or the news that it was replaced.
-				if m, err := s.Next(context.Background()); err == nil {
-					if _, ok := m.(AssignmentSet); !ok {
-						t.Errorf("the first message is %T", m)
-					}
-				}
 				s.Close(nil)
+				<-ended
+				s.Wait()
 			}
 		})
 	}

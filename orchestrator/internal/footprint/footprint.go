@@ -28,11 +28,14 @@ const (
 	// Of all processors' time collecting may take as much before the heap is
 	// let grow more, and as little before it is let grow less.
 	busyShare, idleShare = 0.10, 0.05
+	// window is over how many looks the share is taken: a large heap that is
+	// collected once takes much of one look and little of ten.
+	window = 10
 	// restful is how many looks in a row there has to be little to collect before
-	// what is not in use is given back, and leastFree how much that has to be: what the
-	// heap will soon grow into again is kept.
+	// what is not in use is given back, and leastFree how much that has to be at least,
+	// or an eighth of what is in use: what the heap will soon grow into again is kept.
 	restful   = 10
-	leastFree = 64 << 20
+	leastFree = 32 << 20
 )
 
 // Start begins to set the collector's percentage (GOGC) from what it costs, unless
@@ -44,7 +47,7 @@ func Start(ctx context.Context) (stop func(), err error) {
 			return func() {}, nil
 		}
 	}
-	p := &pacer{percent: mostPercent, read: newReader().read, set: func(percent int) { debug.SetGCPercent(percent) }, giveBack: debug.FreeOSMemory}
+	p := &pacer{wish: leastPercent, percent: mostPercent, read: newReader().read, set: func(percent int) { debug.SetGCPercent(percent) }, giveBack: debug.FreeOSMemory}
 	loop := upkeep.New(period, func(context.Context) { p.look() })
 	if err := loop.Start(ctx); err != nil {
 		return nil, err
@@ -58,6 +61,7 @@ func Start(ctx context.Context) (stop func(), err error) {
 // reading is what the runtime says.
 type reading struct {
 	live       uint64        // bytes that the last collection found in use
+	scanned    uint64        // bytes of stacks and globals, which the percentage is of as well
 	free       uint64        // bytes that it found free or that became garbage since
 	collecting time.Duration // that all collections took, of all processors
 	available  time.Duration // that there was, of all processors
@@ -65,7 +69,10 @@ type reading struct {
 
 // pacer holds the percentage that was set last. It is for one goroutine.
 type pacer struct {
+	wish     int // the percentage that a large heap would have
 	percent  int
+	shares   [window]float64 // of the time that collecting took, in each of the last looks
+	looks    int             // since the heap was let grow more
 	last     reading
 	rested   int // looks in a row
 	read     func() reading
@@ -82,33 +89,43 @@ func (p *pacer) look() {
 		share = float64(now.collecting-p.last.collecting) / float64(passed)
 	}
 	p.last = now
-	if next := nextPercent(p.percent, share, now.live); next != p.percent {
+	p.adjust(share)
+	if next := percentFor(p.wish, now.live+now.scanned); next != p.percent {
 		p.percent = next
 		p.set(next)
 	}
 	if p.rested++; share >= idleShare {
 		p.rested = 0
 	}
-	if p.rested >= restful && now.free > max(leastFree, now.live/2) {
+	if p.rested >= restful && now.free > max(leastFree, now.live/8) {
 		p.rested = 0
 		p.giveBack()
 	}
 }
 
-// nextPercent answers the percentage to go on with, given the one so far, the share
-// of time that collecting took with it, and how much is in use.
-func nextPercent(percent int, share float64, live uint64) int {
+// adjust takes in what share of the last look's time collecting took. What it took
+// before the heap was last let grow more says nothing of what it takes since.
+func (p *pacer) adjust(share float64) {
+	p.shares[p.looks%window] = share
+	p.looks++
+	lately := 0.0
+	for _, s := range p.shares {
+		lately += s / window
+	}
 	switch {
-	case share > busyShare:
-		percent = percent * 3 / 2
-	case share < idleShare:
-		percent = percent * 4 / 5
+	case lately > busyShare:
+		p.wish = min(p.wish*3/2, mostPercent)
+		p.shares, p.looks = [window]float64{}, 0
+	case lately < idleShare && p.looks >= window:
+		p.wish = max(p.wish*4/5, leastPercent)
 	}
-	least := leastPercent
-	if live < leastRoom*100/leastPercent {
-		least = int(leastRoom * 100 / max(live, 1))
-	}
-	return min(max(percent, least), mostPercent)
+}
+
+// percentFor answers the percentage for a heap that is collected from so many bytes:
+// a small one gets its room all the same.
+func percentFor(wish int, base uint64) int {
+	room := leastRoom * 100 / max(base, leastRoom)
+	return min(max(wish, int(room)), mostPercent)
 }
 
 // reader reads the runtime's metrics, and makes no garbage of its own.
@@ -121,6 +138,7 @@ func newReader() *reader {
 	return &reader{samples: []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"},
 		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
 	}, began: time.Now()}
 }
 
@@ -131,6 +149,7 @@ func (r *reader) read() reading {
 	live := r.samples[0].Value.Uint64()
 	return reading{
 		live:       live,
+		scanned:    r.samples[5].Value.Uint64() + r.samples[6].Value.Uint64(),
 		free:       r.samples[3].Value.Uint64() + max(r.samples[4].Value.Uint64(), live) - live,
 		collecting: time.Duration(collecting * float64(time.Second)),
 		available:  time.Since(r.began) * time.Duration(runtime.GOMAXPROCS(0)),

@@ -12,52 +12,59 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestNextPercent(t *testing.T) {
+// TestPercentFor: a small heap has its room whatever a large one would have.
+func TestPercentFor(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {
-		name    string
-		percent int
-		share   float64
-		live    uint64
-		want    int
+		name string
+		wish int
+		base uint64
+		want int
 	}{
-		{"nothing is in use yet", 100, 0, 0, 100},
-		{"a small heap is left alone", 100, 0, 20 * mib, 100},
-		{"a heap that has become small", 25, 0, 20 * mib, 100},
-		{"a large heap at rest", 100, 0.01, 400 * mib, 80},
-		{"at rest for long", 25, 0, 400 * mib, 25},
-		{"the room that any heap has", 40, 0, 64 * mib, 50},
-		{"neither much nor little", 60, 0.07, 400 * mib, 60},
-		{"collecting takes long", 40, 0.2, 400 * mib, 60},
-		{"collecting takes long in spite of all", 90, 0.5, 400 * mib, 100},
+		{"nothing is in use yet", 25, 0, 100},
+		{"a small heap", 25, 20 * mib, 100},
+		{"the room that any heap has", 40, 64 * mib, 50},
+		{"a large heap", 40, 400 * mib, 40},
+		{"more than its room", 60, 64 * mib, 60},
 	} {
-		if got := nextPercent(c.percent, c.share, c.live); got != c.want {
+		if got := percentFor(c.wish, c.base); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
 }
 
-// TestPacer: the share is of what passed since the last look, and the percentage is
-// set when it changes.
+// TestPacer: the percentage follows what collecting takes of the last ten looks, and
+// is set when it changes.
 func TestPacer(t *testing.T) {
-	var now reading
+	now := reading{live: 900 << 20, scanned: 124 << 20}
 	var set []int
-	p := &pacer{percent: mostPercent, read: func() reading { return now }, set: func(percent int) { set = append(set, percent) }}
-	pass := func(collecting time.Duration) {
-		now.live = 1 << 30
-		now.available += 2 * time.Second
-		now.collecting += collecting
-		p.look()
-	}
-	for range 8 { // down to the least, and stays
-		pass(0)
-	}
-	pass(150 * time.Millisecond) // neither
-	pass(time.Second)
-	pass(time.Second)
-	pass(150 * time.Millisecond)
-	if want := []int{80, 64, 51, 40, 32, 25, 37, 55}; !slices.Equal(set, want) {
-		t.Errorf("set %v, want %v", set, want)
+	p := &pacer{wish: leastPercent, percent: mostPercent, read: func() reading { return now }, set: func(percent int) { set = append(set, percent) }}
+	for _, step := range []struct {
+		name  string
+		looks int
+		share float64
+		want  []int
+	}{
+		{"from the beginning", 1, 0, []int{25}},
+		{"one collection takes all of a look", 1, 0.95, nil},
+		{"nothing", 20, 0, nil},
+		{"much in every look", 2, 0.4, nil},
+		{"one more, and then it is counted anew", 1, 0.4, []int{37}},
+		{"not yet again", 2, 0.4, nil},
+		{"again", 1, 0.4, []int{55}},
+		{"up to the most, and stays", 12, 0.4, []int{82, 100}},
+		{"neither much nor little", 30, 0.07, nil},
+		{"little for long, down to the least, and stays", 30, 0, []int{80, 64, 51, 40, 32, 25}},
+	} {
+		set = nil
+		for range step.looks {
+			now.available += 2 * time.Second
+			now.collecting += time.Duration(step.share * float64(2*time.Second))
+			p.look()
+		}
+		if !slices.Equal(set, step.want) {
+			t.Errorf("%s: set %v, want %v", step.name, set, step.want)
+		}
 	}
 }
 
@@ -65,8 +72,8 @@ func TestPacer(t *testing.T) {
 // while, and not what is little or what the heap will need again.
 func TestGivingBack(t *testing.T) {
 	const mib = 1 << 20
-	now, given := reading{live: 200 * mib}, 0
-	p := &pacer{percent: leastPercent, read: func() reading { return now }, set: func(int) {}, giveBack: func() { given++ }}
+	now, given := reading{live: 400 * mib}, 0
+	p := &pacer{wish: leastPercent, percent: leastPercent, read: func() reading { return now }, set: func(int) {}, giveBack: func() { given++ }}
 	pass := func(looks int, free uint64, collecting time.Duration) {
 		now.free = free
 		for range looks {
@@ -88,7 +95,7 @@ func TestGivingBack(t *testing.T) {
 	want(0)
 	pass(1, 150*mib, 0)
 	want(1)
-	pass(3*restful, 90*mib, 0) // less than half of what is in use
+	pass(3*restful, 45*mib, 0) // less than an eighth of what is in use
 	want(1)
 	now.live = 50 * mib
 	pass(3*restful, leastFree, 0)

@@ -45,7 +45,7 @@ func measureIdle(ctx context.Context, s settings, dir string) error {
 	}
 	for i, name := range []string{"orchestrator", "node agent"} {
 		measure.Row("idle memory, "+name, float64(processes[i].ResidentBytes())/(1<<20), float64(floor.ResidentBytes())/(1<<20), "%.1f MiB")
-		measure.Fact("idle CPU, "+name, fmt.Sprintf("%.2f %%", used[i].Seconds()/s.idle.Seconds()*100))
+		measure.Fact("idle CPU, "+name, fmt.Sprintf("%.3f %%", used[i].Seconds()/s.idle.Seconds()*100))
 	}
 	return nil
 }

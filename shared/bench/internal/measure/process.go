@@ -132,16 +132,23 @@ func (p *Process) ResidentBytes() int64 {
 	return 0
 }
 
-// CPUTime is what the process has used so far (Linux; elsewhere 0).
+// CPUTime is what the process has used so far, to the nanosecond: an idle program uses
+// less in a minute than the ticks that /proc/PID/stat counts in (Linux; elsewhere 0).
+// What threads used that have ended is not in it; Go keeps its threads.
 func (p *Process) CPUTime() time.Duration {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
 	if err != nil {
 		return 0
 	}
-	// The name in brackets may hold spaces.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	const utime, stime, ticksPerSecond = 11, 12, 100 // proc(5), counted behind the name
-	user, _ := strconv.ParseInt(fields[utime], 10, 64)
-	system, _ := strconv.ParseInt(fields[stime], 10, 64)
-	return time.Duration(user+system) * time.Second / ticksPerSecond
+	var all time.Duration
+	for _, file := range threads {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has just ended
+		}
+		onCPU, _, _ := strings.Cut(string(data), " ")
+		ns, _ := strconv.ParseInt(onCPU, 10, 64)
+		all += time.Duration(ns)
+	}
+	return all
 }
