@@ -251,7 +251,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, Usage: p.meter, ModelFiles: share, ModelFit: fitter,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, InFlight: p.gateway.InFlight, Usage: p.meter, ModelFiles: share, ModelFit: fitter,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,

@@ -21,6 +21,7 @@ import (
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
 	"github.com/orchion/orchion/node-agent/internal/driver/process"
+	"github.com/orchion/orchion/node-agent/internal/engine"
 	"github.com/orchion/orchion/node-agent/internal/engine/ollama"
 	"github.com/orchion/orchion/node-agent/internal/modelshare"
 	"github.com/orchion/orchion/node-agent/internal/ownfile"
@@ -192,6 +193,8 @@ type node struct {
 	inputs     *session.Blobs
 	// closeServices releases what the worker worked with.
 	closeServices func()
+	// engineLog finds the log of an engine's container; nil: there are none.
+	engineLog func(context.Context, *orchionv1.ReplicaAssignment) (engine.Log, error)
 
 	mu           sync.Mutex // guards what follows
 	capabilities *orchionv1.Capabilities
@@ -229,7 +232,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		models = peers{session.NewModelFiles(sessions, filepath.Join(a.cfg.DataDir, modelsFolder), reach, a.cfg.Logger)}
 	}
 	services := a.machine.services(nodeID, engine, dialer, n.adopted, models)
-	n.closeServices = services.close
+	n.engineLog = services.engineLog
 	given := services.models
 	if a.cfg.KeepModels {
 		given = nil
@@ -267,6 +270,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 		Place:         loopback.Here(),
 		Direct:        n.stream.TunnelDirect,
 		ServeModels:   share.Serve,
+		OpenLog:       n.openLog,
 		Refuse:        n.stream.RefuseTunnel,
 		Logger:        a.cfg.Logger,
 	})

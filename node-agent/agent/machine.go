@@ -46,11 +46,13 @@ type machine interface {
 
 type services struct {
 	replicas worker.ReplicaRunner
-	links    worker.Linker     // nil: none
-	networks worker.Networks   // nil: none
-	models   modelshare.Source // of which other nodes may get files; nil: none
-	describe http.Handler      // answers questions about models; nil: none does
-	close    func()
+	// engineLog finds the log of the container that serves a replica.
+	engineLog func(context.Context, *orchionv1.ReplicaAssignment) (engine.Log, error)
+	links     worker.Linker     // nil: none
+	networks  worker.Networks   // nil: none
+	models    modelshare.Source // of which other nodes may get files; nil: none
+	describe  http.Handler      // answers questions about models; nil: none does
+	close     func()
 }
 
 // thisMachine is the machine that the agent runs on.
@@ -205,7 +207,7 @@ func (m *thisMachine) usage(ctx context.Context) (*orchionv1.NodeUsage, error) {
 
 func (m *thisMachine) services(nodeID string, containers driver.Driver, dialer *tunnel.Dialer, adopted func() []string, models ollama.Peers) services {
 	runner := newReplicaRunner(nodeID, containers, adopted, models)
-	s := services{replicas: runner, models: runner.shared, describe: runner.describer, close: runner.Close}
+	s := services{replicas: runner, models: runner.shared, describe: runner.describer, engineLog: runner.Log, close: runner.Close}
 	if containers != nil {
 		s.links = jobLinks{joblink.New(joblink.Config{
 			Driver: containers, NodeID: nodeID, Dial: dialer.DialGateway, Logger: m.cfg.Logger,

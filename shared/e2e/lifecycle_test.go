@@ -57,6 +57,20 @@ func (c *cluster) replicas(count int, old ...string) []string {
 	return ids
 }
 
+// engineLog looks at the end of the log of Ollama that serves a replica.
+func (c *cluster) engineLog(replica string) {
+	c.t.Helper()
+	response, err := http.Get(c.url + "/api/deployments/" + tinyDeployment + "/logs?tail=3&replicaId=" + replica)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }() // only read from
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK || strings.Count(string(body), "\n") != 3 {
+		c.t.Errorf("the end of the log is %s, %v:\n%s", response.Status, err, body)
+	}
+}
+
 // A model goes when nobody asks for it, comes back for who does, and is replaced
 // while it is asked.
 func TestLifecycle(t *testing.T) {
@@ -73,6 +87,10 @@ func TestLifecycle(t *testing.T) {
 	c.addAgent("second", built.engines[len(built.engines)-1])
 	c.cli("model", "scale", tinyDeployment, "all")
 	old := c.replicas(2)
+	if out := c.cli("model", "ps", tinyDeployment); strings.Count(out, " ready ") != 2 {
+		t.Errorf("the copies are\n%s", out)
+	}
+	c.engineLog(old[1])
 	updated := &orchionv1.Deployment{}
 	if err := c.call(http.MethodPatch, "/api/deployments/"+tinyDeployment, &orchionv1.UpdateDeploymentRequest{
 		Spec: &orchionv1.DeploymentSpec{Resources: &orchionv1.Resources{MemoryBytes: 64 << 20}},

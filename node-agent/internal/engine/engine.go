@@ -48,6 +48,16 @@ type Engine interface {
 	Prune(ctx context.Context, keep []Spec) error
 }
 
+// Log reads a log from its last so many entries on, or all of it when tail is 0; with
+// follow until the container ends.
+type Log func(ctx context.Context, tail int, follow bool, handle func(driver.LogEntry) error) error
+
+// Logged is an engine that runs in containers of ours.
+type Logged interface {
+	// Log finds the log of the container that serves a replica, or is to.
+	Log(ctx context.Context, spec Spec) (Log, error)
+}
+
 // Spec is the desired state of a replica.
 type Spec struct {
 	ReplicaID  string

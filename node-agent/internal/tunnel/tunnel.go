@@ -50,6 +50,8 @@ type Config struct {
 	// ServeModels serves the files of this machine's models on a connection, and
 	// returns at once. Default: there are none.
 	ServeModels func(net.Conn)
+	// OpenLog finds the log of the container of an engine. Default: there are none.
+	OpenLog func(ctx context.Context, ask *orchionv1.EngineLog) (Log, error)
 	// Refuse tells the orchestrator that a tunnel will not come. It must not
 	// block.
 	Refuse func(tunnelID, reason string)
@@ -138,6 +140,10 @@ func (s *Server) Stop() {
 func (s *Server) serve(ask *orchionv1.OpenTunnel) {
 	if ask.GetModelFiles() {
 		s.serveModels(ask)
+		return
+	}
+	if ask.GetEngineLog() != nil {
+		s.serveLog(ask)
 		return
 	}
 	id := ask.GetTunnelId()

@@ -115,6 +115,17 @@ func (w *Worker) ReplicaAddr(replicaID string) (addr string, ok bool) {
 	return r.addr, r.addr != ""
 }
 
+// Replica gives what this node was told of a replica that it has.
+func (w *Worker) Replica(replicaID string) (assignment *orchionv1.ReplicaAssignment, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.replicas[replicaID]
+	if r == nil {
+		return nil, false
+	}
+	return r.assignment, true
+}
+
 // removeStrayReplicasLocked begins to remove what earlier runs of the agent left of
 // replicas that are not wanted any more. Those that are here remove themselves.
 func (w *Worker) removeStrayReplicasLocked() {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -116,6 +117,7 @@ type Tunnels interface {
 	Call(caller tunnel.Caller, stream tunnel.FrameStream) error
 	Refused(nodeID, tunnelID, reason string)
 	Direct(nodeID, tunnelID, address string)
+	Dial(ctx context.Context, nodeID string, target tunnel.Target) (net.Conn, error)
 	SessionLost(nodeID string)
 }
 
@@ -133,12 +135,15 @@ type Config struct {
 	// blob may have.
 	ArtifactMaxBytes int64
 	Deployments      Deployments
-	Usage            Usage
-	ModelFiles       ModelFiles
-	ModelFit         ModelFit
-	Hub              *dispatch.Hub
-	Tunnels          Tunnels
-	Events           *events.Bus
+	// InFlight counts the requests of the gateway that a replica of a model has.
+	// Default: none.
+	InFlight   func(model, nodeID, replicaID string) int
+	Usage      Usage
+	ModelFiles ModelFiles
+	ModelFit   ModelFit
+	Hub        *dispatch.Hub
+	Tunnels    Tunnels
+	Events     *events.Bus
 	// LeaseTTL is told to nodes when they register.
 	LeaseTTL time.Duration
 	// GRPCAddress is the address that nodes dial, host:port.
@@ -170,6 +175,9 @@ type Config struct {
 const defaultKeepAlive = 15 * time.Second
 
 func (c *Config) applyDefaults() {
+	if c.InFlight == nil {
+		c.InFlight = func(string, string, string) int { return 0 }
+	}
 	if c.Gateway == nil {
 		c.Gateway = http.NotFoundHandler()
 	}

@@ -21,7 +21,7 @@ func (s *deployments) CreateDeployment(ctx context.Context, req *orchionv1.Creat
 		return nil, err
 	}
 	d, err := s.cfg.Deployments.Create(ctx, wanted)
-	return answerDeployment(d, err)
+	return s.answer(d, err)
 }
 
 func (s *deployments) ListDeployments(_ context.Context, req *orchionv1.ListDeploymentsRequest) (*orchionv1.ListDeploymentsResponse, error) {
@@ -30,7 +30,7 @@ func (s *deployments) ListDeployments(_ context.Context, req *orchionv1.ListDepl
 		return nil, err
 	}
 	page, next, err := namedPage(req, s.cfg.Deployments.List(), func(d *model.Deployment) string { return d.Name },
-		func(d *model.Deployment) bool { return selector.Matches(d.Labels) }, deploymentToProto)
+		func(d *model.Deployment) bool { return selector.Matches(d.Labels) }, s.current)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (s *deployments) GetDeployment(_ context.Context, req *orchionv1.GetDeploym
 		return nil, err
 	}
 	d, err := s.cfg.Deployments.Get(req.GetName())
-	return answerDeployment(d, err)
+	return s.answer(d, err)
 }
 
 func (s *deployments) UpdateDeployment(ctx context.Context, req *orchionv1.UpdateDeploymentRequest) (*orchionv1.Deployment, error) {
@@ -52,7 +52,7 @@ func (s *deployments) UpdateDeployment(ctx context.Context, req *orchionv1.Updat
 	d, err := s.cfg.Deployments.Update(ctx, req.GetName(), func(d *model.Deployment) error {
 		return changeDeployment(d, req)
 	})
-	return answerDeployment(d, err)
+	return s.answer(d, err)
 }
 
 func (s *deployments) DeleteDeployment(ctx context.Context, req *orchionv1.DeleteDeploymentRequest) (*emptypb.Empty, error) {
@@ -65,9 +65,20 @@ func (s *deployments) DeleteDeployment(ctx context.Context, req *orchionv1.Delet
 	return &emptypb.Empty{}, nil
 }
 
-func answerDeployment(d model.Deployment, err error) (*orchionv1.Deployment, error) {
+func (s *deployments) answer(d model.Deployment, err error) (*orchionv1.Deployment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return deploymentToProto(&d), nil
+	return s.current(&d), nil
+}
+
+// current is a deployment with what its replicas do at this moment.
+func (s *deployments) current(d *model.Deployment) *orchionv1.Deployment {
+	out := deploymentToProto(d)
+	for _, r := range out.GetReplicas() {
+		if r.GetNodeId() != "" {
+			r.InFlight = int32(s.cfg.InFlight(d.Spec.Model, r.GetNodeId(), r.GetId()))
+		}
+	}
+	return out
 }

@@ -35,6 +35,9 @@ func (s *Server) newHTTP(connection *inProcess, logs *logReader) (http.Handler, 
 	mux.Handle("/api/", limitBody(rest))
 	mux.Handle("GET /api/events", s.counted("api_events", &eventStream{cfg: s.cfg, until: s.untilClosing}))
 	mux.Handle("GET /api/jobs/{id}/logs", s.counted("api_logs", &logStream{cfg: s.cfg, logs: logs, until: s.untilClosing, report: s.statusOf}))
+	mux.Handle("GET /api/deployments/{name}/logs", s.counted("api_engine_logs", &engineLog{
+		deployments: &deployments{cfg: s.cfg}, until: s.untilClosing, report: s.statusOf,
+	}))
 	content := &blobContent{cfg: s.cfg, report: s.statusOf}
 	mux.Handle("GET /api/blobs/{digest}", s.counted("api_blobs", http.HandlerFunc(content.get)))
 	mux.Handle("PUT /api/blobs/{digest}", s.counted("api_blobs", http.HandlerFunc(content.put)))

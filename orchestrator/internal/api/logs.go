@@ -99,6 +99,8 @@ type logBatch struct {
 	position string
 	// state is the job's when the log ends with this batch, else 0.
 	state job.State
+	// ended: the log ends with this batch, and is of no job.
+	ended bool
 }
 
 // logReader reads and follows logs.

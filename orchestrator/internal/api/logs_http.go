@@ -213,6 +213,9 @@ func (l *eventLog) write(batch logBatch) error {
 	if batch.state != 0 {
 		l.out.event("", "end", []byte(`{"state":"`+jobStateToProto(batch.state).String()+`"}`))
 	}
+	if batch.ended {
+		l.out.event("", "end", []byte("{}"))
+	}
 	return l.out.flush()
 }
 

@@ -185,6 +185,10 @@ func messageToProto(m dispatch.Message) (*orchionv1.ConnectResponse, error) {
 		switch {
 		case m.ModelFiles:
 			open.Target = &orchionv1.OpenTunnel_ModelFiles{ModelFiles: true}
+		case m.Log != nil:
+			open.Target = &orchionv1.OpenTunnel_EngineLog{EngineLog: &orchionv1.EngineLog{
+				ReplicaId: m.Log.ReplicaID, Tail: int32(m.Log.Tail), Follow: m.Log.Follow,
+			}}
 		case m.ReplicaID != "":
 			open.Target = &orchionv1.OpenTunnel_ReplicaId{ReplicaId: m.ReplicaID}
 		default:

@@ -73,8 +73,8 @@ type AttemptAcknowledged struct {
 	Accepted bool
 }
 
-// OpenTunnel asks a node to open a tunnel to one of its engines or to the files
-// of its models. Exactly one of the fields after Place is set.
+// OpenTunnel asks a node to open a tunnel to one of its engines to the files
+// of its models or to a log. Exactly one of the fields after Place is set.
 type OpenTunnel struct {
 	TunnelID string
 	// Place is where the orchestrator runs if a node that runs there, too, may name
@@ -83,6 +83,14 @@ type OpenTunnel struct {
 	ReplicaID      string
 	EngineEndpoint string
 	ModelFiles     bool
+	Log            *EngineLog
+}
+
+// EngineLog names the log of the container that serves a replica.
+type EngineLog struct {
+	ReplicaID string
+	Tail      int // only the last so many entries; 0: all
+	Follow    bool
 }
 
 func (AssignmentSet) message()       {}

@@ -161,7 +161,12 @@ func (g *Gateway) Close() {
 
 // Busy says whether a replica of a model answers a request now.
 func (g *Gateway) Busy(name, nodeID, replicaID string) bool {
-	return g.router.Busy(name, nodeID, replicaID)
+	return g.InFlight(name, nodeID, replicaID) > 0
+}
+
+// InFlight counts the requests that a replica of a model answers now.
+func (g *Gateway) InFlight(name, nodeID, replicaID string) int {
+	return g.router.InFlight(name, nodeID, replicaID)
 }
 
 // ServeHTTP serves a request.

@@ -63,12 +63,17 @@ type Target struct {
 	EngineEndpoint string
 	// ModelFiles leads to the files of the models that the node serves.
 	ModelFiles bool
+	// Log leads to the log of an engine's container.
+	Log *dispatch.EngineLog
 }
 
 // String names the target, for logs.
 func (t Target) String() string {
-	if t.ModelFiles {
+	switch {
+	case t.ModelFiles:
 		return "model files"
+	case t.Log != nil:
+		return "log of " + t.Log.ReplicaID
 	}
 	return cmp.Or(t.ReplicaID, t.EngineEndpoint)
 }
@@ -123,7 +128,7 @@ func New(cfg Config) *Server {
 // Exhausted past MaxPerNode; the context's error.
 func (s *Server) Dial(ctx context.Context, nodeID string, target Target) (net.Conn, error) {
 	place := s.cfg.Place
-	if target.ModelFiles { // which the agent itself serves, and only on a stream
+	if target.ModelFiles || target.Log != nil { // which the agent itself serves, and only on a stream
 		place = loopback.Place{}
 	}
 	conn, err := s.dial(ctx, nodeID, target, place)
@@ -140,7 +145,7 @@ func (s *Server) dial(ctx context.Context, nodeID string, target Target, place l
 	if err := s.addPending(id, p); err != nil {
 		return nil, err
 	}
-	ask := dispatch.OpenTunnel{TunnelID: id, Place: place, ReplicaID: target.ReplicaID, EngineEndpoint: target.EngineEndpoint, ModelFiles: target.ModelFiles}
+	ask := dispatch.OpenTunnel{TunnelID: id, Place: place, ReplicaID: target.ReplicaID, EngineEndpoint: target.EngineEndpoint, ModelFiles: target.ModelFiles, Log: target.Log}
 	if !s.cfg.Open(nodeID, ask) {
 		return s.giveUp(id, p, fault.New(fault.Unavailable, "node %s is not connected", nodeID))
 	}

@@ -57,7 +57,12 @@ func (c *cli) copyLogs(ctx context.Context, id string, options logOptions, out, 
 	if options.grep != "" {
 		query.Set("grep", options.grep)
 	}
-	response, err := c.client().stream(ctx, http.MethodGet, "/api/jobs/"+segment(id)+"/logs", query, "application/x-ndjson", nil)
+	return c.copyLog(ctx, "/api/jobs/"+segment(id)+"/logs", query, options.timestamps, out, errOut)
+}
+
+// copyLog prints the log that a path has.
+func (c *cli) copyLog(ctx context.Context, path string, query url.Values, timestamps bool, out, errOut io.Writer) error {
+	response, err := c.client().stream(ctx, http.MethodGet, path, query, "application/x-ndjson", nil)
 	if err != nil {
 		return err
 	}
@@ -76,7 +81,7 @@ func (c *cli) copyLogs(ctx context.Context, id string, options logOptions, out, 
 		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(lines.Bytes(), entry); err != nil {
 			return fmt.Errorf("the log's stream: %w", err)
 		}
-		if err := printEntry(entry, options.timestamps, out, errOut); err != nil {
+		if err := printEntry(entry, timestamps, out, errOut); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 func (c *cli) modelCommand() *cobra.Command {
 	return group("model", "Deploy models and look after them", []string{"models", "deployment"},
-		c.modelDeploy(), c.modelList(), c.modelShow(), c.modelFit(), c.modelScale(), c.modelRemove())
+		c.modelDeploy(), c.modelList(), c.modelShow(), c.modelPs(), c.modelLogs(), c.modelFit(), c.modelScale(), c.modelRemove())
 }
 
 var engines = map[string]orchionv1.Engine{
@@ -174,18 +174,11 @@ func replicaState(r *orchionv1.Replica) string {
 func (c *cli) modelList() *cobra.Command {
 	return &cobra.Command{
 		Use:     "ls",
-		Aliases: []string{"list", "ps"},
+		Aliases: []string{"list"},
 		Short:   "List the deployed models",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			query := url.Values{}
-			list := &orchionv1.ListDeploymentsResponse{}
-			err := c.pages(query, func() (string, error) {
-				page := &orchionv1.ListDeploymentsResponse{}
-				err := c.client().call(cmd.Context(), http.MethodGet, "/api/deployments", query, nil, page)
-				list.Deployments = append(list.Deployments, page.GetDeployments()...)
-				return page.GetNextPageToken(), err
-			})
+			list, err := c.deployments(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -202,6 +195,19 @@ func (c *cli) modelList() *cobra.Command {
 			})
 		},
 	}
+}
+
+// deployments gets all deployments.
+func (c *cli) deployments(ctx context.Context) (*orchionv1.ListDeploymentsResponse, error) {
+	query := url.Values{}
+	list := &orchionv1.ListDeploymentsResponse{}
+	err := c.pages(query, func() (string, error) {
+		page := &orchionv1.ListDeploymentsResponse{}
+		err := c.client().call(ctx, http.MethodGet, "/api/deployments", query, nil, page)
+		list.Deployments = append(list.Deployments, page.GetDeployments()...)
+		return page.GetNextPageToken(), err
+	})
+	return list, err
 }
 
 func deploymentRow(d *orchionv1.Deployment) []string {

@@ -160,6 +160,15 @@ func (e *Engine) Ensure(ctx context.Context, spec engine.Spec, report func(engin
 	return engine.Replica{Endpoint: running.Endpoint, Model: model, ContainerID: running.ID}, nil
 }
 
+// Log implements engine.Logged.
+func (e *Engine) Log(ctx context.Context, spec engine.Spec) (engine.Log, error) {
+	image, err := check(spec)
+	if err != nil {
+		return nil, err
+	}
+	return e.host.Log(ctx, keyOf(image, spec))
+}
+
 // keyOf names the container that serves a replica: all of one image share one, but for those
 // that were given GPUs of their own, which nobody else may use.
 func keyOf(image string, spec engine.Spec) string {

@@ -70,6 +70,11 @@ func New(cfg Config) *Engine {
 // Close releases connections. Containers go on running.
 func (e *Engine) Close() { e.client.CloseIdleConnections() }
 
+// Log implements engine.Logged.
+func (e *Engine) Log(ctx context.Context, spec engine.Spec) (engine.Log, error) {
+	return e.host.Log(ctx, spec.ReplicaID)
+}
+
 // Name implements engine.Engine.
 func (e *Engine) Name() string { return name }
 

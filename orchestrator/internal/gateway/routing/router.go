@@ -212,16 +212,19 @@ func (r *Router) leaveNode(n *nodeLoad) {
 	}
 }
 
-// Busy says whether a replica of a model has requests.
-func (r *Router) Busy(name, nodeID, replicaID string) bool {
+// InFlight counts the requests that a replica of a model has.
+func (r *Router) InFlight(name, nodeID, replicaID string) int {
 	r.mu.RLock()
 	p := r.pools[name]
 	r.mu.RUnlock()
 	if p == nil {
-		return false
+		return 0
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.known[key{nodeID: nodeID, replicaID: replicaID}]
-	return known != nil && known.inFlight > 0
+	if known == nil {
+		return 0
+	}
+	return known.inFlight
 }

@@ -132,6 +132,28 @@ export interface paths {
         patch: operations["Deployments_UpdateDeployment"];
         trace?: never;
     };
+    "/api/deployments/{name}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ReadDeploymentLogs answers the log of the container in which the engine of a
+         *     replica runs, as far as its node has it; replicas may share one. Over HTTP as
+         *     ReadJobLogs. FAILED_PRECONDITION when no replica is on a node; UNAVAILABLE
+         *     when the node cannot be asked, or has no such container.
+         */
+        get: operations["Deployments_ReadDeploymentLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/events": {
         parameters: {
             query?: never;
@@ -1638,6 +1660,12 @@ export interface components {
             /** Format: int64 */
             completedBytes?: string;
             id?: string;
+            /**
+             * Format: int32
+             * @description Requests of the gateway that it has now, at the time of this answer: no event
+             *     tells when it changes.
+             */
+            inFlight?: number;
             nodeId?: string;
             /** @description It is of an older spec and to be replaced. */
             outdated?: boolean;
@@ -2269,6 +2297,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.Deployment"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Deployments_ReadDeploymentLogs: {
+        parameters: {
+            query?: {
+                /** @description Empty: one that is on a node, of those that serve if one does. */
+                replicaId?: string;
+                /** @description Go on with what comes until the container ends. */
+                follow?: boolean;
+                /** @description Only the last so many entries, up to 10,000; 0: all. */
+                tail?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description LogEntry is one line of a job's output. (streaming responses) */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: components["schemas"]["google.rpc.Status"];
+                        result?: components["schemas"]["orchion.v1.LogEntry"];
+                    };
                 };
             };
             /** @description An unexpected error response. */

@@ -491,7 +491,10 @@ type Replica struct {
 	Reason          string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	ReadyAt         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=ready_at,json=readyAt,proto3" json:"ready_at,omitempty"`
 	// It is of an older spec and to be replaced.
-	Outdated      bool `protobuf:"varint,20,opt,name=outdated,proto3" json:"outdated,omitempty"`
+	Outdated bool `protobuf:"varint,20,opt,name=outdated,proto3" json:"outdated,omitempty"`
+	// Requests of the gateway that it has now, at the time of this answer: no event
+	// tells when it changes.
+	InFlight      int32 `protobuf:"varint,21,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -587,6 +590,13 @@ func (x *Replica) GetOutdated() bool {
 		return x.Outdated
 	}
 	return false
+}
+
+func (x *Replica) GetInFlight() int32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
 }
 
 type CreateDeploymentRequest struct {
@@ -807,6 +817,77 @@ func (x *GetDeploymentRequest) GetName() string {
 	return ""
 }
 
+type ReadDeploymentLogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Empty: one that is on a node, of those that serve if one does.
+	ReplicaId string `protobuf:"bytes,2,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	// Go on with what comes until the container ends.
+	Follow bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	// Only the last so many entries, up to 10,000; 0: all.
+	Tail          int32 `protobuf:"varint,4,opt,name=tail,proto3" json:"tail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadDeploymentLogsRequest) Reset() {
+	*x = ReadDeploymentLogsRequest{}
+	mi := &file_orchion_v1_deployment_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadDeploymentLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadDeploymentLogsRequest) ProtoMessage() {}
+
+func (x *ReadDeploymentLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_deployment_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadDeploymentLogsRequest.ProtoReflect.Descriptor instead.
+func (*ReadDeploymentLogsRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReadDeploymentLogsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReadDeploymentLogsRequest) GetReplicaId() string {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return ""
+}
+
+func (x *ReadDeploymentLogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *ReadDeploymentLogsRequest) GetTail() int32 {
+	if x != nil {
+		return x.Tail
+	}
+	return 0
+}
+
 type UpdateDeploymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -824,7 +905,7 @@ type UpdateDeploymentRequest struct {
 
 func (x *UpdateDeploymentRequest) Reset() {
 	*x = UpdateDeploymentRequest{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[7]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +917,7 @@ func (x *UpdateDeploymentRequest) String() string {
 func (*UpdateDeploymentRequest) ProtoMessage() {}
 
 func (x *UpdateDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[7]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +930,7 @@ func (x *UpdateDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateDeploymentRequest) GetName() string {
@@ -882,7 +963,7 @@ type DeleteDeploymentRequest struct {
 
 func (x *DeleteDeploymentRequest) Reset() {
 	*x = DeleteDeploymentRequest{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[8]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +975,7 @@ func (x *DeleteDeploymentRequest) String() string {
 func (*DeleteDeploymentRequest) ProtoMessage() {}
 
 func (x *DeleteDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[8]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +988,7 @@ func (x *DeleteDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteDeploymentRequest) GetName() string {
@@ -959,7 +1040,7 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\v_everywhereB\x0f\n" +
 	"\r_min_replicasB\x0f\n" +
 	"\r_max_replicasB\x13\n" +
-	"\x11_target_in_flight\"\xc2\x02\n" +
+	"\x11_target_in_flight\"\xdf\x02\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12.\n" +
@@ -970,7 +1051,8 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"totalBytes\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x125\n" +
 	"\bready_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\areadyAt\x12\x1a\n" +
-	"\boutdated\x18\x14 \x01(\bR\boutdated\"\xe1\x01\n" +
+	"\boutdated\x18\x14 \x01(\bR\boutdated\x12\x1b\n" +
+	"\tin_flight\x18\x15 \x01(\x05R\binFlight\"\xe1\x01\n" +
 	"\x17CreateDeploymentRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12G\n" +
 	"\x06labels\x18\x02 \x03(\v2/.orchion.v1.CreateDeploymentRequest.LabelsEntryR\x06labels\x12.\n" +
@@ -987,7 +1069,13 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\vdeployments\x18\x01 \x03(\v2\x16.orchion.v1.DeploymentR\vdeployments\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"*\n" +
 	"\x14GetDeploymentRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xe1\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"z\n" +
+	"\x19ReadDeploymentLogsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\x02 \x01(\tR\treplicaId\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x12\n" +
+	"\x04tail\x18\x04 \x01(\x05R\x04tail\"\xe1\x01\n" +
 	"\x17UpdateDeploymentRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04spec\x18\x02 \x01(\v2\x1a.orchion.v1.DeploymentSpecR\x04spec\x12G\n" +
@@ -1016,13 +1104,14 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\x15REPLICA_STATE_LOADING\x10\x03\x12\x17\n" +
 	"\x13REPLICA_STATE_READY\x10\x04\x12\x18\n" +
 	"\x14REPLICA_STATE_FAILED\x10\x05\x12\x1a\n" +
-	"\x16REPLICA_STATE_STOPPING\x10\x062\xc4\x04\n" +
+	"\x16REPLICA_STATE_STOPPING\x10\x062\xbf\x05\n" +
 	"\vDeployments\x12l\n" +
 	"\x10CreateDeployment\x12#.orchion.v1.CreateDeploymentRequest\x1a\x16.orchion.v1.Deployment\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/api/deployments\x12t\n" +
 	"\x0fListDeployments\x12\".orchion.v1.ListDeploymentsRequest\x1a#.orchion.v1.ListDeploymentsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/deployments\x12j\n" +
 	"\rGetDeployment\x12 .orchion.v1.GetDeploymentRequest\x1a\x16.orchion.v1.Deployment\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/deployments/{name}\x12s\n" +
 	"\x10UpdateDeployment\x12#.orchion.v1.UpdateDeploymentRequest\x1a\x16.orchion.v1.Deployment\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*2\x17/api/deployments/{name}\x12p\n" +
-	"\x10DeleteDeployment\x12#.orchion.v1.DeleteDeploymentRequest\x1a\x16.google.protobuf.Empty\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/api/deployments/{name}B?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
+	"\x10DeleteDeployment\x12#.orchion.v1.DeleteDeploymentRequest\x1a\x16.google.protobuf.Empty\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/api/deployments/{name}\x12y\n" +
+	"\x12ReadDeploymentLogs\x12%.orchion.v1.ReadDeploymentLogsRequest\x1a\x14.orchion.v1.LogEntry\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/deployments/{name}/logs0\x01B?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
 
 var (
 	file_orchion_v1_deployment_proto_rawDescOnce sync.Once
@@ -1037,56 +1126,60 @@ func file_orchion_v1_deployment_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_deployment_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_orchion_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_orchion_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_orchion_v1_deployment_proto_goTypes = []any{
-	(Engine)(0),                     // 0: orchion.v1.Engine
-	(DeploymentState)(0),            // 1: orchion.v1.DeploymentState
-	(ReplicaState)(0),               // 2: orchion.v1.ReplicaState
-	(*Deployment)(nil),              // 3: orchion.v1.Deployment
-	(*DeploymentSpec)(nil),          // 4: orchion.v1.DeploymentSpec
-	(*Replica)(nil),                 // 5: orchion.v1.Replica
-	(*CreateDeploymentRequest)(nil), // 6: orchion.v1.CreateDeploymentRequest
-	(*ListDeploymentsRequest)(nil),  // 7: orchion.v1.ListDeploymentsRequest
-	(*ListDeploymentsResponse)(nil), // 8: orchion.v1.ListDeploymentsResponse
-	(*GetDeploymentRequest)(nil),    // 9: orchion.v1.GetDeploymentRequest
-	(*UpdateDeploymentRequest)(nil), // 10: orchion.v1.UpdateDeploymentRequest
-	(*DeleteDeploymentRequest)(nil), // 11: orchion.v1.DeleteDeploymentRequest
-	nil,                             // 12: orchion.v1.Deployment.LabelsEntry
-	nil,                             // 13: orchion.v1.CreateDeploymentRequest.LabelsEntry
-	nil,                             // 14: orchion.v1.UpdateDeploymentRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
-	(*Resources)(nil),               // 16: orchion.v1.Resources
-	(*durationpb.Duration)(nil),     // 17: google.protobuf.Duration
-	(*emptypb.Empty)(nil),           // 18: google.protobuf.Empty
+	(Engine)(0),                       // 0: orchion.v1.Engine
+	(DeploymentState)(0),              // 1: orchion.v1.DeploymentState
+	(ReplicaState)(0),                 // 2: orchion.v1.ReplicaState
+	(*Deployment)(nil),                // 3: orchion.v1.Deployment
+	(*DeploymentSpec)(nil),            // 4: orchion.v1.DeploymentSpec
+	(*Replica)(nil),                   // 5: orchion.v1.Replica
+	(*CreateDeploymentRequest)(nil),   // 6: orchion.v1.CreateDeploymentRequest
+	(*ListDeploymentsRequest)(nil),    // 7: orchion.v1.ListDeploymentsRequest
+	(*ListDeploymentsResponse)(nil),   // 8: orchion.v1.ListDeploymentsResponse
+	(*GetDeploymentRequest)(nil),      // 9: orchion.v1.GetDeploymentRequest
+	(*ReadDeploymentLogsRequest)(nil), // 10: orchion.v1.ReadDeploymentLogsRequest
+	(*UpdateDeploymentRequest)(nil),   // 11: orchion.v1.UpdateDeploymentRequest
+	(*DeleteDeploymentRequest)(nil),   // 12: orchion.v1.DeleteDeploymentRequest
+	nil,                               // 13: orchion.v1.Deployment.LabelsEntry
+	nil,                               // 14: orchion.v1.CreateDeploymentRequest.LabelsEntry
+	nil,                               // 15: orchion.v1.UpdateDeploymentRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),     // 16: google.protobuf.Timestamp
+	(*Resources)(nil),                 // 17: orchion.v1.Resources
+	(*durationpb.Duration)(nil),       // 18: google.protobuf.Duration
+	(*emptypb.Empty)(nil),             // 19: google.protobuf.Empty
+	(*LogEntry)(nil),                  // 20: orchion.v1.LogEntry
 }
 var file_orchion_v1_deployment_proto_depIdxs = []int32{
-	12, // 0: orchion.v1.Deployment.labels:type_name -> orchion.v1.Deployment.LabelsEntry
+	13, // 0: orchion.v1.Deployment.labels:type_name -> orchion.v1.Deployment.LabelsEntry
 	4,  // 1: orchion.v1.Deployment.spec:type_name -> orchion.v1.DeploymentSpec
 	1,  // 2: orchion.v1.Deployment.state:type_name -> orchion.v1.DeploymentState
 	5,  // 3: orchion.v1.Deployment.replicas:type_name -> orchion.v1.Replica
-	15, // 4: orchion.v1.Deployment.created_at:type_name -> google.protobuf.Timestamp
+	16, // 4: orchion.v1.Deployment.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 5: orchion.v1.DeploymentSpec.engine:type_name -> orchion.v1.Engine
-	16, // 6: orchion.v1.DeploymentSpec.resources:type_name -> orchion.v1.Resources
-	17, // 7: orchion.v1.DeploymentSpec.idle_timeout:type_name -> google.protobuf.Duration
+	17, // 6: orchion.v1.DeploymentSpec.resources:type_name -> orchion.v1.Resources
+	18, // 7: orchion.v1.DeploymentSpec.idle_timeout:type_name -> google.protobuf.Duration
 	2,  // 8: orchion.v1.Replica.state:type_name -> orchion.v1.ReplicaState
-	15, // 9: orchion.v1.Replica.ready_at:type_name -> google.protobuf.Timestamp
-	13, // 10: orchion.v1.CreateDeploymentRequest.labels:type_name -> orchion.v1.CreateDeploymentRequest.LabelsEntry
+	16, // 9: orchion.v1.Replica.ready_at:type_name -> google.protobuf.Timestamp
+	14, // 10: orchion.v1.CreateDeploymentRequest.labels:type_name -> orchion.v1.CreateDeploymentRequest.LabelsEntry
 	4,  // 11: orchion.v1.CreateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
 	3,  // 12: orchion.v1.ListDeploymentsResponse.deployments:type_name -> orchion.v1.Deployment
 	4,  // 13: orchion.v1.UpdateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
-	14, // 14: orchion.v1.UpdateDeploymentRequest.labels:type_name -> orchion.v1.UpdateDeploymentRequest.LabelsEntry
+	15, // 14: orchion.v1.UpdateDeploymentRequest.labels:type_name -> orchion.v1.UpdateDeploymentRequest.LabelsEntry
 	6,  // 15: orchion.v1.Deployments.CreateDeployment:input_type -> orchion.v1.CreateDeploymentRequest
 	7,  // 16: orchion.v1.Deployments.ListDeployments:input_type -> orchion.v1.ListDeploymentsRequest
 	9,  // 17: orchion.v1.Deployments.GetDeployment:input_type -> orchion.v1.GetDeploymentRequest
-	10, // 18: orchion.v1.Deployments.UpdateDeployment:input_type -> orchion.v1.UpdateDeploymentRequest
-	11, // 19: orchion.v1.Deployments.DeleteDeployment:input_type -> orchion.v1.DeleteDeploymentRequest
-	3,  // 20: orchion.v1.Deployments.CreateDeployment:output_type -> orchion.v1.Deployment
-	8,  // 21: orchion.v1.Deployments.ListDeployments:output_type -> orchion.v1.ListDeploymentsResponse
-	3,  // 22: orchion.v1.Deployments.GetDeployment:output_type -> orchion.v1.Deployment
-	3,  // 23: orchion.v1.Deployments.UpdateDeployment:output_type -> orchion.v1.Deployment
-	18, // 24: orchion.v1.Deployments.DeleteDeployment:output_type -> google.protobuf.Empty
-	20, // [20:25] is the sub-list for method output_type
-	15, // [15:20] is the sub-list for method input_type
+	11, // 18: orchion.v1.Deployments.UpdateDeployment:input_type -> orchion.v1.UpdateDeploymentRequest
+	12, // 19: orchion.v1.Deployments.DeleteDeployment:input_type -> orchion.v1.DeleteDeploymentRequest
+	10, // 20: orchion.v1.Deployments.ReadDeploymentLogs:input_type -> orchion.v1.ReadDeploymentLogsRequest
+	3,  // 21: orchion.v1.Deployments.CreateDeployment:output_type -> orchion.v1.Deployment
+	8,  // 22: orchion.v1.Deployments.ListDeployments:output_type -> orchion.v1.ListDeploymentsResponse
+	3,  // 23: orchion.v1.Deployments.GetDeployment:output_type -> orchion.v1.Deployment
+	3,  // 24: orchion.v1.Deployments.UpdateDeployment:output_type -> orchion.v1.Deployment
+	19, // 25: orchion.v1.Deployments.DeleteDeployment:output_type -> google.protobuf.Empty
+	20, // 26: orchion.v1.Deployments.ReadDeploymentLogs:output_type -> orchion.v1.LogEntry
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -1106,7 +1199,7 @@ func file_orchion_v1_deployment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_deployment_proto_rawDesc), len(file_orchion_v1_deployment_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -220,6 +220,43 @@ func local_request_Deployments_DeleteDeployment_0(ctx context.Context, marshaler
 	return msg, metadata, err
 }
 
+var filter_Deployments_ReadDeploymentLogs_0 = &utilities.DoubleArray{Encoding: map[string]int{"name": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_Deployments_ReadDeploymentLogs_0(ctx context.Context, marshaler runtime.Marshaler, client DeploymentsClient, req *http.Request, pathParams map[string]string) (Deployments_ReadDeploymentLogsClient, runtime.ServerMetadata, error) {
+	var (
+		protoReq ReadDeploymentLogsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["name"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "name")
+	}
+	protoReq.Name, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_Deployments_ReadDeploymentLogs_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	stream, err := client.ReadDeploymentLogs(ctx, &protoReq)
+	if err != nil {
+		return nil, metadata, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, metadata, err
+	}
+	metadata.HeaderMD = header
+	return stream, metadata, nil
+}
+
 // RegisterDeploymentsHandlerServer registers the http handlers for service Deployments to "mux".
 // UnaryRPC     :call DeploymentsServer directly.
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
@@ -325,6 +362,13 @@ func RegisterDeploymentsHandlerServer(ctx context.Context, mux *runtime.ServeMux
 			return
 		}
 		forward_Deployments_DeleteDeployment_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+
+	mux.Handle(http.MethodGet, pattern_Deployments_ReadDeploymentLogs_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
+		_, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+		return
 	})
 
 	return nil
@@ -451,21 +495,40 @@ func RegisterDeploymentsHandlerClient(ctx context.Context, mux *runtime.ServeMux
 		}
 		forward_Deployments_DeleteDeployment_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_Deployments_ReadDeploymentLogs_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/orchion.v1.Deployments/ReadDeploymentLogs", runtime.WithHTTPPathPattern("/api/deployments/{name}/logs"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_Deployments_ReadDeploymentLogs_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_Deployments_ReadDeploymentLogs_0(annotatedContext, mux, outboundMarshaler, w, req, func() (proto.Message, error) { return resp.Recv() }, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
 var (
-	pattern_Deployments_CreateDeployment_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"api", "deployments"}, ""))
-	pattern_Deployments_ListDeployments_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"api", "deployments"}, ""))
-	pattern_Deployments_GetDeployment_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"api", "deployments", "name"}, ""))
-	pattern_Deployments_UpdateDeployment_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"api", "deployments", "name"}, ""))
-	pattern_Deployments_DeleteDeployment_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"api", "deployments", "name"}, ""))
+	pattern_Deployments_CreateDeployment_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"api", "deployments"}, ""))
+	pattern_Deployments_ListDeployments_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"api", "deployments"}, ""))
+	pattern_Deployments_GetDeployment_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"api", "deployments", "name"}, ""))
+	pattern_Deployments_UpdateDeployment_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"api", "deployments", "name"}, ""))
+	pattern_Deployments_DeleteDeployment_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"api", "deployments", "name"}, ""))
+	pattern_Deployments_ReadDeploymentLogs_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"api", "deployments", "name", "logs"}, ""))
 )
 
 var (
-	forward_Deployments_CreateDeployment_0 = runtime.ForwardResponseMessage
-	forward_Deployments_ListDeployments_0  = runtime.ForwardResponseMessage
-	forward_Deployments_GetDeployment_0    = runtime.ForwardResponseMessage
-	forward_Deployments_UpdateDeployment_0 = runtime.ForwardResponseMessage
-	forward_Deployments_DeleteDeployment_0 = runtime.ForwardResponseMessage
+	forward_Deployments_CreateDeployment_0   = runtime.ForwardResponseMessage
+	forward_Deployments_ListDeployments_0    = runtime.ForwardResponseMessage
+	forward_Deployments_GetDeployment_0      = runtime.ForwardResponseMessage
+	forward_Deployments_UpdateDeployment_0   = runtime.ForwardResponseMessage
+	forward_Deployments_DeleteDeployment_0   = runtime.ForwardResponseMessage
+	forward_Deployments_ReadDeploymentLogs_0 = runtime.ForwardResponseStream
 )

@@ -22,11 +22,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Deployments_CreateDeployment_FullMethodName = "/orchion.v1.Deployments/CreateDeployment"
-	Deployments_ListDeployments_FullMethodName  = "/orchion.v1.Deployments/ListDeployments"
-	Deployments_GetDeployment_FullMethodName    = "/orchion.v1.Deployments/GetDeployment"
-	Deployments_UpdateDeployment_FullMethodName = "/orchion.v1.Deployments/UpdateDeployment"
-	Deployments_DeleteDeployment_FullMethodName = "/orchion.v1.Deployments/DeleteDeployment"
+	Deployments_CreateDeployment_FullMethodName   = "/orchion.v1.Deployments/CreateDeployment"
+	Deployments_ListDeployments_FullMethodName    = "/orchion.v1.Deployments/ListDeployments"
+	Deployments_GetDeployment_FullMethodName      = "/orchion.v1.Deployments/GetDeployment"
+	Deployments_UpdateDeployment_FullMethodName   = "/orchion.v1.Deployments/UpdateDeployment"
+	Deployments_DeleteDeployment_FullMethodName   = "/orchion.v1.Deployments/DeleteDeployment"
+	Deployments_ReadDeploymentLogs_FullMethodName = "/orchion.v1.Deployments/ReadDeploymentLogs"
 )
 
 // DeploymentsClient is the client API for Deployments service.
@@ -49,6 +50,11 @@ type DeploymentsClient interface {
 	// DeleteDeployment stops and removes its replicas. Its name is free when
 	// they are gone. Idempotent while it is going; NOT_FOUND afterwards.
 	DeleteDeployment(ctx context.Context, in *DeleteDeploymentRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// ReadDeploymentLogs answers the log of the container in which the engine of a
+	// replica runs, as far as its node has it; replicas may share one. Over HTTP as
+	// ReadJobLogs. FAILED_PRECONDITION when no replica is on a node; UNAVAILABLE
+	// when the node cannot be asked, or has no such container.
+	ReadDeploymentLogs(ctx context.Context, in *ReadDeploymentLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogEntry], error)
 }
 
 type deploymentsClient struct {
@@ -109,6 +115,25 @@ func (c *deploymentsClient) DeleteDeployment(ctx context.Context, in *DeleteDepl
 	return out, nil
 }
 
+func (c *deploymentsClient) ReadDeploymentLogs(ctx context.Context, in *ReadDeploymentLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogEntry], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Deployments_ServiceDesc.Streams[0], Deployments_ReadDeploymentLogs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadDeploymentLogsRequest, LogEntry]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Deployments_ReadDeploymentLogsClient = grpc.ServerStreamingClient[LogEntry]
+
 // DeploymentsServer is the server API for Deployments service.
 // All implementations must embed UnimplementedDeploymentsServer
 // for forward compatibility.
@@ -129,6 +154,11 @@ type DeploymentsServer interface {
 	// DeleteDeployment stops and removes its replicas. Its name is free when
 	// they are gone. Idempotent while it is going; NOT_FOUND afterwards.
 	DeleteDeployment(context.Context, *DeleteDeploymentRequest) (*emptypb.Empty, error)
+	// ReadDeploymentLogs answers the log of the container in which the engine of a
+	// replica runs, as far as its node has it; replicas may share one. Over HTTP as
+	// ReadJobLogs. FAILED_PRECONDITION when no replica is on a node; UNAVAILABLE
+	// when the node cannot be asked, or has no such container.
+	ReadDeploymentLogs(*ReadDeploymentLogsRequest, grpc.ServerStreamingServer[LogEntry]) error
 	mustEmbedUnimplementedDeploymentsServer()
 }
 
@@ -153,6 +183,9 @@ func (UnimplementedDeploymentsServer) UpdateDeployment(context.Context, *UpdateD
 }
 func (UnimplementedDeploymentsServer) DeleteDeployment(context.Context, *DeleteDeploymentRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteDeployment not implemented")
+}
+func (UnimplementedDeploymentsServer) ReadDeploymentLogs(*ReadDeploymentLogsRequest, grpc.ServerStreamingServer[LogEntry]) error {
+	return status.Error(codes.Unimplemented, "method ReadDeploymentLogs not implemented")
 }
 func (UnimplementedDeploymentsServer) mustEmbedUnimplementedDeploymentsServer() {}
 func (UnimplementedDeploymentsServer) testEmbeddedByValue()                     {}
@@ -265,6 +298,17 @@ func _Deployments_DeleteDeployment_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Deployments_ReadDeploymentLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadDeploymentLogsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DeploymentsServer).ReadDeploymentLogs(m, &grpc.GenericServerStream[ReadDeploymentLogsRequest, LogEntry]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Deployments_ReadDeploymentLogsServer = grpc.ServerStreamingServer[LogEntry]
+
 // Deployments_ServiceDesc is the grpc.ServiceDesc for Deployments service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -293,6 +337,12 @@ var Deployments_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Deployments_DeleteDeployment_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ReadDeploymentLogs",
+			Handler:       _Deployments_ReadDeploymentLogs_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "orchion/v1/deployment.proto",
 }

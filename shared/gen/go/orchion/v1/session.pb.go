@@ -1453,6 +1453,7 @@ type OpenTunnel struct {
 	//	*OpenTunnel_ReplicaId
 	//	*OpenTunnel_EngineEndpoint
 	//	*OpenTunnel_ModelFiles
+	//	*OpenTunnel_EngineLog
 	Target isOpenTunnel_Target `protobuf_oneof:"target"`
 	// Where the orchestrator runs. A node that runs there, too, and reaches the engine
 	// at an address of loopback may answer with TunnelDirect instead of a stream.
@@ -1533,6 +1534,15 @@ func (x *OpenTunnel) GetModelFiles() bool {
 	return false
 }
 
+func (x *OpenTunnel) GetEngineLog() *EngineLog {
+	if x != nil {
+		if x, ok := x.Target.(*OpenTunnel_EngineLog); ok {
+			return x.EngineLog
+		}
+	}
+	return nil
+}
+
 func (x *OpenTunnel) GetPlace() *Place {
 	if x != nil {
 		return x.Place
@@ -1560,11 +1570,81 @@ type OpenTunnel_ModelFiles struct {
 	ModelFiles bool `protobuf:"varint,70,opt,name=model_files,json=modelFiles,proto3,oneof"`
 }
 
+type OpenTunnel_EngineLog struct {
+	// The log of the container that serves a replica: LogEntry messages, each after its
+	// length as a varint.
+	EngineLog *EngineLog `protobuf:"bytes,55,opt,name=engine_log,json=engineLog,proto3,oneof"`
+}
+
 func (*OpenTunnel_ReplicaId) isOpenTunnel_Target() {}
 
 func (*OpenTunnel_EngineEndpoint) isOpenTunnel_Target() {}
 
 func (*OpenTunnel_ModelFiles) isOpenTunnel_Target() {}
+
+func (*OpenTunnel_EngineLog) isOpenTunnel_Target() {}
+
+type EngineLog struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ReplicaId string                 `protobuf:"bytes,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	// Only the last so many entries; 0: all.
+	Tail int32 `protobuf:"varint,2,opt,name=tail,proto3" json:"tail,omitempty"`
+	// Go on with what comes until the container ends.
+	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EngineLog) Reset() {
+	*x = EngineLog{}
+	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EngineLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EngineLog) ProtoMessage() {}
+
+func (x *EngineLog) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EngineLog.ProtoReflect.Descriptor instead.
+func (*EngineLog) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *EngineLog) GetReplicaId() string {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return ""
+}
+
+func (x *EngineLog) GetTail() int32 {
+	if x != nil {
+		return x.Tail
+	}
+	return 0
+}
+
+func (x *EngineLog) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
 
 // Place is what has one loopback network of its own.
 type Place struct {
@@ -1579,7 +1659,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	mi := &file_orchion_v1_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1591,7 +1671,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[19]
+	mi := &file_orchion_v1_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1604,7 +1684,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{19}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Place) GetBootId() string {
@@ -1635,7 +1715,7 @@ type FetchModelRequest struct {
 
 func (x *FetchModelRequest) Reset() {
 	*x = FetchModelRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	mi := &file_orchion_v1_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +1727,7 @@ func (x *FetchModelRequest) String() string {
 func (*FetchModelRequest) ProtoMessage() {}
 
 func (x *FetchModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[20]
+	mi := &file_orchion_v1_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +1740,7 @@ func (x *FetchModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchModelRequest.ProtoReflect.Descriptor instead.
 func (*FetchModelRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{20}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FetchModelRequest) GetReplicaId() string {
@@ -1698,7 +1778,7 @@ type FetchModelResponse struct {
 
 func (x *FetchModelResponse) Reset() {
 	*x = FetchModelResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	mi := &file_orchion_v1_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1790,7 @@ func (x *FetchModelResponse) String() string {
 func (*FetchModelResponse) ProtoMessage() {}
 
 func (x *FetchModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[21]
+	mi := &file_orchion_v1_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1803,7 @@ func (x *FetchModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchModelResponse.ProtoReflect.Descriptor instead.
 func (*FetchModelResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{21}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FetchModelResponse) GetMessage() isFetchModelResponse_Message {
@@ -1795,7 +1875,7 @@ type ModelFileAwaited struct {
 
 func (x *ModelFileAwaited) Reset() {
 	*x = ModelFileAwaited{}
-	mi := &file_orchion_v1_session_proto_msgTypes[22]
+	mi := &file_orchion_v1_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +1887,7 @@ func (x *ModelFileAwaited) String() string {
 func (*ModelFileAwaited) ProtoMessage() {}
 
 func (x *ModelFileAwaited) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[22]
+	mi := &file_orchion_v1_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +1900,7 @@ func (x *ModelFileAwaited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelFileAwaited.ProtoReflect.Descriptor instead.
 func (*ModelFileAwaited) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{22}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ModelFileAwaited) GetNodeId() string {
@@ -1842,7 +1922,7 @@ type ModelFileFound struct {
 
 func (x *ModelFileFound) Reset() {
 	*x = ModelFileFound{}
-	mi := &file_orchion_v1_session_proto_msgTypes[23]
+	mi := &file_orchion_v1_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +1934,7 @@ func (x *ModelFileFound) String() string {
 func (*ModelFileFound) ProtoMessage() {}
 
 func (x *ModelFileFound) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[23]
+	mi := &file_orchion_v1_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +1947,7 @@ func (x *ModelFileFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelFileFound.ProtoReflect.Descriptor instead.
 func (*ModelFileFound) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{23}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ModelFileFound) GetNodeId() string {
@@ -1897,7 +1977,7 @@ type PushLogsRequest struct {
 
 func (x *PushLogsRequest) Reset() {
 	*x = PushLogsRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[24]
+	mi := &file_orchion_v1_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +1989,7 @@ func (x *PushLogsRequest) String() string {
 func (*PushLogsRequest) ProtoMessage() {}
 
 func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[24]
+	mi := &file_orchion_v1_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2002,7 @@ func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsRequest.ProtoReflect.Descriptor instead.
 func (*PushLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{24}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PushLogsRequest) GetMessage() isPushLogsRequest_Message {
@@ -1975,7 +2055,7 @@ type OpenLog struct {
 
 func (x *OpenLog) Reset() {
 	*x = OpenLog{}
-	mi := &file_orchion_v1_session_proto_msgTypes[25]
+	mi := &file_orchion_v1_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2067,7 @@ func (x *OpenLog) String() string {
 func (*OpenLog) ProtoMessage() {}
 
 func (x *OpenLog) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[25]
+	mi := &file_orchion_v1_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2080,7 @@ func (x *OpenLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenLog.ProtoReflect.Descriptor instead.
 func (*OpenLog) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{25}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OpenLog) GetRef() *AttemptRef {
@@ -2020,7 +2100,7 @@ type LogBatch struct {
 
 func (x *LogBatch) Reset() {
 	*x = LogBatch{}
-	mi := &file_orchion_v1_session_proto_msgTypes[26]
+	mi := &file_orchion_v1_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2112,7 @@ func (x *LogBatch) String() string {
 func (*LogBatch) ProtoMessage() {}
 
 func (x *LogBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[26]
+	mi := &file_orchion_v1_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2125,7 @@ func (x *LogBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogBatch.ProtoReflect.Descriptor instead.
 func (*LogBatch) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{26}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LogBatch) GetEntries() []*LogEntry {
@@ -2075,7 +2155,7 @@ type PushLogsResponse struct {
 
 func (x *PushLogsResponse) Reset() {
 	*x = PushLogsResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[27]
+	mi := &file_orchion_v1_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2167,7 @@ func (x *PushLogsResponse) String() string {
 func (*PushLogsResponse) ProtoMessage() {}
 
 func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[27]
+	mi := &file_orchion_v1_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2180,7 @@ func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsResponse.ProtoReflect.Descriptor instead.
 func (*PushLogsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{27}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PushLogsResponse) GetStdoutLines() int64 {
@@ -2154,7 +2234,7 @@ type ServeRequest struct {
 
 func (x *ServeRequest) Reset() {
 	*x = ServeRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[28]
+	mi := &file_orchion_v1_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2246,7 @@ func (x *ServeRequest) String() string {
 func (*ServeRequest) ProtoMessage() {}
 
 func (x *ServeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[28]
+	mi := &file_orchion_v1_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2259,7 @@ func (x *ServeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeRequest.ProtoReflect.Descriptor instead.
 func (*ServeRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{28}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ServeRequest) GetData() []byte {
@@ -2198,7 +2278,7 @@ type ServeResponse struct {
 
 func (x *ServeResponse) Reset() {
 	*x = ServeResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[29]
+	mi := &file_orchion_v1_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2290,7 @@ func (x *ServeResponse) String() string {
 func (*ServeResponse) ProtoMessage() {}
 
 func (x *ServeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[29]
+	mi := &file_orchion_v1_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2303,7 @@ func (x *ServeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeResponse.ProtoReflect.Descriptor instead.
 func (*ServeResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{29}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ServeResponse) GetData() []byte {
@@ -2242,7 +2322,7 @@ type CallRequest struct {
 
 func (x *CallRequest) Reset() {
 	*x = CallRequest{}
-	mi := &file_orchion_v1_session_proto_msgTypes[30]
+	mi := &file_orchion_v1_session_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2334,7 @@ func (x *CallRequest) String() string {
 func (*CallRequest) ProtoMessage() {}
 
 func (x *CallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[30]
+	mi := &file_orchion_v1_session_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2347,7 @@ func (x *CallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallRequest.ProtoReflect.Descriptor instead.
 func (*CallRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{30}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CallRequest) GetData() []byte {
@@ -2286,7 +2366,7 @@ type CallResponse struct {
 
 func (x *CallResponse) Reset() {
 	*x = CallResponse{}
-	mi := &file_orchion_v1_session_proto_msgTypes[31]
+	mi := &file_orchion_v1_session_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2378,7 @@ func (x *CallResponse) String() string {
 func (*CallResponse) ProtoMessage() {}
 
 func (x *CallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_session_proto_msgTypes[31]
+	mi := &file_orchion_v1_session_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2391,7 @@ func (x *CallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallResponse.ProtoReflect.Descriptor instead.
 func (*CallResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_session_proto_rawDescGZIP(), []int{31}
+	return file_orchion_v1_session_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CallResponse) GetData() []byte {
@@ -2432,7 +2512,7 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"\x04lost\x18\x04 \x03(\v2\x16.orchion.v1.AttemptRefR\x04lost\"[\n" +
 	"\x13AttemptAcknowledged\x12(\n" +
 	"\x03ref\x18\x01 \x01(\v2\x16.orchion.v1.AttemptRefR\x03ref\x12\x1a\n" +
-	"\baccepted\x18\x02 \x01(\bR\baccepted\"\xcb\x01\n" +
+	"\baccepted\x18\x02 \x01(\bR\baccepted\"\x83\x02\n" +
 	"\n" +
 	"OpenTunnel\x12\x1b\n" +
 	"\ttunnel_id\x18\x01 \x01(\tR\btunnelId\x12\x1f\n" +
@@ -2440,9 +2520,16 @@ const file_orchion_v1_session_proto_rawDesc = "" +
 	"replica_id\x18\x02 \x01(\tH\x00R\treplicaId\x12)\n" +
 	"\x0fengine_endpoint\x18\x03 \x01(\tH\x00R\x0eengineEndpoint\x12!\n" +
 	"\vmodel_files\x18F \x01(\bH\x00R\n" +
-	"modelFiles\x12'\n" +
+	"modelFiles\x126\n" +
+	"\n" +
+	"engine_log\x187 \x01(\v2\x15.orchion.v1.EngineLogH\x00R\tengineLog\x12'\n" +
 	"\x05place\x182 \x01(\v2\x11.orchion.v1.PlaceR\x05placeB\b\n" +
-	"\x06target\"M\n" +
+	"\x06target\"V\n" +
+	"\tEngineLog\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\x01 \x01(\tR\treplicaId\x12\x12\n" +
+	"\x04tail\x18\x02 \x01(\x05R\x04tail\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\"M\n" +
 	"\x05Place\x12\x17\n" +
 	"\aboot_id\x18\x01 \x01(\tR\x06bootId\x12+\n" +
 	"\x11network_namespace\x18\x02 \x01(\x04R\x10networkNamespace\"b\n" +
@@ -2506,7 +2593,7 @@ func file_orchion_v1_session_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_session_proto_rawDescData
 }
 
-var file_orchion_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_orchion_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_orchion_v1_session_proto_goTypes = []any{
 	(*AttemptRef)(nil),            // 0: orchion.v1.AttemptRef
 	(*ConnectRequest)(nil),        // 1: orchion.v1.ConnectRequest
@@ -2527,29 +2614,30 @@ var file_orchion_v1_session_proto_goTypes = []any{
 	(*LeasesRenewed)(nil),         // 16: orchion.v1.LeasesRenewed
 	(*AttemptAcknowledged)(nil),   // 17: orchion.v1.AttemptAcknowledged
 	(*OpenTunnel)(nil),            // 18: orchion.v1.OpenTunnel
-	(*Place)(nil),                 // 19: orchion.v1.Place
-	(*FetchModelRequest)(nil),     // 20: orchion.v1.FetchModelRequest
-	(*FetchModelResponse)(nil),    // 21: orchion.v1.FetchModelResponse
-	(*ModelFileAwaited)(nil),      // 22: orchion.v1.ModelFileAwaited
-	(*ModelFileFound)(nil),        // 23: orchion.v1.ModelFileFound
-	(*PushLogsRequest)(nil),       // 24: orchion.v1.PushLogsRequest
-	(*OpenLog)(nil),               // 25: orchion.v1.OpenLog
-	(*LogBatch)(nil),              // 26: orchion.v1.LogBatch
-	(*PushLogsResponse)(nil),      // 27: orchion.v1.PushLogsResponse
-	(*ServeRequest)(nil),          // 28: orchion.v1.ServeRequest
-	(*ServeResponse)(nil),         // 29: orchion.v1.ServeResponse
-	(*CallRequest)(nil),           // 30: orchion.v1.CallRequest
-	(*CallResponse)(nil),          // 31: orchion.v1.CallResponse
-	(*NodeUsage)(nil),             // 32: orchion.v1.NodeUsage
-	(*LocalEngine)(nil),           // 33: orchion.v1.LocalEngine
-	(AttemptState)(0),             // 34: orchion.v1.AttemptState
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(FailureClass)(0),             // 36: orchion.v1.FailureClass
-	(ReplicaState)(0),             // 37: orchion.v1.ReplicaState
-	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
-	(*JobSpec)(nil),               // 39: orchion.v1.JobSpec
-	(*DeploymentSpec)(nil),        // 40: orchion.v1.DeploymentSpec
-	(*LogEntry)(nil),              // 41: orchion.v1.LogEntry
+	(*EngineLog)(nil),             // 19: orchion.v1.EngineLog
+	(*Place)(nil),                 // 20: orchion.v1.Place
+	(*FetchModelRequest)(nil),     // 21: orchion.v1.FetchModelRequest
+	(*FetchModelResponse)(nil),    // 22: orchion.v1.FetchModelResponse
+	(*ModelFileAwaited)(nil),      // 23: orchion.v1.ModelFileAwaited
+	(*ModelFileFound)(nil),        // 24: orchion.v1.ModelFileFound
+	(*PushLogsRequest)(nil),       // 25: orchion.v1.PushLogsRequest
+	(*OpenLog)(nil),               // 26: orchion.v1.OpenLog
+	(*LogBatch)(nil),              // 27: orchion.v1.LogBatch
+	(*PushLogsResponse)(nil),      // 28: orchion.v1.PushLogsResponse
+	(*ServeRequest)(nil),          // 29: orchion.v1.ServeRequest
+	(*ServeResponse)(nil),         // 30: orchion.v1.ServeResponse
+	(*CallRequest)(nil),           // 31: orchion.v1.CallRequest
+	(*CallResponse)(nil),          // 32: orchion.v1.CallResponse
+	(*NodeUsage)(nil),             // 33: orchion.v1.NodeUsage
+	(*LocalEngine)(nil),           // 34: orchion.v1.LocalEngine
+	(AttemptState)(0),             // 35: orchion.v1.AttemptState
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(FailureClass)(0),             // 37: orchion.v1.FailureClass
+	(ReplicaState)(0),             // 38: orchion.v1.ReplicaState
+	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
+	(*JobSpec)(nil),               // 40: orchion.v1.JobSpec
+	(*DeploymentSpec)(nil),        // 41: orchion.v1.DeploymentSpec
+	(*LogEntry)(nil),              // 42: orchion.v1.LogEntry
 }
 var file_orchion_v1_session_proto_depIdxs = []int32{
 	4,  // 0: orchion.v1.ConnectRequest.hello:type_name -> orchion.v1.Hello
@@ -2559,17 +2647,17 @@ var file_orchion_v1_session_proto_depIdxs = []int32{
 	8,  // 4: orchion.v1.ConnectRequest.tunnel_refused:type_name -> orchion.v1.TunnelRefused
 	2,  // 5: orchion.v1.ConnectRequest.engines_changed:type_name -> orchion.v1.EnginesChanged
 	3,  // 6: orchion.v1.ConnectRequest.images_changed:type_name -> orchion.v1.ImagesChanged
-	32, // 7: orchion.v1.ConnectRequest.heartbeat:type_name -> orchion.v1.NodeUsage
+	33, // 7: orchion.v1.ConnectRequest.heartbeat:type_name -> orchion.v1.NodeUsage
 	9,  // 8: orchion.v1.ConnectRequest.tunnel_direct:type_name -> orchion.v1.TunnelDirect
-	33, // 9: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
+	34, // 9: orchion.v1.EnginesChanged.engines:type_name -> orchion.v1.LocalEngine
 	5,  // 10: orchion.v1.Hello.attempts:type_name -> orchion.v1.AttemptStatus
 	6,  // 11: orchion.v1.Hello.replicas:type_name -> orchion.v1.ReplicaStatus
 	0,  // 12: orchion.v1.AttemptStatus.ref:type_name -> orchion.v1.AttemptRef
-	34, // 13: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
-	35, // 14: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
-	35, // 15: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
-	36, // 16: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
-	37, // 17: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
+	35, // 13: orchion.v1.AttemptStatus.state:type_name -> orchion.v1.AttemptState
+	36, // 14: orchion.v1.AttemptStatus.started_at:type_name -> google.protobuf.Timestamp
+	36, // 15: orchion.v1.AttemptStatus.finished_at:type_name -> google.protobuf.Timestamp
+	37, // 16: orchion.v1.AttemptStatus.failure:type_name -> orchion.v1.FailureClass
+	38, // 17: orchion.v1.ReplicaStatus.state:type_name -> orchion.v1.ReplicaState
 	0,  // 18: orchion.v1.RenewLeases.attempts:type_name -> orchion.v1.AttemptRef
 	11, // 19: orchion.v1.ConnectResponse.assignments:type_name -> orchion.v1.AssignmentSet
 	12, // 20: orchion.v1.ConnectResponse.assign_job:type_name -> orchion.v1.JobAssignment
@@ -2581,41 +2669,42 @@ var file_orchion_v1_session_proto_depIdxs = []int32{
 	18, // 26: orchion.v1.ConnectResponse.open_tunnel:type_name -> orchion.v1.OpenTunnel
 	12, // 27: orchion.v1.AssignmentSet.jobs:type_name -> orchion.v1.JobAssignment
 	14, // 28: orchion.v1.AssignmentSet.replicas:type_name -> orchion.v1.ReplicaAssignment
-	38, // 29: orchion.v1.AssignmentSet.heartbeat_interval:type_name -> google.protobuf.Duration
+	39, // 29: orchion.v1.AssignmentSet.heartbeat_interval:type_name -> google.protobuf.Duration
 	0,  // 30: orchion.v1.JobAssignment.ref:type_name -> orchion.v1.AttemptRef
-	39, // 31: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
-	38, // 32: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
+	40, // 31: orchion.v1.JobAssignment.spec:type_name -> orchion.v1.JobSpec
+	39, // 32: orchion.v1.JobAssignment.lease_ttl:type_name -> google.protobuf.Duration
 	0,  // 33: orchion.v1.CancelAttempt.ref:type_name -> orchion.v1.AttemptRef
-	38, // 34: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
-	40, // 35: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
-	38, // 36: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
+	39, // 34: orchion.v1.CancelAttempt.grace:type_name -> google.protobuf.Duration
+	41, // 35: orchion.v1.ReplicaAssignment.spec:type_name -> orchion.v1.DeploymentSpec
+	39, // 36: orchion.v1.LeasesRenewed.lease_ttl:type_name -> google.protobuf.Duration
 	0,  // 37: orchion.v1.LeasesRenewed.renewed:type_name -> orchion.v1.AttemptRef
 	0,  // 38: orchion.v1.LeasesRenewed.lost:type_name -> orchion.v1.AttemptRef
 	0,  // 39: orchion.v1.AttemptAcknowledged.ref:type_name -> orchion.v1.AttemptRef
-	19, // 40: orchion.v1.OpenTunnel.place:type_name -> orchion.v1.Place
-	22, // 41: orchion.v1.FetchModelResponse.awaited:type_name -> orchion.v1.ModelFileAwaited
-	23, // 42: orchion.v1.FetchModelResponse.found:type_name -> orchion.v1.ModelFileFound
-	25, // 43: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
-	26, // 44: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
-	0,  // 45: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
-	41, // 46: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
-	41, // 47: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
-	41, // 48: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
-	1,  // 49: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
-	24, // 50: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
-	20, // 51: orchion.v1.NodeSession.FetchModel:input_type -> orchion.v1.FetchModelRequest
-	28, // 52: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
-	30, // 53: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
-	10, // 54: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
-	27, // 55: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
-	21, // 56: orchion.v1.NodeSession.FetchModel:output_type -> orchion.v1.FetchModelResponse
-	29, // 57: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
-	31, // 58: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
-	54, // [54:59] is the sub-list for method output_type
-	49, // [49:54] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	19, // 40: orchion.v1.OpenTunnel.engine_log:type_name -> orchion.v1.EngineLog
+	20, // 41: orchion.v1.OpenTunnel.place:type_name -> orchion.v1.Place
+	23, // 42: orchion.v1.FetchModelResponse.awaited:type_name -> orchion.v1.ModelFileAwaited
+	24, // 43: orchion.v1.FetchModelResponse.found:type_name -> orchion.v1.ModelFileFound
+	26, // 44: orchion.v1.PushLogsRequest.open:type_name -> orchion.v1.OpenLog
+	27, // 45: orchion.v1.PushLogsRequest.batch:type_name -> orchion.v1.LogBatch
+	0,  // 46: orchion.v1.OpenLog.ref:type_name -> orchion.v1.AttemptRef
+	42, // 47: orchion.v1.LogBatch.entries:type_name -> orchion.v1.LogEntry
+	42, // 48: orchion.v1.PushLogsResponse.first:type_name -> orchion.v1.LogEntry
+	42, // 49: orchion.v1.PushLogsResponse.last:type_name -> orchion.v1.LogEntry
+	1,  // 50: orchion.v1.NodeSession.Connect:input_type -> orchion.v1.ConnectRequest
+	25, // 51: orchion.v1.NodeSession.PushLogs:input_type -> orchion.v1.PushLogsRequest
+	21, // 52: orchion.v1.NodeSession.FetchModel:input_type -> orchion.v1.FetchModelRequest
+	29, // 53: orchion.v1.Tunnel.Serve:input_type -> orchion.v1.ServeRequest
+	31, // 54: orchion.v1.Tunnel.Call:input_type -> orchion.v1.CallRequest
+	10, // 55: orchion.v1.NodeSession.Connect:output_type -> orchion.v1.ConnectResponse
+	28, // 56: orchion.v1.NodeSession.PushLogs:output_type -> orchion.v1.PushLogsResponse
+	22, // 57: orchion.v1.NodeSession.FetchModel:output_type -> orchion.v1.FetchModelResponse
+	30, // 58: orchion.v1.Tunnel.Serve:output_type -> orchion.v1.ServeResponse
+	32, // 59: orchion.v1.Tunnel.Call:output_type -> orchion.v1.CallResponse
+	55, // [55:60] is the sub-list for method output_type
+	50, // [50:55] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_session_proto_init() }
@@ -2652,13 +2741,14 @@ func file_orchion_v1_session_proto_init() {
 		(*OpenTunnel_ReplicaId)(nil),
 		(*OpenTunnel_EngineEndpoint)(nil),
 		(*OpenTunnel_ModelFiles)(nil),
+		(*OpenTunnel_EngineLog)(nil),
 	}
-	file_orchion_v1_session_proto_msgTypes[21].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[22].OneofWrappers = []any{
 		(*FetchModelResponse_Awaited)(nil),
 		(*FetchModelResponse_Found)(nil),
 		(*FetchModelResponse_Data)(nil),
 	}
-	file_orchion_v1_session_proto_msgTypes[24].OneofWrappers = []any{
+	file_orchion_v1_session_proto_msgTypes[25].OneofWrappers = []any{
 		(*PushLogsRequest_Open)(nil),
 		(*PushLogsRequest_Batch)(nil),
 	}
@@ -2668,7 +2758,7 @@ func file_orchion_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_session_proto_rawDesc), len(file_orchion_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
