@@ -100,19 +100,14 @@ func TestModels(t *testing.T) {
 			}
 		})
 		t.Run("openai for Node", func(t *testing.T) {
-			node, err := exec.LookPath("node")
-			if err != nil {
-				t.Skip("needs Node.js")
-			}
-			if _, err := os.Stat(filepath.Join(built.root, "node_modules", "openai")); err != nil {
-				t.Skip("needs the openai package: npm install")
-			}
-			cmd := exec.CommandContext(t.Context(), node, "openai.mjs", offlinemodel.Tiny)
-			cmd.Env = append(os.Environ(), "OPENAI_BASE_URL="+c.url+"/v1", "OPENAI_API_KEY=none")
-			out, err := cmd.CombinedOutput()
-			if want := "models: tiny\nstream: " + offlinemodel.TinyText + "\nunknown: 404 model_not_found\n"; err != nil || string(out) != want {
-				t.Errorf("it printed %q, %v; want %q", out, err, want)
-			}
+			runNode(t, "openai.mjs", "openai", []string{"OPENAI_BASE_URL=" + c.url + "/v1", "OPENAI_API_KEY=none"},
+				"models: tiny", "stream: "+offlinemodel.TinyText, "unknown: 404 model_not_found")
+		})
+		t.Run("anthropic for Node", func(t *testing.T) {
+			runNode(t, "anthropic.mjs", "@anthropic-ai/sdk", []string{"ANTHROPIC_BASE_URL=" + c.url, "ANTHROPIC_API_KEY=none"},
+				"models: tiny", "message: assistant end_turn "+offlinemodel.TinyText, "usage: true true",
+				"stream: true end_turn "+offlinemodel.TinyText, "count: true", "left: true",
+				"error: 404 not_found_error true", "error: 400 invalid_request_error true")
 		})
 		t.Run("an unknown model is not found", func(t *testing.T) {
 			_, err := streamChat(t.Context(), client, "nope")
@@ -301,5 +296,24 @@ func (c *cluster) browse(t *testing.T, names ...string) {
 				t.Errorf("npm run %s -w %s: %v\n%s", script, workspace, err, out)
 			}
 		})
+	}
+}
+
+// runNode runs a program that uses a package of Node's with the tiny model, and checks what
+// it prints.
+func runNode(t *testing.T, program, pkg string, env []string, want ...string) {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("needs Node.js")
+	}
+	if _, err := os.Stat(filepath.Join(built.root, "node_modules", filepath.FromSlash(pkg))); err != nil {
+		t.Skipf("needs the package %s: npm install", pkg)
+	}
+	cmd := exec.CommandContext(t.Context(), node, program, offlinemodel.Tiny)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if lines := strings.Join(want, "\n") + "\n"; err != nil || string(out) != lines {
+		t.Errorf("it printed %q, %v; want %q", out, err, lines)
 	}
 }

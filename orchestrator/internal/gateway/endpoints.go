@@ -19,7 +19,8 @@ func (g *Gateway) endpoints() []*endpoint {
 	for _, path := range []string{"/v1/audio/transcriptions", "/v1/audio/translations"} {
 		all = append(all, &endpoint{path: path, dialect: openAI{}, understand: understandForm})
 	}
-	return append(all, &endpoint{path: "/v1/responses", dialect: responsesAPI{}, understand: understandJSON})
+	all = append(all, &endpoint{path: "/v1/responses", dialect: responsesAPI{}, understand: understandJSON})
+	return append(all, anthropicEndpoints()...)
 }
 
 func (g *Gateway) newMux() *http.ServeMux {

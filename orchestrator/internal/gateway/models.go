@@ -48,6 +48,10 @@ func objectOf(info model.ModelInfo) modelObject {
 
 // listModels serves GET /v1/models.
 func (g *Gateway) listModels(w http.ResponseWriter, r *http.Request) {
+	if isAnthropic(r) {
+		writeJSON(w, anthropicModels(g.listedModels(r.Context())))
+		return
+	}
 	list := modelList{Object: "list", Data: []modelObject{}}
 	for _, info := range g.listedModels(r.Context()) {
 		list.Data = append(list.Data, objectOf(info))
@@ -58,20 +62,29 @@ func (g *Gateway) listModels(w http.ResponseWriter, r *http.Request) {
 // getModel serves GET /v1/models/{model}.
 func (g *Gateway) getModel(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("model")
+	var d dialect = openAI{}
+	if isAnthropic(r) {
+		d = anthropicAPI{}
+	}
 	if failure := g.mayCall(r.Context(), name); failure != nil {
-		writeError(w, failure)
+		d.writeError(w, failure)
 		return
 	}
 	models := g.visibleModels(r.Context())
 	for _, wanted := range []string{name, otherName(name)} {
 		for _, info := range models {
-			if info.ID == wanted {
+			switch {
+			case info.ID != wanted:
+				continue
+			case isAnthropic(r):
+				writeJSON(w, anthropicModelOf(info))
+			default:
 				writeJSON(w, objectOf(info))
-				return
 			}
+			return
 		}
 	}
-	writeError(w, g.noRoute(r.Context(), name))
+	d.writeError(w, g.noRoute(r.Context(), name))
 }
 
 // listedModels gives the models that clients are told of, by name: those that
@@ -91,6 +104,9 @@ func (g *Gateway) listedModels(ctx context.Context) []model.ModelInfo {
 	slices.SortFunc(models, func(a, b model.ModelInfo) int { return strings.Compare(a.ID, b.ID) })
 	return models
 }
+
+// isAnthropic says whether a client of Anthropic's asks, where both APIs have the same path.
+func isAnthropic(r *http.Request) bool { return r.Header.Get(headerAnthropic) != "" }
 
 // visibleModels gives the models that have a route, by name; to a job those
 // that it may call.

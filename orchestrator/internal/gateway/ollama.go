@@ -152,7 +152,7 @@ func (o *ollamaCall) prepare(route model.Route) (prepared, *apiError) {
 		return o.passing.prepare(route)
 	}
 	t, err := ollama.Translate(o.path, o.body, ollama.Target{
-		Model: servedName(route, o.field.Name), Extended: route.Engine == "vllm",
+		Model: servedName(route, o.field.Name), Extended: route.Engine == engineVLLM,
 	})
 	if err != nil {
 		var wrong *ollama.FieldError

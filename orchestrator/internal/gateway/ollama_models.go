@@ -128,7 +128,7 @@ func (g *Gateway) ollamaPs(w http.ResponseWriter, r *http.Request) {
 				if known = said[keyOf(route)].find(route); known.fields == nil {
 					continue // not loaded, or it did not say
 				}
-			case "vllm": // it has its model as long as it runs
+			case engineVLLM: // it has its model as long as it runs
 				known.fields = g.loadedFields(route)
 			default:
 				continue // nobody can tell
