@@ -106,7 +106,7 @@ func (a *anthropicCall) prepare(route model.Route) (prepared, *apiError) {
 }
 
 // answerItself counts tokens where no engine does.
-func (a *anthropicCall) answerItself(g *Gateway, w http.ResponseWriter, _ *http.Request) bool {
+func (a *anthropicCall) answerItself(g *Gateway, w http.ResponseWriter, _ *http.Request, c *call) bool {
 	if a.path != countPath {
 		return false
 	}
@@ -116,6 +116,7 @@ func (a *anthropicCall) answerItself(g *Gateway, w http.ResponseWriter, _ *http.
 	}
 	for _, route := range routes {
 		if route.Engine != engineVLLM {
+			c.model = routes[0].Model
 			w.Header().Set(headerCounted, "estimated")
 			data := anthropic.Count(a.request.Estimate())
 			w.Header().Set("Content-Type", "application/json")

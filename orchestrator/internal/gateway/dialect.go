@@ -41,6 +41,17 @@ type request interface {
 	prepare(route model.Route) (prepared, *apiError)
 }
 
+// selfAnswering is a request that may be answered without an engine; then
+// answerItself has done so and says true.
+type selfAnswering interface {
+	answerItself(g *Gateway, w http.ResponseWriter, r *http.Request, c *call) bool
+}
+
+var (
+	_ selfAnswering = (*ollamaCall)(nil)
+	_ selfAnswering = (*anthropicCall)(nil)
+)
+
 // prepared is a request as one engine is to get it.
 type prepared struct {
 	path        string // below the engine's base URL

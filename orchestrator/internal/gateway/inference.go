@@ -68,9 +68,7 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 		c.endpoint.writeError(w, failure)
 		return
 	}
-	if itself, ok := request.(interface {
-		answerItself(*Gateway, http.ResponseWriter, *http.Request, *call) bool
-	}); ok && itself.answerItself(g, w, r, c) {
+	if itself, ok := request.(selfAnswering); ok && itself.answerItself(g, w, r, c) {
 		return
 	}
 	labels, failure := nodeLabels(r)

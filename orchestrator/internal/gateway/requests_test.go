@@ -87,7 +87,7 @@ func TestBadRequests(t *testing.T) {
 	})})
 	unknown := func(path string) string {
 		return "unknown URL " + path + "; there are GET /v1/models, POST /rerank, POST /v1/audio/speech, POST /v1/audio/transcriptions, " +
-			"POST /v1/audio/translations, POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, POST /v1/images/generations, " +
+			"POST /v1/audio/translations, POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, POST /v1/images/generations, POST /v1/messages, POST /v1/messages/count_tokens, " +
 			"POST /v1/rerank, POST /v1/responses"
 	}
 	big := `{"model":"m","x":"` + strings.Repeat("x", 1<<20) + `"}`
