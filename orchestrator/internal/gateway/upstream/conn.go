@@ -96,19 +96,16 @@ func (c *conn) explain(ctx context.Context, err error) error {
 // and before the answer is read.
 const writeAtOnce = 32 << 10
 
+// writeSmall is the most bytes of a body that fit into a small buffer with a head.
+const writeSmall = 4 << 10
+
 func (c *conn) exchange(req *Request) (*Response, error) {
-	buf := takeBuffer(&largeBuffers)
-	defer func() { giveBuffer(buf) }()
-	head := appendHead((*buf)[:0], req)
+	atOnce, err := c.ask(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
 	var writing *write // what is written while the answer is read
-	if len(req.Body) <= writeAtOnce && len(head)+len(req.Body) <= cap(*buf) {
-		if _, err := c.net.Write(append(head, req.Body...)); err != nil {
-			return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
-		}
-	} else {
-		if _, err := c.net.Write(head); err != nil {
-			return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
-		}
+	if !atOnce {
 		// An engine may answer, that the body is too large for instance, without
 		// reading all of it, and must not find us still writing to nobody.
 		writing = &write{done: make(chan struct{})}
@@ -130,6 +127,23 @@ func (c *conn) exchange(req *Request) (*Response, error) {
 	}
 	res.Body.conn, res.Body.writing = c, writing
 	return res, nil
+}
+
+// ask writes a request, or its head alone when the body is large. What it needs for
+// that is not kept until the answer begins, which may take minutes.
+func (c *conn) ask(req *Request) (whole bool, err error) {
+	pool := &smallBuffers
+	if len(req.Body) > writeSmall {
+		pool = &largeBuffers
+	}
+	buf := takeBuffer(pool)
+	defer giveBuffer(buf)
+	out := appendHead((*buf)[:0], req)
+	if len(req.Body) <= writeAtOnce && len(out)+len(req.Body) <= cap(*buf) {
+		out, whole = append(out, req.Body...), true
+	}
+	_, err = c.net.Write(out)
+	return whole, err
 }
 
 // write is the writing of a body in a goroutine of its own.
