@@ -91,6 +91,9 @@ type Config struct {
 	// GatewayLog says which calls of models are logged, a line each, without what
 	// was asked and answered. Default: all, at most 20 a second.
 	GatewayLog GatewayLog
+	// ColdModelTimeout is how long a request waits for a model that is deployed and
+	// not ready. 0 (not at all) to 1h. Default: 5m.
+	ColdModelTimeout time.Duration
 	// DirectPath says that engines on this machine are connected to directly, and
 	// not through their node, where the node allows it. Default: true.
 	DirectPath bool
@@ -154,6 +157,7 @@ func DefaultConfig() Config {
 		JobLogMaxBytes:   logfile.DefaultMaxBytes,
 		UsageRetention:   90 * day,
 		GatewayLog:       meter.LogAll,
+		ColdModelTimeout: 5 * time.Minute,
 		DirectPath:       true,
 		Placement:        job.Spread,
 
@@ -217,6 +221,8 @@ func (c *Config) Validate() error {
 		return fault.BadField("--log-retention", "is %v; it must be between 1m and 36500d, or 0 to keep logs for ever", c.LogRetention)
 	case c.UsageRetention != 0 && (c.UsageRetention < time.Hour || c.UsageRetention > maxLogRetention):
 		return fault.BadField("--usage-retention", "is %v; it must be between 1h and 36500d, or 0 to keep usage for ever", c.UsageRetention)
+	case c.ColdModelTimeout < 0 || c.ColdModelTimeout > time.Hour:
+		return fault.BadField("--cold-model-timeout", "is %v; it must be between 0 and 1h", c.ColdModelTimeout)
 	case c.LogMaxBytes != 0 && c.LogMaxBytes < minLogBytes:
 		return fault.BadField("--log-max-bytes", "is %d; it must be at least %d, or 0 for no limit", c.LogMaxBytes, minLogBytes)
 	case c.JobLogMaxBytes < minJobLogBytes || c.JobLogMaxBytes > maxJobLogBytes:

@@ -238,6 +238,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	}
 	p.gateway = gateway.New(gateway.Config{
 		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List, Demand: p.models.Demand, Manager: p.models,
+		Changed: p.models.Changed, ColdTimeout: o.cfg.ColdModelTimeout,
 		JobModels: p.dispatcher.AttemptModels, Meter: p.meter, Logger: o.log, Metrics: metrics,
 		NodeLabels: func(id string) map[string]string {
 			if n, ok := p.registry.Get(id); ok {

@@ -81,8 +81,9 @@ func TestLifecycle(t *testing.T) {
 	c.cli("model", "deploy", offlinemodel.Tiny, "--name", tinyDeployment, "--image", offlinemodel.Image,
 		"--min", "0", "--max", "2", "--idle-timeout", "1s")
 	c.replicas(0)
-	// The first answer may be that it loads.
-	c.eventually("a request brings it back", c.ask)
+	if err := c.ask(); err != nil {
+		t.Errorf("a request does not bring it back, and is not answered then: %v", err)
+	}
 
 	c.addAgent("second", built.engines[len(built.engines)-1])
 	c.cli("model", "scale", tinyDeployment, "all")

@@ -70,7 +70,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, c *call, ask *
 			break // whoever waited that long does not want to wait again
 		}
 	}
-	c.endpoint.writeError(w, last)
+	c.fail(w, last)
 }
 
 // attempt sends the call to the replica of a lease. done is false when the
@@ -81,7 +81,7 @@ func (g *Gateway) attempt(w http.ResponseWriter, r *http.Request, c *call, lease
 	route := lease.Route
 	p, failure := c.request.prepare(route)
 	if failure != nil {
-		c.endpoint.writeError(w, failure)
+		c.fail(w, failure)
 		return nil, nil, true
 	}
 	asked := time.Now()

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,6 +54,12 @@ type Config struct {
 	// its routes or deployments have, a few times a second at most. It must not
 	// block. Default: nobody is told.
 	Demand func(name string, d model.Demand)
+	// Changed gives a channel that is closed when the answers of Routes or
+	// Deployments change. It is required where ColdTimeout is not 0.
+	Changed func() <-chan struct{}
+	// ColdTimeout is how long a request waits for a model that is deployed and has
+	// no replica that is ready. 0: not at all.
+	ColdTimeout time.Duration
 	// JobModels gives the models that a job's attempt may call, and false when
 	// the node does not hold the attempt any more. Default: jobs may call none.
 	JobModels func(nodeID string, ref job.Ref) (models []string, ok bool)
@@ -128,6 +135,7 @@ type Gateway struct {
 	router      *routing.Router
 	bodies      *semaphore.Weighted
 	demand      *demandMeter
+	waiting     atomic.Int64 // requests that wait for models
 	metrics     *metrics
 	jobs        callServer
 }
@@ -138,6 +146,9 @@ func New(cfg Config) *Gateway {
 	cfg.applyDefaults()
 	if cfg.Routes == nil || cfg.Dial == nil {
 		panic("gateway: Config needs Routes and Dial")
+	}
+	if cfg.Changed == nil && cfg.ColdTimeout > 0 {
+		panic("gateway: Config needs Changed to wait for models")
 	}
 	g := &Gateway{
 		cfg:     cfg,

@@ -21,6 +21,8 @@ type call struct {
 	// streamed is true when the engine's answer comes piece by piece, broken that
 	// it broke off.
 	streamed, broken bool
+	// queued is how long it waited until its model was ready.
+	queued time.Duration
 	// route and reason are those of the replica that answered.
 	route  model.Route
 	reason string
@@ -78,11 +80,9 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 	}
 	routes := g.resolve(name)
 	if len(routes) == 0 {
-		if d := g.deploymentOf(name); d != nil {
-			g.demand.used(d.Spec.Model)
+		if routes = g.awaitRoutes(w, r, c, name); len(routes) == 0 {
+			return
 		}
-		c.endpoint.writeError(w, g.noRoute(r.Context(), name))
-		return
 	}
 	c.model = routes[0].Model
 	g.demand.begin(c.model)

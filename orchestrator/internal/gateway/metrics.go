@@ -76,10 +76,28 @@ type statusRecorder struct {
 	http.ResponseWriter
 
 	status int
+	begun  bool // a stream has begun, before it is known what it will say
 }
 
-// WriteHeader remembers the status and passes it on.
+// begin begins a stream, for comments.
+func (r *statusRecorder) begin(contentType string) {
+	streamHeaders(r.Header(), contentType)
+	r.WriteHeader(http.StatusOK)
+	r.begun = true
+	_ = http.NewResponseController(r.ResponseWriter).Flush() // a client that left is noticed elsewhere
+}
+
+// comment tells what is no event.
+func (r *statusRecorder) comment(text string) {
+	_, _ = r.Write([]byte(": " + text + "\n\n"))             // likewise
+	_ = http.NewResponseController(r.ResponseWriter).Flush() // likewise
+}
+
+// WriteHeader remembers the status and passes it on, once.
 func (r *statusRecorder) WriteHeader(status int) {
+	if r.begun {
+		return
+	}
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
 }

@@ -32,9 +32,12 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route m
 	c.streamed = stream
 	switch {
 	case res.StatusCode >= http.StatusBadRequest:
-		c.endpoint.writeError(w, g.relayedError(res, kind, route, c.endpoint.path))
+		c.fail(w, g.relayedError(res, kind, route, c.endpoint.path))
 	case kind == "text/html":
-		c.endpoint.writeError(w, errNotAnAPI(route, kind))
+		c.fail(w, errNotAnAPI(route, kind))
+	case c.record.begun && !stream:
+		g.brokeOff(r, c, route, errNoStream)
+		c.fail(w, errEngine(fmt.Sprintf("the engine on node %s answered %s where a stream was asked for", route.NodeID, kind)))
 	case t != nil && stream:
 		g.translateStream(w, r, c, route, res, t)
 	case t != nil:
@@ -43,6 +46,8 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, c *call, route m
 		g.passOn(w, r, c, route, res, kind, stream)
 	}
 }
+
+var errNoStream = errors.New("no stream")
 
 // passOn passes an engine's answer to the client byte for byte.
 func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *upstream.Response, kind string, stream bool) {
@@ -55,7 +60,7 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route 
 		if err != nil {
 			g.brokeOff(r, c, route, err)
 			if r.Context().Err() == nil {
-				c.endpoint.writeError(w, errBrokeOff(route))
+				c.fail(w, errBrokeOff(route))
 			}
 			return
 		}

@@ -29,7 +29,7 @@ func (g *Gateway) translateDocument(w http.ResponseWriter, r *http.Request, c *c
 	if err != nil {
 		g.brokeOff(r, c, route, err)
 		if r.Context().Err() == nil {
-			c.endpoint.writeError(w, errBrokeOff(route))
+			c.fail(w, errBrokeOff(route))
 		}
 		return
 	}
@@ -37,7 +37,7 @@ func (g *Gateway) translateDocument(w http.ResponseWriter, r *http.Request, c *c
 	answer, err := t.document(body)
 	if err != nil {
 		g.brokeOff(r, c, route, err)
-		c.endpoint.writeError(w, errUntranslatable(route, err))
+		c.fail(w, errUntranslatable(route, err))
 		return
 	}
 	h := w.Header()

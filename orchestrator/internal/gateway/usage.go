@@ -204,7 +204,7 @@ func (g *Gateway) meter(ctx context.Context, c *call, status int) {
 		RequestID: requestIDOf(ctx), Time: c.started, Endpoint: c.endpoint.path, Model: c.model, Caller: callerName(ctx),
 		NodeID: c.route.NodeID, ReplicaID: c.route.ReplicaID, Engine: c.route.Engine, RouteReason: c.reason,
 		Status: status, Broken: c.broken && status < http.StatusBadRequest, Streamed: c.streamed,
-		TokensIn: t.in, TokensOut: t.out, Estimated: !t.counted && t.out > 0, Duration: time.Since(c.started),
+		TokensIn: t.in, TokensOut: t.out, Estimated: !t.counted && t.out > 0, Duration: time.Since(c.started), Queue: c.queued,
 	}
 	if told.Streamed && !c.wrote.IsZero() {
 		told.FirstToken = c.wrote.Sub(c.started)

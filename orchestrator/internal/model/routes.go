@@ -14,9 +14,13 @@ type snapshot struct {
 	routes      map[string][]Route
 	scaling     map[string]bool // models with deployments that scale
 	models      []ModelInfo     // ordered by id
+	// replaced is closed when there is a newer one.
+	replaced chan struct{}
 }
 
-func newSnapshot() *snapshot { return &snapshot{routes: make(map[string][]Route)} }
+func newSnapshot() *snapshot {
+	return &snapshot{routes: make(map[string][]Route), replaced: make(chan struct{})}
+}
 
 func (s *snapshot) deployment(name string) (Deployment, bool) {
 	i, found := slices.BinarySearchFunc(s.deployments, name, func(d Deployment, name string) int {
@@ -36,11 +40,15 @@ func (m *Manager) Routes(model string) []Route { return m.published.Load().route
 // is shared and not to be changed.
 func (m *Manager) Models() []ModelInfo { return m.published.Load().models }
 
+// Changed gives a channel that is closed when what List, Routes or Models answer has changed
+// since Changed was called.
+func (m *Manager) Changed() <-chan struct{} { return m.published.Load().replaced }
+
 // publish makes what has changed visible to readers, and tells of it.
 func (m *Manager) publish() {
 	last := m.published.Load()
 	var changed []Deployment
-	next := &snapshot{routes: last.routes, models: last.models}
+	next := &snapshot{routes: last.routes, models: last.models, replaced: make(chan struct{})}
 	for _, d := range m.ordered() {
 		known, ok := last.deployment(d.Name)
 		if d.changed || !ok {
@@ -61,6 +69,7 @@ func (m *Manager) publish() {
 	next.scaling = scalingModels(next.deployments)
 	maps.DeleteFunc(m.demands, func(model string, _ Demand) bool { return !next.scaling[model] })
 	m.published.Store(next)
+	close(last.replaced)
 	for i := range changed {
 		m.cfg.Events(&changed[i])
 	}

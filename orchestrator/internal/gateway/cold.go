@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/model"
+)
+
+const (
+	// headerTimeout says how long a client waits for a model that is not ready.
+	headerTimeout = "X-Orchion-Timeout"
+	// headerProgress asks for comments in a stream while its model is not ready.
+	headerProgress = "X-Orchion-Progress"
+	// maxWaiting bounds the requests that wait for models.
+	maxWaiting = 1024
+	// maxPatience bounds what a client may ask for.
+	maxPatience = time.Hour
+	// progressPause lies between two comments.
+	progressPause = 2 * time.Second
+)
+
+// awaitRoutes waits until a model that is deployed has a replica that is ready, for as long
+// as the gateway and the client allow. It gives no routes when the client was answered.
+func (g *Gateway) awaitRoutes(w http.ResponseWriter, r *http.Request, c *call, name string) []model.Route {
+	d := g.deploymentOf(name)
+	if d == nil {
+		c.fail(w, g.noRoute(r.Context(), name))
+		return nil
+	}
+	patience, failure := g.patience(r)
+	if failure != nil {
+		c.fail(w, failure)
+		return nil
+	}
+	if patience == 0 || !comes(d) {
+		g.demand.used(d.Spec.Model)
+		c.fail(w, g.noRoute(r.Context(), name))
+		return nil
+	}
+	if g.waiting.Add(1) > maxWaiting {
+		g.waiting.Add(-1)
+		c.fail(w, errManyWait())
+		return nil
+	}
+	defer g.waiting.Add(-1)
+	c.model = d.Spec.Model
+	g.demand.count(c.model, 1, 0)
+	defer g.demand.count(c.model, -1, 0)
+	begun := time.Now()
+	defer func() { c.queued = time.Since(begun) }()
+
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	var tick <-chan time.Time
+	if c.wantsProgress(r) {
+		ticker := time.NewTicker(progressPause)
+		defer ticker.Stop()
+		tick = ticker.C
+		c.record.begin("text/event-stream")
+	}
+	for {
+		changed := g.cfg.Changed() // before the look, so that nothing is missed between
+		if routes := g.resolve(name); len(routes) > 0 {
+			return routes
+		}
+		d := g.deploymentOf(name)
+		if d == nil || !comes(d) {
+			c.fail(w, g.noRoute(r.Context(), name))
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-tick:
+			c.record.comment(fmt.Sprintf("waiting for the model %s: %s", quoted(name), progressOf(*d)))
+		case <-over.C:
+			failure := errModelNotReady(name, progressOf(*d))
+			failure.Message += fmt.Sprintf("; it was waited for %s", patience)
+			c.fail(w, failure)
+			return nil
+		case <-r.Context().Done():
+			return nil // the client left: nobody reads an answer
+		}
+	}
+}
+
+// patience is how long a request may wait for its model.
+func (g *Gateway) patience(r *http.Request) (time.Duration, *apiError) {
+	text := r.Header.Get(headerTimeout)
+	if text == "" || g.cfg.Changed == nil {
+		return g.cfg.ColdTimeout, nil
+	}
+	wanted, err := time.ParseDuration(text)
+	if seconds, notSeconds := strconv.ParseFloat(text, 64); notSeconds == nil {
+		wanted, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err != nil || wanted < 0 || wanted > maxPatience {
+		return 0, errBadRequest(fmt.Errorf("%s is %.40q, want seconds or a duration such as 90s, from 0 to %s", headerTimeout, text, maxPatience), headerTimeout)
+	}
+	return min(wanted, g.cfg.ColdTimeout), nil
+}
+
+// comes says whether a deployment without a ready replica may have one without anybody's
+// doing. Who asks for a model whose replicas have all failed is told why.
+func comes(d *model.Deployment) bool {
+	for i := range d.Replicas {
+		if d.Replicas[i].State != model.Failed {
+			return true
+		}
+	}
+	return len(d.Replicas) == 0 && (d.Spec.Scales() || d.Spec.Replicas > 0 || d.Spec.Everywhere)
+}
+
+func errManyWait() *apiError {
+	return &apiError{
+		Status: http.StatusServiceUnavailable, Type: typeServer, Code: "too_many_waiting", RetryAfter: 5 * time.Second,
+		Message: fmt.Sprintf("%d requests wait already for models that are not ready", maxWaiting),
+	}
+}
+
+// wantsProgress says whether the client reads comments while it waits. Only a stream of
+// events has such.
+func (c *call) wantsProgress(r *http.Request) bool {
+	if r.Header.Get(headerProgress) != "true" {
+		return false
+	}
+	streams, ok := c.request.(interface{ streams() bool })
+	return ok && streams.streams()
+}
+
+// streams says whether the client asks for a stream of events.
+func (p *passing) streams() bool {
+	var body struct {
+		Stream bool `json:"stream"`
+	}
+	return p.contentType == "application/json" && json.Unmarshal(p.body, &body) == nil && body.Stream
+}
+
+func (*ollamaCall) streams() bool      { return false } // its lines have no comments
+func (a *anthropicCall) streams() bool { return a.request.Stream() }
+
+// fail answers with an error, in a stream's words if one has begun.
+func (c *call) fail(w http.ResponseWriter, e *apiError) {
+	if !c.record.begun {
+		c.endpoint.writeError(w, e)
+		return
+	}
+	_, _ = w.Write(c.endpoint.streamError(nil, e)) // a client that left needs no answer
+	_ = http.NewResponseController(w).Flush()      // likewise
+}
