@@ -56,7 +56,7 @@ func TestAdoptedEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(fit.GetNodes()) != 1 || fit.GetSourceNodeId() != a.id || fit.GetArchitecture() != "llama" || fit.GetWeightBytes() < 1<<20 || fit.GetCacheBytes() <= 0 ||
-		fit.GetNodes()[0].GetTokensPerSecond() <= 0 || fit.GetNodes()[0].GetSpeedSource() != "measured, 1 call" {
+		fit.GetNodes()[0].GetTokensPerSecond() <= 0 || !strings.HasPrefix(fit.GetNodes()[0].GetSpeedSource(), "measured, ") {
 		t.Errorf("it fits as %v", fit)
 	}
 	if text := c.cli("model", "fit", offlinemodel.Tiny, "--engine", "external"); !strings.Contains(text, "Known from an Ollama that has it.") || !strings.Contains(text, a.id) {

@@ -52,7 +52,13 @@ func runTests(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	if code = m.Run(); code == 0 {
-		err = goleak.Find()
+		// Supervisors end soon after their programs, but on a busy machine later than
+		// goleak waits.
+		for end := time.Now().Add(20 * time.Second); ; {
+			if err = goleak.Find(); err == nil || time.Now().After(end) {
+				break
+			}
+		}
 	}
 	return code, err
 }
