@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/orchion/orchion/dashboard"
+	"github.com/orchion/orchion/orchestrator/internal/alias"
 	"github.com/orchion/orchion/orchestrator/internal/api"
 	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
@@ -153,6 +155,7 @@ type plane struct {
 	blobs      *blob.Keeper
 	schedules  *schedule.Manager
 	models     *model.Manager
+	aliases    *alias.Book
 	registry   *node.Registry
 	tunnels    *tunnel.Server
 	meter      *meter.Meter
@@ -236,8 +239,13 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	if err != nil {
 		return nil, err
 	}
+	p.aliases, err = alias.New(alias.Config{Store: db, Deployed: p.hasModel})
+	if err != nil {
+		return nil, err
+	}
 	p.gateway = gateway.New(gateway.Config{
 		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List, Demand: p.models.Demand, Manager: p.models,
+		LeadsTo: p.aliases.LeadsTo, Aliases: p.aliases.Names,
 		Changed: p.models.Changed, ColdTimeout: o.cfg.ColdModelTimeout,
 		JobModels: p.dispatcher.AttemptModels, Meter: p.meter, Logger: o.log, Metrics: metrics,
 		NodeLabels: func(id string) map[string]string {
@@ -252,7 +260,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, InFlight: p.gateway.InFlight, Usage: p.meter, ModelFiles: share, ModelFit: fitter,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, InFlight: p.gateway.InFlight, Usage: p.meter, Aliases: p.aliases, ModelFiles: share, ModelFit: fitter,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,
@@ -266,6 +274,12 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 		MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelDebug),
 	}
 	return p, nil
+}
+
+// hasModel says whether a model is deployed or served.
+func (p *plane) hasModel(name string) bool {
+	return len(p.models.Routes(name)) > 0 ||
+		slices.ContainsFunc(p.models.List(), func(d model.Deployment) bool { return d.Spec.Model == name })
 }
 
 // change is the type of an event.
@@ -328,7 +342,7 @@ func streamEnds(prev, next *node.Node) error {
 
 // start loads what is stored. Nothing is served before it is all there.
 func (p *plane) start(ctx context.Context) error {
-	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start, p.schedules.Start, p.history.Start, p.blobs.Start, p.meter.Start} {
+	for _, start := range []func(context.Context) error{p.registry.Start, p.dispatcher.Start, p.models.Start, p.aliases.Start, p.schedules.Start, p.history.Start, p.blobs.Start, p.meter.Start} {
 		if err := start(ctx); err != nil {
 			return err
 		}

@@ -109,6 +109,21 @@ func TestModels(t *testing.T) {
 				"stream: true end_turn "+offlinemodel.TinyText, "count: true", "left: true",
 				"error: 404 not_found_error true", "error: 400 invalid_request_error true")
 		})
+		t.Run("an alias leads to the model", func(t *testing.T) {
+			if err := c.call(http.MethodPut, "/api/gateway/aliases/fast",
+				&orchionv1.PutAliasRequest{Models: []string{"not-there", offlinemodel.Tiny}}, &orchionv1.Alias{}); err != nil {
+				t.Fatal(err)
+			}
+			if text, err := streamChat(t.Context(), client, "fast"); err != nil || text != offlinemodel.TinyText {
+				t.Errorf("the stream is %q, %v", text, err)
+			}
+			if model, err := client.Models.Get(t.Context(), "fast"); err != nil || model.ID != "fast" {
+				t.Errorf("as a model it is %v, %v", model, err)
+			}
+			if err := c.call(http.MethodDelete, "/api/gateway/aliases/fast", nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		})
 		t.Run("an unknown model is not found", func(t *testing.T) {
 			_, err := streamChat(t.Context(), client, "nope")
 			var failure *openai.Error

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/orchion/orchion/orchestrator/internal/alias"
 	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
@@ -111,6 +112,14 @@ type Usage interface {
 	Lost() uint64
 }
 
+// Aliases is the book of aliases. Errors are *fault.Error.
+type Aliases interface {
+	Put(ctx context.Context, a alias.Alias) (alias.Status, error)
+	Delete(ctx context.Context, name string) error
+	Get(name string) (alias.Status, error)
+	List() []alias.Status // ordered by name
+}
+
 // Tunnels is the tunnel server as the API feeds it.
 type Tunnels interface {
 	Accept(nodeID, tunnelID string, stream tunnel.FrameStream) error
@@ -139,6 +148,7 @@ type Config struct {
 	// Default: none.
 	InFlight   func(model, nodeID, replicaID string) int
 	Usage      Usage
+	Aliases    Aliases
 	ModelFiles ModelFiles
 	ModelFit   ModelFit
 	Hub        *dispatch.Hub

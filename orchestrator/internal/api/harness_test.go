@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/orchion/orchion/orchestrator/internal/alias"
 	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
@@ -113,9 +114,11 @@ func newHarness(t *testing.T, s settings) *harness {
 	})
 	h.meter, err = meter.New(meter.Config{Store: db})
 	must(err)
+	book, err := alias.New(alias.Config{Store: db})
+	must(err)
 	fitter := fit.New(fit.Config{Space: cluster.Space, Deployments: h.models.List, Dial: s.dial})
 	h.server, err = New(Config{
-		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: 2 << 20, Deployments: h.models, Usage: h.meter, ModelFit: fitter,
+		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: 2 << 20, Deployments: h.models, Usage: h.meter, Aliases: book, ModelFit: fitter,
 		Hub: h.hub, Tunnels: h.tunnels, Events: h.bus, LeaseTTL: 30 * time.Second,
 		GRPCAddress: "127.0.0.1:50051", StartedAt: time.Unix(1_700_000_000, 0), Ready: s.ready,
 		Gateway: s.gateway, Dashboard: s.dashboard, AllowedOrigins: s.origins, AllowedHosts: s.hosts,

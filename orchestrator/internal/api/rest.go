@@ -47,6 +47,7 @@ func newREST(connection *inProcess) (http.Handler, error) {
 		orchionv1.RegisterArtifactsHandlerClient(ctx, mux, orchionv1.NewArtifactsClient(connection)),
 		orchionv1.RegisterDeploymentsHandlerClient(ctx, mux, orchionv1.NewDeploymentsClient(connection)),
 		orchionv1.RegisterModelsHandlerClient(ctx, mux, orchionv1.NewModelsClient(connection)),
+		orchionv1.RegisterGatewayHandlerClient(ctx, mux, orchionv1.NewGatewayClient(connection)),
 		orchionv1.RegisterUsageHandlerClient(ctx, mux, orchionv1.NewUsageClient(connection)),
 	} {
 		if err != nil {

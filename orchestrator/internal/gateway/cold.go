@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -23,28 +24,25 @@ const (
 	progressPause = 2 * time.Second
 )
 
-// awaitRoutes waits until a model that is deployed has a replica that is ready, for as long
-// as the gateway and the client allow. It gives no routes when the client was answered.
-func (g *Gateway) awaitRoutes(w http.ResponseWriter, r *http.Request, c *call, name string) []model.Route {
-	d := g.deploymentOf(name)
-	if d == nil {
-		c.fail(w, g.noRoute(r.Context(), name))
-		return nil
-	}
+// await waits until one of the models that a name means has a replica that is ready, for as
+// long as the gateway and the client allow. When it gives false the client was answered.
+func (g *Gateway) await(w http.ResponseWriter, r *http.Request, c *call, name string, models []string) bool {
+	d := g.coming(models)
 	patience, failure := g.patience(r)
+	switch {
+	case failure != nil:
+	case d == nil:
+		failure = g.noneOf(r.Context(), name, models)
+	case patience == 0:
+		g.demand.used(d.Spec.Model)
+		failure = errModelNotReady(name, progressOf(*d))
+	case g.waiting.Add(1) > maxWaiting:
+		g.waiting.Add(-1)
+		failure = errManyWait()
+	}
 	if failure != nil {
 		c.fail(w, failure)
-		return nil
-	}
-	if patience == 0 || !comes(d) {
-		g.demand.used(d.Spec.Model)
-		c.fail(w, g.noRoute(r.Context(), name))
-		return nil
-	}
-	if g.waiting.Add(1) > maxWaiting {
-		g.waiting.Add(-1)
-		c.fail(w, errManyWait())
-		return nil
+		return false
 	}
 	defer g.waiting.Add(-1)
 	c.model = d.Spec.Model
@@ -64,13 +62,15 @@ func (g *Gateway) awaitRoutes(w http.ResponseWriter, r *http.Request, c *call, n
 	}
 	for {
 		changed := g.cfg.Changed() // before the look, so that nothing is missed between
-		if routes := g.resolve(name); len(routes) > 0 {
-			return routes
+		for _, m := range models {
+			if len(g.resolve(m)) > 0 {
+				return true
+			}
 		}
-		d := g.deploymentOf(name)
-		if d == nil || !comes(d) {
-			c.fail(w, g.noRoute(r.Context(), name))
-			return nil
+		d := g.coming(models)
+		if d == nil {
+			c.fail(w, g.noneOf(r.Context(), name, models))
+			return false
 		}
 		select {
 		case <-changed:
@@ -80,11 +80,36 @@ func (g *Gateway) awaitRoutes(w http.ResponseWriter, r *http.Request, c *call, n
 			failure := errModelNotReady(name, progressOf(*d))
 			failure.Message += fmt.Sprintf("; it was waited for %s", patience)
 			c.fail(w, failure)
-			return nil
+			return false
 		case <-r.Context().Done():
-			return nil // the client left: nobody reads an answer
+			return false // the client left: nobody reads an answer
 		}
 	}
+}
+
+// coming gives the deployment of the first of some models that may come by itself; nil:
+// none will.
+func (g *Gateway) coming(models []string) *model.Deployment {
+	for _, name := range models {
+		if d := g.deploymentOf(name); d != nil && comes(d) {
+			return d
+		}
+	}
+	return nil
+}
+
+// noneOf says why no model that a name means can answer.
+func (g *Gateway) noneOf(ctx context.Context, name string, models []string) *apiError {
+	for _, m := range models {
+		if g.deploymentOf(m) != nil {
+			return g.noRoute(ctx, m)
+		}
+	}
+	failure := g.noRoute(ctx, name)
+	if len(models) > 1 || models[0] != name {
+		failure.Message = fmt.Sprintf("the alias %q leads to %s, and none of them is deployed", name, enumerate(models))
+	}
+	return failure
 }
 
 // patience is how long a request may wait for its model.

@@ -159,8 +159,8 @@ func (p *passing) text() []byte { return p.body[p.field.TextStart:p.field.TextEn
 
 func (p *passing) prepare(route model.Route) (prepared, *apiError) {
 	body := p.body
-	if route.ServedModel != "" && route.ServedModel != p.field.Name {
-		body = p.replace(body, p.field, route.ServedModel)
+	if served := servedName(route, p.field.Name); served != p.field.Name {
+		body = p.replace(body, p.field, served)
 	}
 	return prepared{path: p.path, contentType: p.contentType, body: body}, nil
 }

@@ -49,8 +49,9 @@ func textOf(r request) []byte {
 }
 
 // forward sends the call to one replica after the other until one answers.
-// Another is tried only while nothing of an answer has come back.
-func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, c *call, ask *routing.Ask) {
+// Another is tried only while nothing of an answer has come back. What it gives is
+// why none has answered; nil: the client was answered.
+func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, c *call, ask *routing.Ask) *apiError {
 	var history []string // of the replicas that failed
 	var last *apiError
 	for try := 1; try <= maxTries; try++ {
@@ -64,13 +65,13 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, c *call, ask *
 		var done bool
 		history, last, done = g.attempt(w, r, c, lease, try < maxTries && lease.Others > 0, history)
 		if done {
-			return
+			return nil
 		}
 		if last.Status == http.StatusGatewayTimeout {
 			break // whoever waited that long does not want to wait again
 		}
 	}
-	c.fail(w, last)
+	return last
 }
 
 // attempt sends the call to the replica of a lease. done is false when the
@@ -105,6 +106,9 @@ func (g *Gateway) attempt(w http.ResponseWriter, r *http.Request, c *call, lease
 	reason := lease.Why()
 	if len(history) > 0 {
 		reason += "; before it, " + strings.Join(history, " and ")
+	}
+	if c.alias != "" {
+		reason = fmt.Sprintf("for the alias %s: %s", c.alias, reason)
 	}
 	c.route, c.reason = route, reason
 	setRouteHeaders(w.Header(), route, reason)

@@ -54,6 +54,11 @@ type Config struct {
 	// its routes or deployments have, a few times a second at most. It must not
 	// block. Default: nobody is told.
 	Demand func(name string, d model.Demand)
+	// LeadsTo gives the models that a name leads to when none has it, in the order
+	// in which they are tried. Default: no name leads anywhere.
+	LeadsTo func(name string) []string
+	// Aliases gives the names that lead to models. Default: none.
+	Aliases func() []string
 	// Changed gives a channel that is closed when the answers of Routes or
 	// Deployments change. It is required where ColdTimeout is not 0.
 	Changed func() <-chan struct{}
@@ -93,6 +98,12 @@ type Config struct {
 func (c *Config) applyDefaults() {
 	if c.Deployments == nil {
 		c.Deployments = func() []model.Deployment { return nil }
+	}
+	if c.LeadsTo == nil {
+		c.LeadsTo = func(string) []string { return nil }
+	}
+	if c.Aliases == nil {
+		c.Aliases = func() []string { return nil }
 	}
 	if c.JobModels == nil {
 		c.JobModels = func(string, job.Ref) ([]string, bool) { return nil, false }

@@ -15,6 +15,7 @@ type call struct {
 	endpoint *endpoint
 	request  request
 	model    string // as metrics and messages name it; empty: not known
+	alias    string // that the client asked for; empty: it asked for the model
 	started  time.Time
 	// wrote is when the first byte of the answer's body went out; zero: not yet.
 	wrote time.Time
@@ -78,16 +79,64 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 		c.endpoint.writeError(w, failure)
 		return
 	}
-	routes := g.resolve(name)
-	if len(routes) == 0 {
-		if routes = g.awaitRoutes(w, r, c, name); len(routes) == 0 {
-			return
+	ask := routing.Ask{Labels: labels, Text: textOf(request)}
+	models := g.meant(name)
+	if len(models) > 1 || models[0] != name {
+		c.alias = name
+	}
+	failure, tried := g.askFirst(w, r, c, models, &ask)
+	if !tried && g.await(w, r, c, name, models) {
+		failure, tried = g.askFirst(w, r, c, models, &ask)
+		if !tried { // it went again
+			failure = g.noRoute(r.Context(), name)
 		}
 	}
-	c.model = routes[0].Model
-	g.demand.begin(c.model)
-	defer g.demand.end(c.model)
-	g.forward(w, r, c, &routing.Ask{Model: c.model, Labels: labels, Text: textOf(request)})
+	if failure != nil {
+		c.fail(w, failure)
+	}
+}
+
+// meant gives the models that a name means: itself, or those that it leads to as an
+// alias. A model wins over an alias of its name.
+func (g *Gateway) meant(name string) []string {
+	if len(g.resolve(name)) > 0 {
+		return []string{name}
+	}
+	if g.deploymentOf(name) != nil {
+		return []string{name}
+	}
+	for _, n := range []string{name, otherName(name)} {
+		if models := g.cfg.LeadsTo(n); len(models) > 0 {
+			return models
+		}
+	}
+	return []string{name}
+}
+
+// askFirst asks the models that have a replica, one after the other until one answers.
+// tried is false when none has one. A failure is the last one's.
+func (g *Gateway) askFirst(w http.ResponseWriter, r *http.Request, c *call, models []string, ask *routing.Ask) (failure *apiError, tried bool) {
+	for _, name := range models {
+		routes := g.resolve(name)
+		if len(routes) == 0 {
+			continue
+		}
+		tried = true
+		if failure = g.askModel(w, r, c, routes[0].Model, ask); failure == nil {
+			break
+		}
+		if failure.Status == http.StatusGatewayTimeout {
+			break // whoever waited that long does not want to wait again
+		}
+	}
+	return failure, tried
+}
+
+func (g *Gateway) askModel(w http.ResponseWriter, r *http.Request, c *call, name string, ask *routing.Ask) *apiError {
+	c.model, ask.Model = name, name
+	g.demand.begin(name)
+	defer g.demand.end(name) // also when a broken answer leaves by a panic
+	return g.forward(w, r, c, ask)
 }
 
 // resolve gives the ways to a model: by its exact name, else by the name with

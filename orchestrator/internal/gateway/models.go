@@ -21,6 +21,8 @@ type modelObject struct {
 	// Engines and Nodes say what serves the model and where.
 	Engines []string `json:"engines"`
 	Nodes   []string `json:"nodes"`
+	// LeadsTo are the models that answer for an alias.
+	LeadsTo []string `json:"leads_to,omitempty"`
 }
 
 type modelList struct {
@@ -28,7 +30,7 @@ type modelList struct {
 	Data   []modelObject `json:"data"`
 }
 
-func objectOf(info model.ModelInfo) modelObject {
+func (g *Gateway) objectOf(info model.ModelInfo) modelObject {
 	o := modelObject{ID: info.ID, Object: "model", OwnedBy: "orchion", Engines: []string{}, Nodes: []string{}}
 	if !info.Created.IsZero() {
 		o.Created = info.Created.Unix()
@@ -40,6 +42,9 @@ func objectOf(info model.ModelInfo) modelObject {
 		if !slices.Contains(o.Nodes, r.NodeID) {
 			o.Nodes = append(o.Nodes, r.NodeID)
 		}
+	}
+	if models := g.meant(info.ID); models[0] != info.ID {
+		o.LeadsTo = models
 	}
 	slices.Sort(o.Engines)
 	slices.Sort(o.Nodes)
@@ -54,7 +59,7 @@ func (g *Gateway) listModels(w http.ResponseWriter, r *http.Request) {
 	}
 	list := modelList{Object: "list", Data: []modelObject{}}
 	for _, info := range g.listedModels(r.Context()) {
-		list.Data = append(list.Data, objectOf(info))
+		list.Data = append(list.Data, g.objectOf(info))
 	}
 	writeJSON(w, list)
 }
@@ -70,16 +75,16 @@ func (g *Gateway) getModel(w http.ResponseWriter, r *http.Request) {
 		d.writeError(w, failure)
 		return
 	}
-	models := g.visibleModels(r.Context())
+	models := g.listedModels(r.Context())
 	for _, wanted := range []string{name, otherName(name)} {
 		for _, info := range models {
 			switch {
-			case info.ID != wanted:
+			case info.ID != wanted || len(info.Routes) == 0 && len(g.cfg.LeadsTo(wanted)) == 0:
 				continue
 			case isAnthropic(r):
 				writeJSON(w, anthropicModelOf(info))
 			default:
-				writeJSON(w, objectOf(info))
+				writeJSON(w, g.objectOf(info))
 			}
 			return
 		}
@@ -99,6 +104,14 @@ func (g *Gateway) listedModels(ctx context.Context) []model.ModelInfo {
 		if d.Spec.Scales() && !d.Deleting && !listed[d.Spec.Model] && g.mayCall(ctx, d.Spec.Model) == nil {
 			listed[d.Spec.Model] = true
 			models = append(models, model.ModelInfo{ID: d.Spec.Model, Created: d.CreatedAt})
+		}
+	}
+	for _, name := range g.cfg.Aliases() {
+		if listed[name] || g.deploymentOf(name) != nil || g.mayCall(ctx, name) != nil {
+			continue // a model wins over an alias of its name
+		}
+		if i := slices.IndexFunc(g.cfg.LeadsTo(name), func(m string) bool { return listed[m] }); i >= 0 {
+			models = append(models, model.ModelInfo{ID: name, Routes: g.resolve(g.cfg.LeadsTo(name)[i])})
 		}
 	}
 	slices.SortFunc(models, func(a, b model.ModelInfo) int { return strings.Compare(a.ID, b.ID) })

@@ -170,7 +170,10 @@ func servedName(route model.Route, name string) string {
 	if route.ServedModel != "" {
 		return route.ServedModel
 	}
-	return name
+	if sameModel(route.Model, name) {
+		return name
+	}
+	return route.Model // the client asked for an alias
 }
 
 // ollamaAnswer is a translation into Ollama's words.

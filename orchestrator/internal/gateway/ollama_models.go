@@ -94,7 +94,7 @@ func (g *Gateway) ollamaTags(w http.ResponseWriter, r *http.Request) {
 		if _, ok := m["modified_at"]; !ok {
 			m["modified_at"] = info.Created.UTC()
 		}
-		o := objectOf(info)
+		o := g.objectOf(info)
 		m["engines"], m["nodes"] = o.Engines, o.Nodes
 		list = append(list, m)
 	}

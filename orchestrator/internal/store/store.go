@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/orchion/orchion/orchestrator/internal/alias"
 	"github.com/orchion/orchion/orchestrator/internal/blob"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/label"
@@ -16,7 +17,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/usage"
 )
 
-// Store keeps nodes, jobs, queues, schedules, deployments and usage. Every method that changes something
+// Store keeps nodes, jobs, queues, schedules, deployments, usage and aliases. Every method that changes something
 // returns after the change is durable. Errors are *fault.Error: NotFound,
 // Precondition (with the state met), Unavailable (closed, disk full, context
 // done), ... A context that is done either prevents a change, and the error
@@ -143,6 +144,13 @@ type Store interface {
 	DeleteSchedule(ctx context.Context, name string) error
 	// ListSchedules answers all schedules, ordered by name.
 	ListSchedules(ctx context.Context) ([]schedule.Schedule, error)
+
+	// PutAlias inserts or replaces an alias. Invalid.
+	PutAlias(ctx context.Context, a alias.Alias) error
+	// DeleteAlias forgets an alias. NotFound.
+	DeleteAlias(ctx context.Context, name string) error
+	// ListAliases answers all aliases, ordered by name.
+	ListAliases(ctx context.Context) ([]alias.Alias, error)
 
 	// PutDeployment inserts or replaces a deployment, without its replicas.
 	PutDeployment(ctx context.Context, d model.Deployment) error

@@ -62,7 +62,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.url, "url", cmp.Or(os.Getenv("ORCHION_URL"), defaultURL), "the orchestrator's address (ORCHION_URL)")
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", outputTable, "how to print: "+strings.Join(outputs, ", "))
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp)) // fails only for an unknown flag
-	root.AddCommand(c.clusterCommand(), c.nodeCommand(), c.jobCommand(), c.queueCommand(), c.scheduleCommand(), c.applyCommand(), c.deleteCommand(), c.modelCommand(), c.usageCommand(), c.chatCommand(), c.versionCommand())
+	root.AddCommand(c.clusterCommand(), c.nodeCommand(), c.jobCommand(), c.queueCommand(), c.scheduleCommand(), c.applyCommand(), c.deleteCommand(), c.modelCommand(), c.aliasCommand(), c.usageCommand(), c.chatCommand(), c.versionCommand())
 	return root
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/orchion/orchion/orchestrator/internal/alias"
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
@@ -30,6 +31,7 @@ type Store struct {
 	artifacts   map[job.Ref]artifactSet
 	queues      map[string]job.Queue
 	schedules   map[string]schedule.Schedule
+	aliases     map[string]alias.Alias
 	deployments map[string]model.Deployment
 	replicas    map[string]model.Replica
 	usage       map[usageKey]usage.Counts
@@ -48,6 +50,7 @@ func New() *Store {
 		artifacts:   map[job.Ref]artifactSet{},
 		queues:      map[string]job.Queue{},
 		schedules:   map[string]schedule.Schedule{},
+		aliases:     map[string]alias.Alias{},
 		deployments: map[string]model.Deployment{},
 		replicas:    map[string]model.Replica{},
 		usage:       map[usageKey]usage.Counts{},

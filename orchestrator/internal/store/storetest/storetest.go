@@ -59,6 +59,7 @@ func Run(t *testing.T, im Implementation) {
 		{"count", testCount},
 		{"nodes", testNodes},
 		{"queues", testQueues},
+		{"aliases", testAliases},
 		{"deployments", testDeployments},
 		{"usage", testUsage},
 		{"fold usage", testFoldUsage},

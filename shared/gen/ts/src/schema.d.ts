@@ -170,6 +170,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/gateway/aliases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListAliases answers all aliases, ordered by name. */
+        get: operations["Gateway_ListAliases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/aliases/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** GetAlias answers one. NOT_FOUND. */
+        get: operations["Gateway_GetAlias"];
+        /**
+         * PutAlias makes an alias or replaces it. INVALID_ARGUMENT names the field,
+         *     also when aliases would lead in a circle; FAILED_PRECONDITION when a model of
+         *     the name is deployed, which would win; RESOURCE_EXHAUSTED when there are
+         *     1,000.
+         */
+        put: operations["Gateway_PutAlias"];
+        post?: never;
+        /** DeleteAlias forgets one. NOT_FOUND. */
+        delete: operations["Gateway_DeleteAlias"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/jobs": {
         parameters: {
             query?: never;
@@ -742,6 +783,19 @@ export interface components {
              */
             weight?: number;
         };
+        "orchion.v1.Alias": {
+            /** @description The models it comes to, those of other aliases in their place. */
+            leadsTo?: string[];
+            /**
+             * @description 1 to 16 models, or other aliases, in the order in which they are tried. They
+             *     need not be deployed yet.
+             */
+            models?: string[];
+            /** @description 1 to 63 characters of A-Z a-z 0-9 . _ -, starting with a letter or digit. */
+            name?: string;
+            /** @description A model of its name is deployed and answers in its place. */
+            shadowed?: boolean;
+        };
         "orchion.v1.AllowedProcess": {
             /** @description 1 to 63 characters of A-Z a-z 0-9 . _ -, starting with a letter or digit. */
             name?: string;
@@ -1301,6 +1355,11 @@ export interface components {
             name?: string;
             /** @description Without start_after and after. */
             spec?: components["schemas"]["orchion.v1.JobSpec"];
+        };
+        "orchion.v1.ListAliasesResponse": {
+            aliases?: components["schemas"]["orchion.v1.Alias"][];
+            /** @description Empty: there are no more. */
+            nextPageToken?: string;
         };
         "orchion.v1.ListArtifactsResponse": {
             artifacts?: components["schemas"]["orchion.v1.Artifact"][];
@@ -2373,6 +2432,146 @@ export interface operations {
                         error?: components["schemas"]["google.rpc.Status"];
                         result?: components["schemas"]["orchion.v1.Event"];
                     };
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Gateway_ListAliases: {
+        parameters: {
+            query?: {
+                /** @description 1 to 1,000; 0 means 100. */
+                pageSize?: number;
+                pageToken?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ListAliasesResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Gateway_GetAlias: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Alias"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Gateway_PutAlias: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    models?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.Alias"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Gateway_DeleteAlias: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /**
+             * @description A generic empty message that you can re-use to avoid defining duplicated
+             *     empty messages in your APIs. A typical example is to use it as the request
+             *     or the response type of an API method. For instance:
+             *
+             *         service Foo {
+             *           rpc Bar(google.protobuf.Empty) returns (google.protobuf.Empty);
+             *         }
+             */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
                 };
             };
             /** @description An unexpected error response. */
