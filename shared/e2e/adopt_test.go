@@ -91,8 +91,9 @@ func TestAdoptedEngine(t *testing.T) {
 	}
 }
 
-// startOllama starts a real Ollama on this machine that has pulled the model.
-func startOllama(t *testing.T, model string) (url string) {
+// startOllama starts a real Ollama on this machine that has pulled the models. It answers one
+// request at a time with each.
+func startOllama(t *testing.T, wanted ...string) (url string) {
 	t.Helper()
 	models, err := offlinemodel.All()
 	if err != nil {
@@ -119,7 +120,7 @@ func startOllama(t *testing.T, model string) (url string) {
 	address := free.Addr().String()
 	_ = free.Close() // only its port is wanted
 	cmd := exec.CommandContext(t.Context(), os.Getenv("ORCHION_TEST_OLLAMA_BIN"), "serve")
-	cmd.Env = append(os.Environ(), "HOME="+dir, "OLLAMA_MODELS="+filepath.Join(dir, "models"), "OLLAMA_HOST="+address,
+	cmd.Env = append(os.Environ(), "HOME="+dir, "OLLAMA_MODELS="+filepath.Join(dir, "models"), "OLLAMA_HOST="+address, "OLLAMA_NUM_PARALLEL=1",
 		"HTTPS_PROXY="+registry.URL(), "SSL_CERT_FILE="+certificate)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -130,16 +131,18 @@ func startOllama(t *testing.T, model string) (url string) {
 	})
 	url = "http://" + address
 	c := &cluster{t: t}
-	c.eventually("Ollama has pulled "+model, func() error {
-		response, err := http.Post(url+"/api/pull", "application/json", strings.NewReader(`{"model":"`+model+`","stream":false}`))
-		if err != nil {
-			return err
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("it answers %s", response.Status)
-		}
-		return nil
-	})
+	for _, model := range wanted {
+		c.eventually("Ollama has pulled "+model, func() error {
+			response, err := http.Post(url+"/api/pull", "application/json", strings.NewReader(`{"model":"`+model+`","stream":false}`))
+			if err != nil {
+				return err
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != http.StatusOK {
+				return fmt.Errorf("it answers %s", response.Status)
+			}
+			return nil
+		})
+	}
 	return url
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -196,7 +195,7 @@ func TestOllamaWithoutNodes(t *testing.T) {
 	if os.Getenv("ORCHION_TEST_OLLAMA_BIN") == "" {
 		t.Skip("needs Ollama: set ORCHION_TEST_OLLAMA_BIN")
 	}
-	c := newCluster(t)
+	c := newCluster(t, "--cold-model-timeout=1s")
 	pulled := make(chan string, 1)
 	go func() {
 		out, err := c.ollamaCLI("", "pull", "qwen3:0.6b")
@@ -223,9 +222,6 @@ func TestOllamaWithoutNodes(t *testing.T) {
 		return nil
 	})
 }
-
-// changing finds what differs from one answer to the next.
-var changing = regexp.MustCompile(`"(created_at|(total|load|prompt_eval|eval)_duration)":("[^"]*"|[0-9]+),?`)
 
 func compareOllama(t *testing.T, direct, through string) {
 	const hello = `"messages":[{"role":"user","content":"hello"}]`
@@ -267,25 +263,7 @@ func compareOllama(t *testing.T, direct, through string) {
 		{"/api/chat", `{"model":"tiny","messages":[],"keep_alive":0}`},
 	} {
 		t.Run(fmt.Sprintf("%02d%s", i, row[0]), func(t *testing.T) {
-			want, got := postOllama(t, direct+row[0], row[1]), postOllama(t, through+row[0], row[1])
-			if got != want {
-				t.Errorf("%s\nthe gateway answers\n%s\nthe engine\n%s", row[1], got, want)
-			}
+			conformance{request: "POST " + row[0], body: row[1]}.compare(t, direct, through)
 		})
 	}
-}
-
-// postOllama answers with status, type and body but for what always differs.
-func postOllama(t *testing.T, url, body string) string {
-	t.Helper()
-	response, err := http.Post(url, "application/json", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }() // only read from
-	data, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("%d %s\n%s", response.StatusCode, response.Header.Get("Content-Type"), changing.ReplaceAllString(string(data), ""))
 }

@@ -10,8 +10,13 @@ test('endpoint settings are lines of an environment', () => {
 	expect(endpointSettings(base, 'Qwen/Qwen3-0.6B', 'Ollama')).toBe(
 		'OLLAMA_HOST=http://localhost:8080/ollama\nOLLAMA_MODEL=Qwen/Qwen3-0.6B\n'
 	);
+	expect(endpointSettings(base, 'qwen3:0.6b', 'Anthropic')).toBe(
+		'ANTHROPIC_BASE_URL=http://localhost:8080\nANTHROPIC_API_KEY=none\nANTHROPIC_MODEL=qwen3:0.6b\n'
+	);
 	expect(endpointSettings(base, 'm', 'All of them')).toBe(
-		endpointSettings(base, 'm', 'OpenAI') + endpointSettings(base, 'm', 'Ollama')
+		endpointSettings(base, 'm', 'OpenAI') +
+			endpointSettings(base, 'm', 'Ollama') +
+			endpointSettings(base, 'm', 'Anthropic')
 	);
 });
 

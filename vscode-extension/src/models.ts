@@ -26,6 +26,7 @@ export const engines = [
 export const clients = [
 	{ label: 'OpenAI', detail: 'OPENAI_BASE_URL, OPENAI_API_KEY, OPENAI_MODEL' },
 	{ label: 'Ollama', detail: 'OLLAMA_HOST, OLLAMA_MODEL' },
+	{ label: 'Anthropic', detail: 'ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, ANTHROPIC_MODEL' },
 	{ label: 'All of them', detail: 'one after the other' }
 ] as const;
 
@@ -47,7 +48,18 @@ export function endpointSettings(base: string, model: string, kind: ClientKind):
 		['OLLAMA_HOST', `${base}/ollama`],
 		['OLLAMA_MODEL', model]
 	];
-	const lines = { OpenAI: openAI, Ollama: ollama, 'All of them': [...openAI, ...ollama] }[kind];
+	const anthropic: [string, string][] = [
+		// Its clients add /v1 themselves.
+		['ANTHROPIC_BASE_URL', base],
+		['ANTHROPIC_API_KEY', 'none'],
+		['ANTHROPIC_MODEL', model]
+	];
+	const lines = {
+		OpenAI: openAI,
+		Ollama: ollama,
+		Anthropic: anthropic,
+		'All of them': [...openAI, ...ollama, ...anthropic]
+	}[kind];
 	return lines.map(([name, value]) => `${name}=${quoted(value)}\n`).join('');
 }
 

@@ -202,3 +202,26 @@ func TestWaitingEnds(t *testing.T) {
 		checkError(t, r.chat(t, `{"model":"m"}`), 503, "too_many_waiting", "", "1024 requests wait already for models that are not ready")
 	})
 }
+
+func TestShowWaitsForItsModel(t *testing.T) {
+	m := newColdModel()
+	r := newRig(t, leading(m.config(), map[string][]string{"fast": {"gone", "m"}}), map[string]http.Handler{"n1": http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.Copy(w, req.Body)
+	})})
+	checkOllamaError(t, r.do(t, http.MethodPost, "/ollama/api/show", `{"model":"m"}`, headerTimeout, "0"), 503, `the model "m" is deployed but not ready: loading on node n1`)
+	checkOllamaError(t, r.do(t, http.MethodPost, "/ollama/api/show", `{"model":"m"}`, headerTimeout, "soon"), 400, `X-Orchion-Timeout is "soon", want seconds or a duration such as 90s, from 0 to 1h0m0s`)
+	answer := make(chan *http.Response)
+	go func() { answer <- r.do(t, http.MethodPost, "/ollama/api/show", `{"model":"m","x":1}`) }()
+	for r.gateway.waiting.Load() < 1 {
+		runtime.Gosched()
+	}
+	m.change(func() { m.routes = oneRoute })
+	res := <-answer
+	if got := readAll(t, res); res.StatusCode != http.StatusOK || got != `{"model":"m","x":1}` {
+		t.Errorf("it shows %d %s", res.StatusCode, got)
+	}
+	if got := readAll(t, r.do(t, http.MethodPost, "/ollama/api/show", `{"model":"fast"}`)); got != `{"model":"m"}` {
+		t.Errorf("for an alias the engine is asked %s", got)
+	}
+}

@@ -159,7 +159,10 @@ func (p *passing) text() []byte { return p.body[p.field.TextStart:p.field.TextEn
 
 func (p *passing) prepare(route model.Route) (prepared, *apiError) {
 	body := p.body
-	if served := servedName(route, p.field.Name); served != p.field.Name {
+	served := servedName(route, p.field.Name)
+	// Ollama knows a model with its tag and without, and answers with the name it was asked by.
+	known := route.Engine == engineOllama && sameModel(served, p.field.Name)
+	if served != p.field.Name && !known {
 		body = p.replace(body, p.field, served)
 	}
 	return prepared{path: p.path, contentType: p.contentType, body: body}, nil

@@ -146,9 +146,6 @@ func understandOllama(path string, _ *http.Request, body []byte) (request, error
 
 func (o *ollamaCall) prepare(route model.Route) (prepared, *apiError) {
 	if route.Engine == engineOllama {
-		if sameModel(servedName(route, o.field.Name), o.field.Name) {
-			route.ServedModel = "" // Ollama knows it by either name: nothing is to be changed
-		}
 		return o.passing.prepare(route)
 	}
 	t, err := ollama.Translate(o.path, o.body, ollama.Target{

@@ -89,10 +89,11 @@ func (g *Gateway) ollamaDelete(w http.ResponseWriter, r *http.Request) {
 		ollamaAPI{}.writeError(w, failure)
 		return
 	}
-	_, field, ok := g.readNamed(w, r, nil)
+	_, field, release, ok := g.readNamed(w, r, nil)
 	if !ok {
 		return
 	}
+	release()
 	found := false
 	for _, d := range g.cfg.Deployments() {
 		if !sameModel(d.Spec.Model, field.Name) {
@@ -130,10 +131,11 @@ func (g *Gateway) ollamaPull(w http.ResponseWriter, r *http.Request) {
 		Insecure bool  `json:"insecure"`
 		Stream   *bool `json:"stream"`
 	}
-	_, field, ok := g.readNamed(w, r, &options)
+	_, field, release, ok := g.readNamed(w, r, &options)
 	if !ok {
 		return
 	}
+	release()
 	if options.Insecure {
 		ollamaAPI{}.writeError(w, errBadRequest(errors.New("insecure must be false: nodes pull from registries whose certificates are right"), "insecure"))
 		return

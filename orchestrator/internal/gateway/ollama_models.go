@@ -174,16 +174,20 @@ const maxShown = 3
 
 // ollamaShow serves POST /api/show, as an engine that has the model answers it.
 func (g *Gateway) ollamaShow(w http.ResponseWriter, r *http.Request) {
-	body, field, ok := g.readNamed(w, r, nil)
+	body, field, release, ok := g.readNamed(w, r, nil)
 	if !ok {
 		return
 	}
-	routes := g.resolve(field.Name)
-	if len(routes) == 0 {
-		if d := g.deploymentOf(field.Name); d != nil {
-			g.demand.used(d.Spec.Model) // who asks about a model is about to call it
+	defer release()
+	c := &call{endpoint: &endpoint{path: "/api/show", dialect: ollamaAPI{}}, started: time.Now()}
+	models := g.meant(field.Name)
+	routes := g.firstRoutes(models)
+	if len(routes) == 0 && g.await(w, r, c, field.Name, models) { // who asks about a model is about to call it
+		if routes = g.firstRoutes(models); len(routes) == 0 { // it went again
+			c.fail(w, g.noRoute(r.Context(), field.Name))
 		}
-		ollamaAPI{}.writeError(w, g.noRoute(r.Context(), field.Name))
+	}
+	if len(routes) == 0 {
 		return
 	}
 	engines := ollamaRoutes(routes)
@@ -202,16 +206,25 @@ func (g *Gateway) ollamaShow(w http.ResponseWriter, r *http.Request) {
 			failure = g.engineError(err, route)
 			continue
 		}
-		g.relayShown(w, r, route, res)
+		g.relayShown(w, r, c, route, res)
 		return
 	}
 	ollamaAPI{}.writeError(w, failure)
 }
 
-func (g *Gateway) relayShown(w http.ResponseWriter, r *http.Request, route model.Route, res *upstream.Response) {
+// firstRoutes gives the ways to the first of some models that has any.
+func (g *Gateway) firstRoutes(models []string) []model.Route {
+	for _, name := range models {
+		if routes := g.resolve(name); len(routes) > 0 {
+			return routes
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) relayShown(w http.ResponseWriter, r *http.Request, c *call, route model.Route, res *upstream.Response) {
 	defer res.Body.Close()
 	setRouteHeaders(w.Header(), route, "tells of the model")
-	c := &call{endpoint: &endpoint{path: "/api/show", dialect: ollamaAPI{}}, started: time.Now()}
 	g.relay(w, r, c, route, res, nil)
 }
 

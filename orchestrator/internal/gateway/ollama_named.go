@@ -11,17 +11,22 @@ import (
 const maxNamed = 1 << 20
 
 // readNamed reads a request to one of Ollama's endpoints that are about a model
-// and do not run it. false: the client was told what is wrong.
-func (g *Gateway) readNamed(w http.ResponseWriter, r *http.Request, options any) (body []byte, field modelField, ok bool) {
+// and do not run it. false: the client was told what is wrong; else release must be called
+// when the body is needed no more.
+func (g *Gateway) readNamed(w http.ResponseWriter, r *http.Request, options any) (body []byte, field modelField, release func(), ok bool) {
 	body, release, failure := g.readBody(w, r)
 	if failure != nil {
 		ollamaAPI{}.writeError(w, failure)
-		return nil, field, false
+		return nil, field, nil, false
 	}
-	defer release()
-	if len(body) > maxNamed { // from here on it is not counted
+	defer func() {
+		if !ok {
+			release()
+		}
+	}()
+	if len(body) > maxNamed {
 		ollamaAPI{}.writeError(w, errTooLarge(maxNamed))
-		return nil, field, false
+		return nil, field, release, false
 	}
 	field, err := findNamed(body)
 	if err == nil && options != nil {
@@ -29,13 +34,13 @@ func (g *Gateway) readNamed(w http.ResponseWriter, r *http.Request, options any)
 	}
 	if err != nil {
 		ollamaAPI{}.writeError(w, errMisunderstood(err))
-		return nil, field, false
+		return nil, field, release, false
 	}
 	if failure := g.mayCall(r.Context(), field.Name); failure != nil {
 		ollamaAPI{}.writeError(w, failure)
-		return nil, field, false
+		return nil, field, release, false
 	}
-	return body, field, true
+	return body, field, release, true
 }
 
 func decodeOptions(body []byte, options any) error {

@@ -262,3 +262,21 @@ func TestStartTrustsNobody(t *testing.T) {
 		t.Error("the listener is still open")
 	}
 }
+
+func TestNamesWithAndWithoutTheirTag(t *testing.T) {
+	for engine, want := range map[string]string{
+		// It knows both, and answers with the one that it was asked by.
+		"ollama": `{"model":"m", "x":1}`,
+		"vllm":   `{"model":"m:latest", "x":1}`,
+	} {
+		r := newRig(t, Config{Routes: fixedRoutes{{Model: "m:latest", ServedModel: "m:latest", NodeID: "n1", ReplicaID: "r1", Engine: engine}}},
+			map[string]http.Handler{"n1": http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				io.Copy(w, req.Body)
+			})})
+		res := r.do(t, http.MethodPost, "/v1/chat/completions", `{"model":"m", "x":1}`)
+		if got := readAll(t, res); got != want || res.Header.Get(headerModel) != "m:latest" {
+			t.Errorf("%s is asked %s, as model %s; want %s", engine, got, res.Header.Get(headerModel), want)
+		}
+	}
+}
