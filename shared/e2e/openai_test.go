@@ -56,6 +56,18 @@ func TestOpenAIAPI(t *testing.T) {
 			"error: NotFoundError 404 model_not_found mine", "error: InternalServerError 503 model_not_ready mine")
 		c.nothingInFlight()
 	})
+	// This Ollama has no responses: it is asked for chat completions instead.
+	t.Run("SDK for Node, responses", func(t *testing.T) {
+		const tool = "tool: function_call " + offlinemodel.ToolName + " " + offlinemodel.ToolArguments + " " + offlinemodel.TinyText
+		runNode(t, "openai_responses.mjs", "openai",
+			[]string{"OPENAI_BASE_URL=" + c.url + "/v1", "OPENAI_API_KEY=none", "ENDLESS_MODEL=" + offlinemodel.TinyLoop},
+			"response: completed false b "+offlinemodel.TinyText, "usage: true",
+			"events: true created in_progress output_item.added content_part.added output_text.delta output_text.done content_part.done output_item.done completed",
+			"streamed: true "+offlinemodel.TinyText, "cut: incomplete max_output_tokens", tool, tool, "left: true",
+			"error: 400 invalid_request previous_response_id", "error: 400 invalid_request tools[0].type",
+			"error: 404 model_not_found model", "error: 404 response_not_found response_id")
+		c.nothingInFlight()
+	})
 }
 
 // nothingInFlight waits until the gateway has no request any more.

@@ -41,6 +41,13 @@ type request interface {
 	prepare(route model.Route) (prepared, *apiError)
 }
 
+// rephrasing is a request that can be put into other words for an engine that turns out not
+// to have its path.
+type rephrasing interface {
+	// lacking is told so, and says whether there are other words; prepare gives them from then on.
+	lacking(route model.Route) bool
+}
+
 // selfAnswering is a request that may be answered without an engine; then
 // answerItself has done so and says true.
 type selfAnswering interface {
@@ -50,6 +57,7 @@ type selfAnswering interface {
 var (
 	_ selfAnswering = (*ollamaCall)(nil)
 	_ selfAnswering = (*anthropicCall)(nil)
+	_ rephrasing    = (*responsesCall)(nil)
 )
 
 // prepared is a request as one engine is to get it.
@@ -74,6 +82,12 @@ type translation interface {
 	// end appends to dst what is still to be said after the engine's last event.
 	// Its error says that the engine's stream was not whole.
 	end(dst []byte) ([]byte, error)
+}
+
+// failing is a translation with words of its own for a stream that breaks off.
+type failing interface {
+	// fail appends to dst what ends the stream then.
+	fail(dst []byte, e *apiError) []byte
 }
 
 // openAI is the dialect of the paths below /v1 but those of other makers.

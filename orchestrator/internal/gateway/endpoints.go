@@ -19,7 +19,7 @@ func (g *Gateway) endpoints() []*endpoint {
 	for _, path := range []string{"/v1/audio/transcriptions", "/v1/audio/translations"} {
 		all = append(all, &endpoint{path: path, dialect: openAI{}, understand: understandForm})
 	}
-	all = append(all, &endpoint{path: "/v1/responses", dialect: responsesAPI{}, understand: understandJSON})
+	all = append(all, &endpoint{path: responsesPath, dialect: responsesAPI{}, understand: g.understandResponses})
 	return append(all, anthropicEndpoints()...)
 }
 
@@ -32,6 +32,8 @@ func (g *Gateway) newMux() *http.ServeMux {
 	for _, e := range g.endpoints() {
 		g.handleCalls(mux, e)
 	}
+	mux.HandleFunc(responsesPath+"/{id}", g.storedResponse)
+	mux.HandleFunc(responsesPath+"/{id}/{rest}", g.storedResponse)
 	g.handleOllama(mux)
 	mux.HandleFunc("/", g.unknownPath)
 	return mux

@@ -10,6 +10,7 @@ import (
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/gateway/routing"
+	"github.com/orchion/orchion/orchestrator/internal/gateway/upstream"
 	"github.com/orchion/orchion/orchestrator/internal/label"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 )
@@ -80,13 +81,11 @@ func (g *Gateway) attempt(w http.ResponseWriter, r *http.Request, c *call, lease
 	outcome := routing.Outcome{}
 	defer func() { lease.Done(outcome) }() // also when a broken answer leaves by a panic
 	route := lease.Route
-	p, failure := c.request.prepare(route)
-	if failure != nil {
-		c.fail(w, failure)
-		return nil, nil, true
-	}
 	asked := time.Now()
-	res, err := g.send(r.Context(), r, p, route)
+	p, res, failure, err := g.ask(r, c, route)
+	if failure != nil { // another engine may be able to do what is asked
+		return append(history, route.NodeID+" cannot do what is asked"), failure, false
+	}
 	if err != nil {
 		if r.Context().Err() != nil {
 			return nil, nil, true // the client left: nobody reads an answer
@@ -115,6 +114,25 @@ func (g *Gateway) attempt(w http.ResponseWriter, r *http.Request, c *call, lease
 	defer func() { outcome = c.outcome(outcome, asked, r) }()
 	g.relay(w, r, c, route, res, p.answer)
 	return nil, nil, true
+}
+
+// ask sends the call to a route's engine. failure is what cannot be asked of it.
+func (g *Gateway) ask(r *http.Request, c *call, route model.Route) (p prepared, res *upstream.Response, failure *apiError, err error) {
+	if p, failure = c.request.prepare(route); failure != nil {
+		return p, nil, failure, nil
+	}
+	if res, err = g.send(r.Context(), r, p, route); err != nil {
+		return p, nil, nil, err
+	}
+	if other, ok := c.request.(rephrasing); !ok || !lacksPath(res) || !other.lacking(route) {
+		return p, res, nil, nil
+	}
+	_ = res.Body.Close() // it was only read from
+	if p, failure = c.request.prepare(route); failure != nil {
+		return p, nil, failure, nil
+	}
+	res, err = g.send(r.Context(), r, p, route)
+	return p, res, nil, err
 }
 
 // outcome completes what an answer says of its replica, when it is over.

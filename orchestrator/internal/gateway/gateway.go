@@ -143,6 +143,7 @@ type Gateway struct {
 	pulls       pulls
 	engines     *upstream.Client
 	addresses   engineAddresses
+	lacks       lacks
 	router      *routing.Router
 	bodies      *semaphore.Weighted
 	demand      *demandMeter

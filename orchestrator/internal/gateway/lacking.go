@@ -2,9 +2,23 @@ package gateway
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
+
+	"github.com/orchion/orchion/orchestrator/internal/gateway/upstream"
 )
+
+// lacksPath says whether an answer tells that its engine has no such path. It can be read from
+// its beginning afterwards.
+func lacksPath(res *upstream.Response) bool {
+	if res.StatusCode != http.StatusNotFound && res.StatusCode != http.StatusMethodNotAllowed {
+		return false
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	res.Body.Unread(data)
+	return err == nil && saysNoEndpoint(res.StatusCode, mediaType(res.Header.Get("Content-Type")), data)
+}
 
 // saysNoEndpoint knows how the routers of engines answer for paths that they do
 // not have: Go's in plain text, FastAPI's (vLLM, SGLang) as a detail, those of

@@ -58,6 +58,11 @@ func (g *Gateway) translateStream(w http.ResponseWriter, r *http.Request, c *cal
 		return
 	}
 	g.brokeOff(r, c, route, err)
+	if t, ok := t.(failing); ok {
+		_, _ = w.Write(t.fail(nil, errBrokeOff(route))) // the client may have left, too
+		_ = http.NewResponseController(w).Flush()       // the end of the answer flushes as well
+		return
+	}
 	g.endWithError(w, c, nil, errBrokeOff(route))
 }
 

@@ -96,6 +96,9 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Unread gives back what Read has read, so that Read, and not Next, gives it again.
+func (b *Body) Unread(p []byte) { b.piece = append(p[:len(p):len(p)], b.piece...) }
+
 func (b *Body) nextPlain() ([]byte, error) {
 	if b.kind == ofLength && b.left == 0 {
 		b.ended = true
