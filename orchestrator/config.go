@@ -94,6 +94,9 @@ type Config struct {
 	// ColdModelTimeout is how long a request waits for a model that is deployed and
 	// not ready. 0 (not at all) to 1h. Default: 5m.
 	ColdModelTimeout time.Duration
+	// QueueTimeout is how long a request for a model waits until one of its replicas
+	// has time for it. 0 (not at all) to 1h. Default: 5m.
+	QueueTimeout time.Duration
 	// DirectPath says that engines on this machine are connected to directly, and
 	// not through their node, where the node allows it. Default: true.
 	DirectPath bool
@@ -158,6 +161,7 @@ func DefaultConfig() Config {
 		UsageRetention:   90 * day,
 		GatewayLog:       meter.LogAll,
 		ColdModelTimeout: 5 * time.Minute,
+		QueueTimeout:     5 * time.Minute,
 		DirectPath:       true,
 		Placement:        job.Spread,
 
@@ -223,6 +227,8 @@ func (c *Config) Validate() error {
 		return fault.BadField("--usage-retention", "is %v; it must be between 1h and 36500d, or 0 to keep usage for ever", c.UsageRetention)
 	case c.ColdModelTimeout < 0 || c.ColdModelTimeout > time.Hour:
 		return fault.BadField("--cold-model-timeout", "is %v; it must be between 0 and 1h", c.ColdModelTimeout)
+	case c.QueueTimeout < 0 || c.QueueTimeout > time.Hour:
+		return fault.BadField("--queue-timeout", "is %v; it must be between 0 and 1h", c.QueueTimeout)
 	case c.LogMaxBytes != 0 && c.LogMaxBytes < minLogBytes:
 		return fault.BadField("--log-max-bytes", "is %d; it must be at least %d, or 0 for no limit", c.LogMaxBytes, minLogBytes)
 	case c.JobLogMaxBytes < minJobLogBytes || c.JobLogMaxBytes > maxJobLogBytes:

@@ -160,7 +160,6 @@ type plane struct {
 	tunnels    *tunnel.Server
 	meter      *meter.Meter
 	gateway    *gateway.Gateway
-	pulls      *modelshare.Puller
 	api        *api.Server
 	http       *http.Server
 	serving    sync.WaitGroup
@@ -247,7 +246,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	p.gateway = gateway.New(gateway.Config{
 		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List, Demand: p.models.Demand, Manager: p.models,
 		LeadsTo: p.aliases.LeadsTo, Aliases: p.aliases.Names,
-		Changed: p.models.Changed, ColdTimeout: o.cfg.ColdModelTimeout,
+		Changed: p.models.Changed, ColdTimeout: o.cfg.ColdModelTimeout, QueueTimeout: o.cfg.QueueTimeout,
 		JobModels: p.dispatcher.AttemptModels, Meter: p.meter, Logger: o.log, Metrics: metrics,
 		NodeLabels: func(id string) map[string]string {
 			if n, ok := p.registry.Get(id); ok {
@@ -256,16 +255,12 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 			return nil
 		},
 	})
-	p.pulls = modelshare.NewPuller(modelshare.PullerConfig{
-		Nodes: p.registry.Active, Known: func(id string) bool { _, ok := p.registry.Get(id); return ok },
-		Deployments: p.models.List, Dial: p.tunnels.Dial, Logger: o.log,
-	})
-	share := modelshare.New(modelshare.Config{Deployments: p.models.List, Pulls: p.pulls.Model, Dial: p.tunnels.Dial, Logger: o.log})
+	share := modelshare.New(modelshare.Config{Deployments: p.models.List, Dial: p.tunnels.Dial, Logger: o.log})
 	fitter := fit.New(fit.Config{Space: cluster.Space, Deployments: p.models.List, Dial: p.tunnels.Dial, Measured: p.meter.Speeds})
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, InFlight: p.gateway.InFlight, Usage: p.meter, Aliases: p.aliases, ModelFiles: share, ModelFit: fitter, ModelPulls: p.pulls,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, InFlight: p.gateway.InFlight, Traffic: p.gateway.Traffic, Usage: p.meter, Aliases: p.aliases, ModelFiles: share, ModelFit: fitter,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,
@@ -401,7 +396,6 @@ func (p *plane) stop(ctx context.Context) error {
 		<-stopped
 	}
 	p.serving.Wait()
-	p.pulls.Close()
 	p.meter.Stop()
 	p.blobs.Stop()
 	p.history.Stop()

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -122,6 +123,32 @@ func TestModels(t *testing.T) {
 			}
 			if err := c.call(http.MethodDelete, "/api/gateway/aliases/fast", nil, nil); err != nil {
 				t.Fatal(err)
+			}
+		})
+		t.Run("what is too much at once waits", func(t *testing.T) {
+			d, one := &orchionv1.Deployment{}, int32(1)
+			if err := c.call(http.MethodPatch, "/api/deployments/"+offlinemodel.Tiny,
+				&orchionv1.UpdateDeploymentRequest{Spec: &orchionv1.DeploymentSpec{MaxInFlight: &one}}, d); err != nil {
+				t.Fatal(err)
+			}
+			if r := d.GetReplicas(); len(r) != 1 || r[0].GetOutdated() {
+				t.Errorf("a new limit replaces the replica: %v", r)
+			}
+			var asking sync.WaitGroup
+			for range 4 {
+				asking.Go(func() {
+					if text, err := streamChat(t.Context(), client, offlinemodel.Tiny); err != nil || text != offlinemodel.TinyText {
+						t.Errorf("the stream is %q, %v", text, err)
+					}
+				})
+			}
+			asking.Wait()
+			queues := &orchionv1.ListModelQueuesResponse{}
+			if err := c.get("/api/gateway/queues?model="+offlinemodel.Tiny, queues); err != nil {
+				t.Fatal(err)
+			}
+			if q := queues.GetQueues(); len(q) != 1 || q[0].GetMaxInFlight() != 1 || q[0].GetInFlight() != 0 || q[0].GetMaxQueued() == 0 {
+				t.Errorf("the queue is %v", q)
 			}
 		})
 		t.Run("an unknown model is not found", func(t *testing.T) {

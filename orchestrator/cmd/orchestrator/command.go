@@ -102,6 +102,7 @@ func addFlags(cmd *cobra.Command, cfg *orchestrator.Config, f *flags) {
 	set.Var(settings.NewBytes(&cfg.LogMaxBytes), "log-max-bytes", "how much of the disk the logs of jobs may take; over it the oldest go; 0 is no limit")
 	set.Var(settings.NewBytes(&cfg.JobLogMaxBytes), "job-log-max-bytes", "how long the log of one attempt may be, before it is compressed; over it lines are dropped from the middle")
 	set.Var(settings.NewPeriod(&cfg.UsageRetention), "usage-retention", "how long it is kept what calls of models took, such as 90d or 36h; 0 for ever")
+	set.DurationVar(&cfg.QueueTimeout, "queue-timeout", cfg.QueueTimeout, "how long a request waits until a replica of its model has time for it, up to 1h; 0 never waits")
 	set.DurationVar(&cfg.ColdModelTimeout, "cold-model-timeout", cfg.ColdModelTimeout, "how long a request waits for a model that is deployed and not ready, up to 1h; 0 never waits")
 	set.Var(newGatewayLog(&cfg.GatewayLog), "gateway-log", "which calls of models are logged, without what was asked and answered: off, errors, all (at most 20 lines a second)")
 	set.BoolVar(&cfg.DirectPath, "direct-path", cfg.DirectPath, "connect to engines on this machine directly, and not through their node (Linux)")

@@ -9,13 +9,13 @@ import (
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 )
 
-// aliases serves orchion.v1.Gateway.
-type aliases struct {
+// gatewayService serves orchion.v1.Gateway.
+type gatewayService struct {
 	orchionv1.UnimplementedGatewayServer
 	cfg *Config
 }
 
-func (s *aliases) ListAliases(_ context.Context, req *orchionv1.ListAliasesRequest) (*orchionv1.ListAliasesResponse, error) {
+func (s *gatewayService) ListAliases(_ context.Context, req *orchionv1.ListAliasesRequest) (*orchionv1.ListAliasesResponse, error) {
 	page, next, err := namedPage(req, s.cfg.Aliases.List(), func(a *alias.Status) string { return a.Name }, every, aliasToProto)
 	if err != nil {
 		return nil, err
@@ -23,18 +23,18 @@ func (s *aliases) ListAliases(_ context.Context, req *orchionv1.ListAliasesReque
 	return &orchionv1.ListAliasesResponse{Aliases: page, NextPageToken: next}, nil
 }
 
-func (s *aliases) GetAlias(_ context.Context, req *orchionv1.GetAliasRequest) (*orchionv1.Alias, error) {
+func (s *gatewayService) GetAlias(_ context.Context, req *orchionv1.GetAliasRequest) (*orchionv1.Alias, error) {
 	if err := alias.CheckName("name", req.GetName()); err != nil {
 		return nil, err
 	}
 	return answerAlias(s.cfg.Aliases.Get(req.GetName()))
 }
 
-func (s *aliases) PutAlias(ctx context.Context, req *orchionv1.PutAliasRequest) (*orchionv1.Alias, error) {
+func (s *gatewayService) PutAlias(ctx context.Context, req *orchionv1.PutAliasRequest) (*orchionv1.Alias, error) {
 	return answerAlias(s.cfg.Aliases.Put(ctx, alias.Alias{Name: req.GetName(), Models: req.GetModels()}))
 }
 
-func (s *aliases) DeleteAlias(ctx context.Context, req *orchionv1.DeleteAliasRequest) (*emptypb.Empty, error) {
+func (s *gatewayService) DeleteAlias(ctx context.Context, req *orchionv1.DeleteAliasRequest) (*emptypb.Empty, error) {
 	if err := alias.CheckName("name", req.GetName()); err != nil {
 		return nil, err
 	}

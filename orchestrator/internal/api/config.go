@@ -20,6 +20,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/dispatch"
 	"github.com/orchion/orchion/orchestrator/internal/events"
 	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
+	"github.com/orchion/orchion/orchestrator/internal/gateway/routing"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/node"
@@ -146,12 +147,14 @@ type Config struct {
 	Deployments      Deployments
 	// InFlight counts the requests of the gateway that a replica of a model has.
 	// Default: none.
-	InFlight   func(model, nodeID, replicaID string) int
+	InFlight func(model, nodeID, replicaID string) int
+	// Traffic answers how the requests for a model stand, and its replicas that are
+	// ready; with an empty name, those of all models that have some. Default: none.
+	Traffic    func(model string) ([]routing.QueueStatus, []routing.ReplicaStatus)
 	Usage      Usage
 	Aliases    Aliases
 	ModelFiles ModelFiles
 	ModelFit   ModelFit
-	ModelPulls ModelPulls
 	Hub        *dispatch.Hub
 	Tunnels    Tunnels
 	Events     *events.Bus
@@ -186,6 +189,9 @@ type Config struct {
 const defaultKeepAlive = 15 * time.Second
 
 func (c *Config) applyDefaults() {
+	if c.Traffic == nil {
+		c.Traffic = func(string) ([]routing.QueueStatus, []routing.ReplicaStatus) { return nil, nil }
+	}
 	if c.InFlight == nil {
 		c.InFlight = func(string, string, string) int { return 0 }
 	}

@@ -80,6 +80,9 @@ func changeSpec(spec *model.Spec, s *orchionv1.DeploymentSpec) error {
 	if err := sizeSpec(spec, s); err != nil {
 		return err
 	}
+	if err := spec.Limit(number(s.MaxInFlight), number(s.MaxQueued)); err != nil {
+		return err
+	}
 	if ids := s.GetNodes(); len(ids) > 0 {
 		if err := checkNodeIDs("spec.nodes", ids); err != nil {
 			return err
@@ -208,6 +211,12 @@ func deploymentSpecToProto(s *model.Spec) *orchionv1.DeploymentSpec {
 	out := &orchionv1.DeploymentSpec{
 		Model: s.Model, Engine: orchionv1.Engine(s.Engine), Image: s.Image, Args: s.Args,
 		Constraints: s.Constraints, Tolerations: s.Tolerations, Nodes: s.Nodes, Resources: resourcesToProto(s.Resources),
+	}
+	if s.MaxInFlight > 0 {
+		out.MaxInFlight = proto.Int32(int32(s.MaxInFlight))
+	}
+	if s.MaxQueued != nil {
+		out.MaxQueued = proto.Int32(int32(*s.MaxQueued))
 	}
 	if s.Everywhere {
 		out.Everywhere = proto.Bool(true)

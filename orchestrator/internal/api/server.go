@@ -48,7 +48,7 @@ func New(cfg Config) (*Server, error) {
 		orchionv1.RegisterDeploymentsServer(registrar, &deployments{cfg: &cfg})
 		orchionv1.RegisterModelsServer(registrar, &models{cfg: &cfg})
 		orchionv1.RegisterArtifactsServer(registrar, &artifacts{cfg: &cfg})
-		orchionv1.RegisterGatewayServer(registrar, &aliases{cfg: &cfg})
+		orchionv1.RegisterGatewayServer(registrar, &gatewayService{cfg: &cfg})
 		orchionv1.RegisterUsageServer(registrar, &usageReports{cfg: &cfg})
 		orchionv1.RegisterEventsServer(registrar, &watch{cfg: &cfg})
 	}

@@ -28,6 +28,7 @@ type apiError struct {
 const (
 	typeInvalidRequest = "invalid_request_error"
 	typePermission     = "permission_error"
+	typeRateLimit      = "rate_limit_error"
 	typeServer         = "server_error"
 )
 

@@ -28,7 +28,7 @@ const (
 // long as the gateway and the client allow. When it gives false the client was answered.
 func (g *Gateway) await(w http.ResponseWriter, r *http.Request, c *call, name string, models []string) bool {
 	d := g.coming(models)
-	patience, failure := g.patience(r)
+	patience, failure := g.patience(r, g.cfg.ColdTimeout)
 	switch {
 	case failure != nil:
 	case d == nil:
@@ -49,17 +49,12 @@ func (g *Gateway) await(w http.ResponseWriter, r *http.Request, c *call, name st
 	g.demand.count(c.model, 1, 0)
 	defer g.demand.count(c.model, -1, 0)
 	begun := time.Now()
-	defer func() { c.queued = time.Since(begun) }()
+	defer func() { c.queued += time.Since(begun) }()
 
 	over := time.NewTimer(patience)
 	defer over.Stop()
-	var tick <-chan time.Time
-	if c.wantsProgress(r) {
-		ticker := time.NewTicker(progressPause)
-		defer ticker.Stop()
-		tick = ticker.C
-		c.record.begin("text/event-stream")
-	}
+	tick := c.progress(r)
+	defer tick.Stop()
 	for {
 		changed := g.cfg.Changed() // before the look, so that nothing is missed between
 		for _, m := range models {
@@ -74,7 +69,7 @@ func (g *Gateway) await(w http.ResponseWriter, r *http.Request, c *call, name st
 		}
 		select {
 		case <-changed:
-		case <-tick:
+		case <-tick.C:
 			c.record.comment(fmt.Sprintf("waiting for the model %s: %s", quoted(name), progressOf(*d)))
 		case <-over.C:
 			failure := errModelNotReady(name, progressOf(*d))
@@ -112,11 +107,11 @@ func (g *Gateway) noneOf(ctx context.Context, name string, models []string) *api
 	return failure
 }
 
-// patience is how long a request may wait for its model.
-func (g *Gateway) patience(r *http.Request) (time.Duration, *apiError) {
+// patience is how long a request may wait: as long as its client says, up to limit.
+func (g *Gateway) patience(r *http.Request, limit time.Duration) (time.Duration, *apiError) {
 	text := r.Header.Get(headerTimeout)
-	if text == "" || g.cfg.Changed == nil {
-		return g.cfg.ColdTimeout, nil
+	if text == "" {
+		return limit, nil
 	}
 	wanted, err := time.ParseDuration(text)
 	if seconds, notSeconds := strconv.ParseFloat(text, 64); notSeconds == nil {
@@ -125,7 +120,7 @@ func (g *Gateway) patience(r *http.Request) (time.Duration, *apiError) {
 	if err != nil || wanted < 0 || wanted > maxPatience {
 		return 0, errBadRequest(fmt.Errorf("%s is %.40q, want seconds or a duration such as 90s, from 0 to %s", headerTimeout, text, maxPatience), headerTimeout)
 	}
-	return min(wanted, g.cfg.ColdTimeout), nil
+	return min(wanted, limit), nil
 }
 
 // comes says whether a deployment without a ready replica may have one without anybody's

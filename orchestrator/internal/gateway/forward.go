@@ -56,11 +56,11 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, c *call, ask *
 	var history []string // of the replicas that failed
 	var last *apiError
 	for try := 1; try <= maxTries; try++ {
-		lease, err := g.router.Acquire(ask)
-		if err != nil {
-			if last == nil {
-				last = g.noReplica(r, ask, err)
-			}
+		lease, failure := g.acquire(r, c, ask)
+		if failure != nil && last == nil {
+			last = failure
+		}
+		if lease == nil {
 			break
 		}
 		var done bool
@@ -105,6 +105,9 @@ func (g *Gateway) attempt(w http.ResponseWriter, r *http.Request, c *call, lease
 	reason := lease.Why()
 	if len(history) > 0 {
 		reason += "; before it, " + strings.Join(history, " and ")
+	}
+	if c.queued > 0 {
+		reason += ", after " + c.queued.Round(time.Millisecond).String() + " of waiting"
 	}
 	if c.alias != "" {
 		reason = fmt.Sprintf("for the alias %s: %s", c.alias, reason)

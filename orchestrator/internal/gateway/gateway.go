@@ -65,6 +65,9 @@ type Config struct {
 	// ColdTimeout is how long a request waits for a model that is deployed and has
 	// no replica that is ready. 0: not at all.
 	ColdTimeout time.Duration
+	// QueueTimeout is how long a request waits for a replica that has time for it.
+	// 0: not at all.
+	QueueTimeout time.Duration
 	// JobModels gives the models that a job's attempt may call, and false when
 	// the node does not hold the attempt any more. Default: jobs may call none.
 	JobModels func(nodeID string, ref job.Ref) (models []string, ok bool)

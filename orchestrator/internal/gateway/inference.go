@@ -22,7 +22,7 @@ type call struct {
 	// streamed is true when the engine's answer comes piece by piece, broken that
 	// it broke off.
 	streamed, broken bool
-	// queued is how long it waited until its model was ready.
+	// queued is how long it waited until its model was ready and had time for it.
 	queued time.Duration
 	// route and reason are those of the replica that answered.
 	route  model.Route
@@ -79,7 +79,12 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 		c.endpoint.writeError(w, failure)
 		return
 	}
-	ask := routing.Ask{Labels: labels, Text: textOf(request)}
+	class, failure := classOf(r)
+	if failure != nil {
+		c.endpoint.writeError(w, failure)
+		return
+	}
+	ask := routing.Ask{Labels: labels, Text: textOf(request), Class: class, Caller: callerName(r.Context())}
 	models := g.meant(name)
 	if len(models) > 1 || models[0] != name {
 		c.alias = name

@@ -15,6 +15,7 @@ const statusClientGone = meter.StatusCancelled
 
 type metrics struct {
 	inFlight  prometheus.Gauge
+	queued    prometheus.Gauge
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	firstByte *prometheus.HistogramVec
@@ -29,6 +30,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "orchion_gateway_requests_in_flight",
 			Help: "Requests to models that are being served.",
+		}),
+		queued: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "orchion_gateway_requests_queued",
+			Help: "Requests that wait for a replica that has time for them.",
 		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "orchion_gateway_requests_total",
@@ -50,7 +55,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}, []string{"model", "kind"}),
 	}
 	if registry != nil {
-		registry.MustRegister(m.inFlight, m.requests, m.duration, m.firstByte, m.tokens)
+		registry.MustRegister(m.inFlight, m.queued, m.requests, m.duration, m.firstByte, m.tokens)
 	}
 	return m
 }

@@ -102,6 +102,7 @@ func (m *Manager) update(name string, change func(*Deployment) error) (Deploymen
 	}
 	m.change(d, &changed)
 	d.touch()
+	m.rerouted = true // routes have limits of the spec
 	m.reconcile(time.Now())
 	return d.public(), nil
 }

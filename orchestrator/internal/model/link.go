@@ -45,6 +45,9 @@ type Route struct {
 	EngineEndpoint string
 	// Engine names what serves: ollama, vllm, ...
 	Engine string
+	// MaxInFlight is how many requests it is given at once; 0: any number. While it
+	// has so many, up to MaxQueued wait.
+	MaxInFlight, MaxQueued int
 }
 
 // ModelInfo is a model that can be called, with the ways to it.

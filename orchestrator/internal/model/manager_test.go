@@ -43,7 +43,7 @@ func TestDeploymentBecomesReady(t *testing.T) {
 		r.says("a", model.ReplicaStatus{ReplicaID: id, State: model.Loading, Reason: "loading the model"})
 		r.says("a", model.ReplicaStatus{ReplicaID: id, State: model.Ready, ServedModel: "qwen3"})
 		r.want(d.Name, "ready: a ready")
-		want := []model.Route{{Model: "qwen3:0.6b", ServedModel: "qwen3", NodeID: "a", ReplicaID: id, Deployment: d.Name, Engine: "ollama"}}
+		want := []model.Route{{Model: "qwen3:0.6b", ServedModel: "qwen3", NodeID: "a", ReplicaID: id, Deployment: d.Name, Engine: "ollama", MaxInFlight: 8, MaxQueued: 256}}
 		if diff := cmp.Diff(want, r.m.Routes("qwen3:0.6b")); diff != "" {
 			t.Errorf("routes (-want +got):\n%s", diff)
 		}
@@ -56,6 +56,13 @@ func TestDeploymentBecomesReady(t *testing.T) {
 		again := r.create("")
 		if again.Replicas[0].ID != id {
 			t.Error("an equal deployment was not answered as it is")
+		}
+		one, two := 1, 2
+		if _, err := r.m.Update(t.Context(), d.Name, func(d *model.Deployment) error { return d.Spec.Limit(&one, &two) }); err != nil {
+			t.Fatal(err)
+		}
+		if routes := r.m.Routes("qwen3:0.6b"); len(routes) != 1 || routes[0].MaxInFlight != 1 || routes[0].MaxQueued != 2 || routes[0].ReplicaID != id {
+			t.Errorf("with other limits the routes are %+v", routes)
 		}
 		// The engine dies and is started again by its node.
 		r.says("a", model.ReplicaStatus{ReplicaID: id, State: model.Loading, Reason: "the engine died"})

@@ -87,6 +87,11 @@ type Spec struct {
 	// TargetInFlight is how many requests at once one replica is there for; 0:
 	// the engine's default.
 	TargetInFlight int `json:"targetInFlight,omitempty"`
+	// MaxInFlight is how many requests one replica is given at once; 0: the
+	// engine's default.
+	MaxInFlight int `json:"maxInFlight,omitempty"`
+	// MaxQueued is how many requests may wait for a replica; nil: DefaultMaxQueued.
+	MaxQueued *int `json:"maxQueued,omitempty"`
 }
 
 // Replica is one running copy of a deployment on one node. ID, Deployment,

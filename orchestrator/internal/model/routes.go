@@ -107,6 +107,7 @@ func (m *Manager) route(deployments []Deployment) (map[string][]Route, []ModelIn
 			add(Route{
 				Model: d.Spec.Model, ServedModel: cmp.Or(r.ServedModel, d.Spec.Model), NodeID: r.NodeID,
 				ReplicaID: r.ID, Deployment: d.Name, Engine: d.Spec.Engine.String(),
+				MaxInFlight: d.Spec.maxInFlight(), MaxQueued: d.Spec.maxQueued(),
 			}, d.CreatedAt)
 		}
 	}

@@ -32,9 +32,6 @@ type Config struct {
 	Deployments func() []model.Deployment
 	// Dial opens a connection to a node, as tunnel.Server.Dial does.
 	Dial func(ctx context.Context, nodeID string, target tunnel.Target) (net.Conn, error)
-	// Pulls gives the model that a node gets without serving it, by the name of the wish.
-	// Default: nodes get none.
-	Pulls func(nodeID, id string) (model string, ok bool)
 	// Stalled is how long whoever gets a model from outside may make no progress
 	// before others stop waiting for it. Default: 1 min.
 	Stalled time.Duration
@@ -64,9 +61,6 @@ type fetcher struct {
 
 // New makes a broker.
 func New(cfg Config) *Broker {
-	if cfg.Pulls == nil {
-		cfg.Pulls = func(string, string) (string, bool) { return "", false }
-	}
 	if cfg.Stalled <= 0 {
 		cfg.Stalled = time.Minute
 	}
@@ -77,20 +71,14 @@ func New(cfg Config) *Broker {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Broker{cfg: cfg, fetchers: make(map[string]fetcher), sending: make(map[string]int)}
-	b.client = newClient(cfg.Dial)
-	return b
-}
-
-// newClient makes a client whose hosts are nodes.
-func newClient(dial func(ctx context.Context, nodeID string, target tunnel.Target) (net.Conn, error)) *http.Client {
-	return &http.Client{
+	b.client = &http.Client{
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 				nodeID, err := nodeOf(addr)
 				if err != nil {
 					return nil, err
 				}
-				return dial(ctx, nodeID, tunnel.Target{ModelFiles: true})
+				return cfg.Dial(ctx, nodeID, tunnel.Target{ModelFiles: true})
 			},
 			// A stream is cheap to open, and seldom needed again.
 			DisableKeepAlives:      true,
@@ -100,6 +88,7 @@ func newClient(dial func(ctx context.Context, nodeID string, target tunnel.Targe
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	return b
 }
 
 // Ask says what a node wants.
@@ -132,12 +121,9 @@ func (b *Broker) Open(ctx context.Context, ask Ask, awaited func(nodeID string))
 			b.forget(wanted)
 			return b.open(ctx, ask, source)
 		}
-		if wanted.pulled { // nobody waits for it, since nobody will serve it there
-			return nil, noNodeHas(wanted.model)
-		}
 		nodeID, wait := b.await(wanted, time.Now())
 		if !wait {
-			return nil, noNodeHas(wanted.model)
+			return nil, fault.New(fault.NotFound, "no node has the model %s: get it from outside", wanted.model)
 		}
 		if told != nodeID {
 			told = nodeID
@@ -151,16 +137,11 @@ func (b *Broker) Open(ctx context.Context, ask Ask, awaited func(nodeID string))
 	}
 }
 
-func noNodeHas(model string) error {
-	return fault.New(fault.NotFound, "no node has the model %s: get it from outside", model)
-}
-
 // wanted is the replica that a node asks for.
 type wanted struct {
 	model.Replica
 
-	model  string // by its canonical name
-	pulled bool   // only its files are wanted: it is no replica of a deployment
+	model string // by its canonical name
 }
 
 // replica finds the replica that is asked for.
@@ -171,12 +152,9 @@ func (b *Broker) replica(ask Ask) (wanted, bool) {
 		}
 		for _, r := range d.Replicas {
 			if r.ID == ask.ReplicaID && r.NodeID == ask.NodeID && !r.Remove {
-				return wanted{Replica: r, model: canonical(d.Spec.Model)}, true
+				return wanted{r, canonical(d.Spec.Model)}, true
 			}
 		}
-	}
-	if name, ok := b.cfg.Pulls(ask.NodeID, ask.ReplicaID); ok {
-		return wanted{Replica: model.Replica{ID: ask.ReplicaID, NodeID: ask.NodeID}, model: canonical(name), pulled: true}, true
 	}
 	return wanted{}, false
 }

@@ -239,7 +239,7 @@ func sameSize(want, has *orchionv1.DeploymentSpec) bool {
 		return false
 	}
 	return said(want.Replicas, has.Replicas) && said(want.MinReplicas, has.MinReplicas) && said(want.MaxReplicas, has.MaxReplicas) &&
-		said(want.TargetInFlight, has.TargetInFlight)
+		said(want.TargetInFlight, has.TargetInFlight) && said(want.MaxInFlight, has.MaxInFlight) && said(want.MaxQueued, has.MaxQueued)
 }
 
 func (d *deploymentThing) do(ctx context.Context, c *client) (action, id string, err error) {

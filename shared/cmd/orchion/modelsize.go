@@ -22,6 +22,7 @@ const everywhere = "all"
 // sizeFlags are how often a model is to be served, and on which nodes.
 type sizeFlags struct {
 	low, high, target int32
+	inFlight, queued  int32
 	idle              time.Duration
 	nodes             []string
 }
@@ -31,6 +32,8 @@ func (s *sizeFlags) register(f *pflag.FlagSet) {
 	f.Int32Var(&s.high, "max", 0, "let the number of copies follow the demand, at most so many, 1 to 64")
 	f.Var(settings.NewPeriod(&s.idle), "idle-timeout", "with --min or --max: how long a copy is kept that is not needed, 1s to 7d (default: 10m)")
 	f.Int32Var(&s.target, "target-in-flight", 0, "with --min or --max: requests at once that one copy is there for (default: 4 with ollama, 32 otherwise)")
+	f.Int32Var(&s.inFlight, "max-in-flight", 0, "requests that one copy is given at once, 1 to 100000; further ones wait (default: 8 with ollama, 256 with vllm)")
+	f.Int32Var(&s.queued, "max-queued", 0, "requests that may wait for the model, 0 to 100000 (default: 256)")
 	f.StringArrayVar(&s.nodes, "node", nil, "a node that it may run on, by id (repeatable; default: any)")
 }
 
@@ -45,6 +48,7 @@ func (s *sizeFlags) spec(f *pflag.FlagSet, what, replicas string) (*orchionv1.De
 		return &value
 	}
 	spec.MinReplicas, spec.MaxReplicas = given("min", s.low), given("max", s.high)
+	spec.MaxInFlight, spec.MaxQueued = given("max-in-flight", s.inFlight), given("max-queued", s.queued)
 	spec.TargetInFlight = given("target-in-flight", s.target)
 	if f.Changed("idle-timeout") {
 		spec.IdleTimeout = durationpb.New(s.idle)
@@ -69,7 +73,7 @@ func (c *cli) modelScale() *cobra.Command {
 	var size sizeFlags
 	cmd := &cobra.Command{
 		Use:   "scale NAME [REPLICAS|all]",
-		Short: "Change how many copies serve, and on which nodes",
+		Short: "Change how many copies serve, on which nodes, and how much each is given",
 		Long: "Changes how many copies serve: a number, all (one on each node that fits), or with --min and --max a\n" +
 			"number that follows the demand. Each of the three replaces what was said before.",
 		Example: "  orchion model scale qwen3-0-6b 2\n  orchion model scale qwen3-0-6b all\n" +
@@ -88,7 +92,7 @@ func (c *cli) modelScale() *cobra.Command {
 				return err
 			}
 			if proto.Equal(spec, &orchionv1.DeploymentSpec{}) {
-				return usagef("say how many copies: REPLICAS, all, or --min and --max")
+				return usagef("say how many copies: REPLICAS, all, or --min and --max; or give another flag")
 			}
 			d := &orchionv1.Deployment{}
 			if err := c.client().call(cmd.Context(), http.MethodPatch, "/api/deployments/"+segment(args[0]), nil,

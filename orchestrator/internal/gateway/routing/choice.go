@@ -23,6 +23,8 @@ type Candidate struct {
 	// Probe is true when it failed lately and one request is to find out whether
 	// it works again. Out is true when it is not to be asked.
 	Probe, Out bool
+	// Full is true when it is out because it has as many requests as it may.
+	Full bool
 	// Chosen counts up: the one with the smaller number was chosen longer ago.
 	Chosen uint64
 }

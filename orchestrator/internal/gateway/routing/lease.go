@@ -65,6 +65,12 @@ func (l *Lease) Done(o Outcome) {
 func (p *pool) done(l *Lease, o Outcome, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.note(l, o, now)
+	p.serve(now)
+}
+
+// note takes in what became of a request.
+func (p *pool) note(l *Lease, o Outcome, now time.Time) {
 	r := l.replica
 	r.inFlight--
 	r.node.inFlight.Add(-1)

@@ -12,9 +12,11 @@ import (
 
 // pool is what is known of one model: its replicas and how they answer.
 type pool struct {
-	model string
+	router *Router
+	model  string
 
 	mu     sync.Mutex // guards what follows
+	queue  queue
 	routes []model.Route
 	// replicas are those of routes, in their order; known are also those that
 	// were there before, which still have requests or were fast once.
@@ -102,6 +104,9 @@ func (p *pool) gone(r *Router, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.follow(r, r.cfg.Routes(p.model), now)
+	if p.queue.length > 0 {
+		return false
+	}
 	for _, known := range p.known {
 		if known.inFlight > 0 || known.seen.IsZero() || now.Sub(known.seen) < remembered {
 			return false
@@ -152,10 +157,11 @@ func (p *pool) measure(a *Ask, labels func(nodeID string) map[string]string, now
 		r.gathered = i
 		c := r.candidate(&expected, now)
 		if len(a.Labels) > 0 && !a.Labels.Matches(labels(r.route.NodeID)) {
-			c.Out = true
+			c.Out, c.Full = true, false
 		} else {
 			matching++
-			c.Out = c.Out || slices.Contains(a.tried, r)
+			tried := slices.Contains(a.tried, r)
+			c.Out, c.Full = c.Out || tried, c.Full && !tried
 		}
 		p.candidates = append(p.candidates, c)
 	}
@@ -176,6 +182,9 @@ func (r *replica) candidate(expected *Candidate, now time.Time) Candidate {
 	}
 	allowed, probe := r.breaker.Allows(now)
 	c.Out, c.Probe = !allowed, probe
+	if most := r.route.MaxInFlight; allowed && most > 0 && r.inFlight >= most {
+		c.Out, c.Full = true, true
+	}
 	if r.route.Engine == "vllm" {
 		c.AtOnce = manyAtOnce
 	}

@@ -57,6 +57,10 @@ type Ask struct {
 	// Text is what the engine reads from its beginning: the conversation. It is
 	// only looked at. nil: there is nothing that a cache could keep.
 	Text []byte
+	// Class says how urgent it is, and Caller whose it is: requests that have to
+	// wait are served in turn.
+	Class  Class
+	Caller string
 
 	prefix Prefix
 	tried  []*replica
@@ -89,18 +93,28 @@ func (e *FailingError) Error() string {
 	return fmt.Sprintf("all replicas failed lately; one is tried again in %s", e.RetryAfter)
 }
 
-// Acquire gives a request to a replica. The lease is to be given back with Done.
-func (r *Router) Acquire(a *Ask) (*Lease, error) {
+// Acquire gives a request to a replica. The lease is to be given back with Done. When
+// all replicas have as many requests as they may, or others wait already, it gives a
+// ticket to wait with; *QueueFullError when too many do.
+func (r *Router) Acquire(a *Ask) (*Lease, *Ticket, error) {
 	routes := r.cfg.Routes(a.Model)
 	if len(routes) == 0 {
-		return nil, ErrNone
+		return nil, nil, ErrNone
 	}
 	now := time.Now()
 	p := r.pool(a.Model, now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.follow(r, routes, now)
-	return p.choose(r, a, now)
+	p.serve(now)
+	// Others that wait go first, unless they want other nodes.
+	if p.queue.length == 0 || len(a.Labels) > 0 {
+		if lease, err := p.choose(r, a, now); !errors.Is(err, errFull) {
+			return lease, nil, err
+		}
+	}
+	ticket, err := p.enqueue(a, now)
+	return nil, ticket, err
 }
 
 func (p *pool) choose(r *Router, a *Ask, now time.Time) (*Lease, error) {
@@ -115,6 +129,9 @@ func (p *pool) choose(r *Router, a *Ask, now time.Time) (*Lease, error) {
 		i, points = Choose(p.candidates, p.typical(now))
 	}
 	if i < 0 {
+		if slices.ContainsFunc(p.candidates, func(c Candidate) bool { return c.Full }) {
+			return nil, errFull
+		}
 		if len(a.tried) > 0 {
 			return nil, ErrAllTried
 		}
@@ -135,7 +152,7 @@ func (p *pool) choose(r *Router, a *Ask, now time.Time) (*Lease, error) {
 		candidate: p.candidates[i], of: matching,
 	}
 	for j := range p.candidates {
-		if !p.candidates[j].Out && j != i {
+		if c := &p.candidates[j]; (!c.Out || c.Full) && j != i {
 			lease.Others++
 		}
 	}
@@ -167,7 +184,7 @@ func (r *Router) pool(name string, now time.Time) *pool {
 	if p := r.pools[name]; p != nil {
 		return p
 	}
-	p = &pool{model: name, known: make(map[key]*replica), prefixes: newPrefixes()}
+	p = &pool{router: r, model: name, known: make(map[key]*replica), prefixes: newPrefixes()}
 	r.pools[name] = p
 	return p
 }

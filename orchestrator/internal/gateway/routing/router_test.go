@@ -43,9 +43,19 @@ func routesOn(name string, nodes ...string) []model.Route {
 	return routes
 }
 
+// try asks for a replica that is not to be waited for.
+func try(r *Router, a *Ask) (*Lease, error) {
+	l, ticket, err := r.Acquire(a)
+	if ticket != nil {
+		ticket.Leave()
+		return nil, errFull
+	}
+	return l, err
+}
+
 func acquire(t *testing.T, r *Router, a *Ask) *Lease {
 	t.Helper()
-	l, err := r.Acquire(a)
+	l, err := try(r, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +81,7 @@ func TestAcquireSpreadsOverReplicas(t *testing.T) {
 	if want := []string{"n1", "n2", "n3", "n1", "n2", "n3"}; !slices.Equal(got, want) {
 		t.Errorf("chose %q, want %q", got, want)
 	}
-	if _, err := r.Acquire(&Ask{Model: "other"}); !errors.Is(err, ErrNone) {
+	if _, err := try(r, &Ask{Model: "other"}); !errors.Is(err, ErrNone) {
 		t.Errorf("a model without routes: %v", err)
 	}
 }
@@ -88,7 +98,7 @@ func TestAcquireTriesEachReplicaOnce(t *testing.T) {
 		}
 		l.Done(Outcome{Verdict: Broken})
 	}
-	if _, err := r.Acquire(a); !errors.Is(err, ErrAllTried) {
+	if _, err := try(r, a); !errors.Is(err, ErrAllTried) {
 		t.Errorf("after both: %v", err)
 	}
 }
@@ -104,7 +114,7 @@ func TestAcquireByLabels(t *testing.T) {
 			t.Errorf("served by %s", l.Route.NodeID)
 		}
 	}
-	_, err := r.Acquire(&Ask{Model: "m", Labels: attic})
+	_, err := try(r, &Ask{Model: "m", Labels: attic})
 	var wrong *LabelsError
 	if !errors.As(err, &wrong) || !slices.Equal(wrong.There, []string{"room=cellar", "room=office"}) {
 		t.Errorf("nobody is in the attic: %v", err)
@@ -129,14 +139,14 @@ func TestFailingReplicaComesBack(t *testing.T) {
 		for range maxFailures {
 			fail()
 		}
-		_, err := r.Acquire(&Ask{Model: "m"})
+		_, err := try(r, &Ask{Model: "m"})
 		var failing *FailingError
 		if !errors.As(err, &failing) || failing.RetryAfter < firstPause*8/10 || failing.RetryAfter > firstPause*12/10 {
 			t.Fatalf("after failures: %v", err)
 		}
 		time.Sleep(firstPause * 12 / 10)
 		probe := acquire(t, r, &Ask{Model: "m"})
-		if _, err := r.Acquire(&Ask{Model: "m"}); !errors.As(err, &failing) {
+		if _, err := try(r, &Ask{Model: "m"}); !errors.As(err, &failing) {
 			t.Errorf("beside the probe: %v", err)
 		}
 		probe.Done(Outcome{Verdict: Worked})
@@ -262,7 +272,7 @@ func BenchmarkAcquire(b *testing.B) {
 				outcome := Outcome{Verdict: Worked, Answered: true, First: 10 * time.Millisecond, Whole: 100 * time.Millisecond, Tokens: 20}
 				b.ReportAllocs()
 				for b.Loop() {
-					l, err := r.Acquire(&Ask{Model: "m", Text: conversation})
+					l, err := try(r, &Ask{Model: "m", Text: conversation})
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -211,6 +211,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/gateway/queues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListModelQueues answers the models that have a ready replica or for which
+         *     requests wait, ordered by name, each with its queue.
+         */
+        get: operations["Gateway_ListModelQueues"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/replicas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListModelReplicas answers the replicas that the gateway routes to, ordered by
+         *     model and node, each with what it has to do and how fast it was lately.
+         */
+        get: operations["Gateway_ListModelReplicas"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/jobs": {
         parameters: {
             query?: never;
@@ -392,35 +432,6 @@ export interface paths {
         get: operations["Models_GetModelFit"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/models/{model}:pull": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * GetModelPull answers how far the nodes are. NOT_FOUND: none was told to get the
-         *     model, or nobody has asked for a minute.
-         */
-        get: operations["Models_GetModelPull"];
-        put?: never;
-        /**
-         * PullModel has nodes get the files of a model for Ollama, without serving it: from
-         *     a node that serves it, or else from its registry. It answers at once, and may be
-         *     called again; a node that gets the model already goes on. Nodes get it as long as
-         *     somebody asks how far they are, at least once a minute; what has come is kept.
-         *     INVALID_ARGUMENT names the field. NOT_FOUND, UNAVAILABLE, FAILED_PRECONDITION: a
-         *     node is not known, not connected, has no container engine, or there is none.
-         *     RESOURCE_EXHAUSTED: too many nodes get models.
-         */
-        post: operations["Models_PullModel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1056,6 +1067,19 @@ export interface components {
             image?: string;
             /**
              * Format: int32
+             * @description How many requests one replica is given at once, 1 to 100,000; further ones wait
+             *     in the model's queue. Unset: 8 with Ollama, 256 with vLLM, at least twice
+             *     targetInFlight; no limit for external engines.
+             */
+            maxInFlight?: number;
+            /**
+             * Format: int32
+             * @description How many requests may wait for the model, 0 to 100,000; further ones are
+             *     refused. Unset: 256.
+             */
+            maxQueued?: number;
+            /**
+             * Format: int32
              * @description 1 to 64, at least minReplicas. Unset beside minReplicas: replicas.
              */
             maxReplicas?: number;
@@ -1402,6 +1426,16 @@ export interface components {
             jobs?: components["schemas"]["orchion.v1.Job"][];
             nextPageToken?: string;
         };
+        "orchion.v1.ListModelQueuesResponse": {
+            /** @description Empty: there are no more. */
+            nextPageToken?: string;
+            queues?: components["schemas"]["orchion.v1.ModelQueue"][];
+        };
+        "orchion.v1.ListModelReplicasResponse": {
+            /** @description Empty: there are no more. */
+            nextPageToken?: string;
+            replicas?: components["schemas"]["orchion.v1.ModelReplica"][];
+        };
         "orchion.v1.ListNodesResponse": {
             nextPageToken?: string;
             nodes?: components["schemas"]["orchion.v1.Node"][];
@@ -1548,32 +1582,70 @@ export interface components {
         };
         /** @enum {string} */
         "orchion.v1.ModelPlace": "MODEL_PLACE_UNSPECIFIED" | "MODEL_PLACE_GPU" | "MODEL_PLACE_PARTLY_GPU" | "MODEL_PLACE_CPU" | "MODEL_PLACE_NONE";
-        "orchion.v1.ModelPull": {
+        /** @description ModelQueue is how the requests for a model stand at this moment. */
+        "orchion.v1.ModelQueue": {
+            /** Format: int32 */
+            batch?: number;
+            /**
+             * Format: int32
+             * @description That are being answered.
+             */
+            inFlight?: number;
+            /**
+             * Format: int32
+             * @description That wait for a replica, by their class.
+             */
+            interactive?: number;
+            /**
+             * Format: int32
+             * @description How many requests they are given at once, all together; 0: no limit.
+             */
+            maxInFlight?: number;
+            /**
+             * Format: int32
+             * @description How many may wait; 0: none, or none ever does.
+             */
+            maxQueued?: number;
             model?: string;
-            /** @description By their ids. */
-            nodes?: components["schemas"]["orchion.v1.ModelPullNode"][];
-        };
-        /** @description ModelPullNode says how far a node is with getting a model. */
-        "orchion.v1.ModelPullNode": {
+            /** @description How long the one waits that came first; unset: none does. */
+            oldest?: string;
             /**
-             * Format: int64
-             * @description The total grows while more becomes known.
+             * Format: int32
+             * @description Replicas that are ready.
              */
-            completedBytes?: string;
+            replicas?: number;
+        };
+        /**
+         * @description ModelReplica is a replica, or an engine that a node has adopted, as the gateway
+         *     sees it.
+         */
+        "orchion.v1.ModelReplica": {
+            /**
+             * @description closed: it is asked. open: it failed and is left alone for retryAfter.
+             *     half-open: one request finds out whether it works again.
+             */
+            breaker?: string;
+            /** @description ollama, vllm, ... */
+            engine?: string;
+            /** @description Of an adopted engine, as its node named it. */
+            engineEndpoint?: string;
+            /** @description As measured lately; unset or 0: not measured. */
+            firstToken?: string;
+            /** Format: int32 */
+            inFlight?: number;
+            /**
+             * Format: int32
+             * @description How many requests it is given at once; 0: no limit.
+             */
+            maxInFlight?: number;
+            model?: string;
             nodeId?: string;
-            /**
-             * Format: double
-             * @description Of everything that is to come, Ollama's image and the model, 0 to 100.
-             */
-            progressPercent?: number;
-            /** @description In words, what goes on or why it failed. */
-            reason?: string;
-            state?: components["schemas"]["orchion.v1.ModelPullState"];
-            /** Format: int64 */
-            totalBytes?: string;
+            /** @description Empty: it is an adopted engine. */
+            replicaId?: string;
+            retryAfter?: string;
+            /** Format: double */
+            tokensPerSecond?: number;
         };
-        /** @enum {string} */
-        "orchion.v1.ModelPullState": "MODEL_PULL_STATE_UNSPECIFIED" | "MODEL_PULL_STATE_PULLING" | "MODEL_PULL_STATE_PULLED" | "MODEL_PULL_STATE_FAILED";
         "orchion.v1.Node": {
             /** @description Output only: where the node's connection comes from, host without port. */
             address?: string;
@@ -2640,6 +2712,76 @@ export interface operations {
             };
         };
     };
+    Gateway_ListModelQueues: {
+        parameters: {
+            query?: {
+                /** @description 1 to 1,000; 0 means 100. */
+                pageSize?: number;
+                pageToken?: string;
+                /** @description Only this model; empty: all. */
+                model?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ListModelQueuesResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Gateway_ListModelReplicas: {
+        parameters: {
+            query?: {
+                /** @description 1 to 1,000; 0 means 100. */
+                pageSize?: number;
+                pageToken?: string;
+                /** @description Only those of this model; empty: all. */
+                model?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ListModelReplicasResponse"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
     Jobs_ListJobs: {
         parameters: {
             query?: {
@@ -3027,81 +3169,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.ModelFit"];
-                };
-            };
-            /** @description An unexpected error response. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["google.rpc.Status"];
-                };
-            };
-        };
-    };
-    Models_GetModelPull: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description A successful response. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["orchion.v1.ModelPull"];
-                };
-            };
-            /** @description An unexpected error response. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["google.rpc.Status"];
-                };
-            };
-        };
-    };
-    Models_PullModel: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description As Ollama names it, for example qwen3:0.6b. */
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": {
-                    /** @description Of Ollama; empty: the default. */
-                    image?: string;
-                    /**
-                     * @description At most 256. Empty: every connected node that has a container engine and does not
-                     *     serve the model.
-                     */
-                    nodeIds?: string[];
-                };
-            };
-        };
-        responses: {
-            /** @description A successful response. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["orchion.v1.ModelPull"];
                 };
             };
             /** @description An unexpected error response. */

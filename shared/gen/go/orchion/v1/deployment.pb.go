@@ -347,8 +347,15 @@ type DeploymentSpec struct {
 	// With minReplicas and maxReplicas: how many requests at once one replica is
 	// there for, 1 to 10,000. Unset: 4 with Ollama, 32 otherwise.
 	TargetInFlight *int32 `protobuf:"varint,25,opt,name=target_in_flight,json=targetInFlight,proto3,oneof" json:"target_in_flight,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How many requests one replica is given at once, 1 to 100,000; further ones wait
+	// in the model's queue. Unset: 8 with Ollama, 256 with vLLM, at least twice
+	// targetInFlight; no limit for external engines.
+	MaxInFlight *int32 `protobuf:"varint,40,opt,name=max_in_flight,json=maxInFlight,proto3,oneof" json:"max_in_flight,omitempty"`
+	// How many requests may wait for the model, 0 to 100,000; further ones are
+	// refused. Unset: 256.
+	MaxQueued     *int32 `protobuf:"varint,41,opt,name=max_queued,json=maxQueued,proto3,oneof" json:"max_queued,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeploymentSpec) Reset() {
@@ -475,6 +482,20 @@ func (x *DeploymentSpec) GetIdleTimeout() *durationpb.Duration {
 func (x *DeploymentSpec) GetTargetInFlight() int32 {
 	if x != nil && x.TargetInFlight != nil {
 		return *x.TargetInFlight
+	}
+	return 0
+}
+
+func (x *DeploymentSpec) GetMaxInFlight() int32 {
+	if x != nil && x.MaxInFlight != nil {
+		return *x.MaxInFlight
+	}
+	return 0
+}
+
+func (x *DeploymentSpec) GetMaxQueued() int32 {
+	if x != nil && x.MaxQueued != nil {
+		return *x.MaxQueued
 	}
 	return 0
 }
@@ -1018,7 +1039,7 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
-	"\x10_wanted_replicas\"\xe1\x04\n" +
+	"\x10_wanted_replicas\"\xcf\x05\n" +
 	"\x0eDeploymentSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12*\n" +
 	"\x06engine\x18\x02 \x01(\x0e2\x12.orchion.v1.EngineR\x06engine\x12\x14\n" +
@@ -1035,12 +1056,17 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\fmax_replicas\x18\x16 \x01(\x05H\x03R\vmaxReplicas\x88\x01\x01\x12\x14\n" +
 	"\x05nodes\x18\x17 \x03(\tR\x05nodes\x12<\n" +
 	"\fidle_timeout\x18\x18 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12-\n" +
-	"\x10target_in_flight\x18\x19 \x01(\x05H\x04R\x0etargetInFlight\x88\x01\x01B\v\n" +
+	"\x10target_in_flight\x18\x19 \x01(\x05H\x04R\x0etargetInFlight\x88\x01\x01\x12'\n" +
+	"\rmax_in_flight\x18( \x01(\x05H\x05R\vmaxInFlight\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_queued\x18) \x01(\x05H\x06R\tmaxQueued\x88\x01\x01B\v\n" +
 	"\t_replicasB\r\n" +
 	"\v_everywhereB\x0f\n" +
 	"\r_min_replicasB\x0f\n" +
 	"\r_max_replicasB\x13\n" +
-	"\x11_target_in_flight\"\xdf\x02\n" +
+	"\x11_target_in_flightB\x10\n" +
+	"\x0e_max_in_flightB\r\n" +
+	"\v_max_queued\"\xdf\x02\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12.\n" +

@@ -12,6 +12,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	reflect "reflect"
 	sync "sync"
@@ -344,12 +345,482 @@ func (x *DeleteAliasRequest) GetName() string {
 	return ""
 }
 
+type ListModelQueuesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1,000; 0 means 100.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only this model; empty: all.
+	Model         string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelQueuesRequest) Reset() {
+	*x = ListModelQueuesRequest{}
+	mi := &file_orchion_v1_gateway_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelQueuesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelQueuesRequest) ProtoMessage() {}
+
+func (x *ListModelQueuesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_gateway_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelQueuesRequest.ProtoReflect.Descriptor instead.
+func (*ListModelQueuesRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_gateway_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListModelQueuesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListModelQueuesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListModelQueuesRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+type ListModelQueuesResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Queues []*ModelQueue          `protobuf:"bytes,1,rep,name=queues,proto3" json:"queues,omitempty"`
+	// Empty: there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelQueuesResponse) Reset() {
+	*x = ListModelQueuesResponse{}
+	mi := &file_orchion_v1_gateway_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelQueuesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelQueuesResponse) ProtoMessage() {}
+
+func (x *ListModelQueuesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_gateway_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelQueuesResponse.ProtoReflect.Descriptor instead.
+func (*ListModelQueuesResponse) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_gateway_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListModelQueuesResponse) GetQueues() []*ModelQueue {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+func (x *ListModelQueuesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ModelQueue is how the requests for a model stand at this moment.
+type ModelQueue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Model string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// That wait for a replica, by their class.
+	Interactive int32 `protobuf:"varint,2,opt,name=interactive,proto3" json:"interactive,omitempty"`
+	Batch       int32 `protobuf:"varint,3,opt,name=batch,proto3" json:"batch,omitempty"`
+	// How long the one waits that came first; unset: none does.
+	Oldest *durationpb.Duration `protobuf:"bytes,4,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	// That are being answered.
+	InFlight int32 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// Replicas that are ready.
+	Replicas int32 `protobuf:"varint,6,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// How many requests they are given at once, all together; 0: no limit.
+	MaxInFlight int32 `protobuf:"varint,7,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
+	// How many may wait; 0: none, or none ever does.
+	MaxQueued     int32 `protobuf:"varint,8,opt,name=max_queued,json=maxQueued,proto3" json:"max_queued,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelQueue) Reset() {
+	*x = ModelQueue{}
+	mi := &file_orchion_v1_gateway_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelQueue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelQueue) ProtoMessage() {}
+
+func (x *ModelQueue) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_gateway_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelQueue.ProtoReflect.Descriptor instead.
+func (*ModelQueue) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_gateway_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ModelQueue) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ModelQueue) GetInteractive() int32 {
+	if x != nil {
+		return x.Interactive
+	}
+	return 0
+}
+
+func (x *ModelQueue) GetBatch() int32 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+func (x *ModelQueue) GetOldest() *durationpb.Duration {
+	if x != nil {
+		return x.Oldest
+	}
+	return nil
+}
+
+func (x *ModelQueue) GetInFlight() int32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *ModelQueue) GetReplicas() int32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *ModelQueue) GetMaxInFlight() int32 {
+	if x != nil {
+		return x.MaxInFlight
+	}
+	return 0
+}
+
+func (x *ModelQueue) GetMaxQueued() int32 {
+	if x != nil {
+		return x.MaxQueued
+	}
+	return 0
+}
+
+type ListModelReplicasRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1,000; 0 means 100.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those of this model; empty: all.
+	Model         string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelReplicasRequest) Reset() {
+	*x = ListModelReplicasRequest{}
+	mi := &file_orchion_v1_gateway_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelReplicasRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelReplicasRequest) ProtoMessage() {}
+
+func (x *ListModelReplicasRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_gateway_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelReplicasRequest.ProtoReflect.Descriptor instead.
+func (*ListModelReplicasRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_gateway_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListModelReplicasRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListModelReplicasRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListModelReplicasRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+type ListModelReplicasResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Replicas []*ModelReplica        `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// Empty: there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelReplicasResponse) Reset() {
+	*x = ListModelReplicasResponse{}
+	mi := &file_orchion_v1_gateway_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelReplicasResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelReplicasResponse) ProtoMessage() {}
+
+func (x *ListModelReplicasResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_gateway_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelReplicasResponse.ProtoReflect.Descriptor instead.
+func (*ListModelReplicasResponse) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_gateway_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListModelReplicasResponse) GetReplicas() []*ModelReplica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *ListModelReplicasResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ModelReplica is a replica, or an engine that a node has adopted, as the gateway
+// sees it.
+type ModelReplica struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Model  string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	NodeId string                 `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Empty: it is an adopted engine.
+	ReplicaId string `protobuf:"bytes,3,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	// Of an adopted engine, as its node named it.
+	EngineEndpoint string `protobuf:"bytes,4,opt,name=engine_endpoint,json=engineEndpoint,proto3" json:"engine_endpoint,omitempty"`
+	// ollama, vllm, ...
+	Engine   string `protobuf:"bytes,5,opt,name=engine,proto3" json:"engine,omitempty"`
+	InFlight int32  `protobuf:"varint,6,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// How many requests it is given at once; 0: no limit.
+	MaxInFlight int32 `protobuf:"varint,7,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
+	// closed: it is asked. open: it failed and is left alone for retryAfter.
+	// half-open: one request finds out whether it works again.
+	Breaker    string               `protobuf:"bytes,8,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	RetryAfter *durationpb.Duration `protobuf:"bytes,9,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// As measured lately; unset or 0: not measured.
+	FirstToken      *durationpb.Duration `protobuf:"bytes,10,opt,name=first_token,json=firstToken,proto3" json:"first_token,omitempty"`
+	TokensPerSecond float64              `protobuf:"fixed64,11,opt,name=tokens_per_second,json=tokensPerSecond,proto3" json:"tokens_per_second,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ModelReplica) Reset() {
+	*x = ModelReplica{}
+	mi := &file_orchion_v1_gateway_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelReplica) ProtoMessage() {}
+
+func (x *ModelReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_gateway_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelReplica.ProtoReflect.Descriptor instead.
+func (*ModelReplica) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_gateway_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ModelReplica) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ModelReplica) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ModelReplica) GetReplicaId() string {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return ""
+}
+
+func (x *ModelReplica) GetEngineEndpoint() string {
+	if x != nil {
+		return x.EngineEndpoint
+	}
+	return ""
+}
+
+func (x *ModelReplica) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
+}
+
+func (x *ModelReplica) GetInFlight() int32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *ModelReplica) GetMaxInFlight() int32 {
+	if x != nil {
+		return x.MaxInFlight
+	}
+	return 0
+}
+
+func (x *ModelReplica) GetBreaker() string {
+	if x != nil {
+		return x.Breaker
+	}
+	return ""
+}
+
+func (x *ModelReplica) GetRetryAfter() *durationpb.Duration {
+	if x != nil {
+		return x.RetryAfter
+	}
+	return nil
+}
+
+func (x *ModelReplica) GetFirstToken() *durationpb.Duration {
+	if x != nil {
+		return x.FirstToken
+	}
+	return nil
+}
+
+func (x *ModelReplica) GetTokensPerSecond() float64 {
+	if x != nil {
+		return x.TokensPerSecond
+	}
+	return 0
+}
+
 var File_orchion_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_orchion_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"\x18orchion/v1/gateway.proto\x12\n" +
-	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\"j\n" +
+	"orchion.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\"j\n" +
 	"\x05Alias\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06models\x18\x02 \x03(\tR\x06models\x12\x19\n" +
@@ -368,12 +839,57 @@ const file_orchion_v1_gateway_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06models\x18\x02 \x03(\tR\x06models\"(\n" +
 	"\x12DeleteAliasRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name2\xa8\x03\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"j\n" +
+	"\x16ListModelQueuesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\"q\n" +
+	"\x17ListModelQueuesResponse\x12.\n" +
+	"\x06queues\x18\x01 \x03(\v2\x16.orchion.v1.ModelQueueR\x06queues\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x89\x02\n" +
+	"\n" +
+	"ModelQueue\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12 \n" +
+	"\vinteractive\x18\x02 \x01(\x05R\vinteractive\x12\x14\n" +
+	"\x05batch\x18\x03 \x01(\x05R\x05batch\x121\n" +
+	"\x06oldest\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06oldest\x12\x1b\n" +
+	"\tin_flight\x18\x05 \x01(\x05R\binFlight\x12\x1a\n" +
+	"\breplicas\x18\x06 \x01(\x05R\breplicas\x12\"\n" +
+	"\rmax_in_flight\x18\a \x01(\x05R\vmaxInFlight\x12\x1d\n" +
+	"\n" +
+	"max_queued\x18\b \x01(\x05R\tmaxQueued\"l\n" +
+	"\x18ListModelReplicasRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\"y\n" +
+	"\x19ListModelReplicasResponse\x124\n" +
+	"\breplicas\x18\x01 \x03(\v2\x18.orchion.v1.ModelReplicaR\breplicas\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x03\n" +
+	"\fModelReplica\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\x03 \x01(\tR\treplicaId\x12'\n" +
+	"\x0fengine_endpoint\x18\x04 \x01(\tR\x0eengineEndpoint\x12\x16\n" +
+	"\x06engine\x18\x05 \x01(\tR\x06engine\x12\x1b\n" +
+	"\tin_flight\x18\x06 \x01(\x05R\binFlight\x12\"\n" +
+	"\rmax_in_flight\x18\a \x01(\x05R\vmaxInFlight\x12\x18\n" +
+	"\abreaker\x18\b \x01(\tR\abreaker\x12:\n" +
+	"\vretry_after\x18\t \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryAfter\x12:\n" +
+	"\vfirst_token\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"firstToken\x12*\n" +
+	"\x11tokens_per_second\x18\v \x01(\x01R\x0ftokensPerSecond2\xa2\x05\n" +
 	"\aGateway\x12l\n" +
 	"\vListAliases\x12\x1e.orchion.v1.ListAliasesRequest\x1a\x1f.orchion.v1.ListAliasesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/api/gateway/aliases\x12_\n" +
 	"\bGetAlias\x12\x1b.orchion.v1.GetAliasRequest\x1a\x11.orchion.v1.Alias\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/gateway/aliases/{name}\x12b\n" +
 	"\bPutAlias\x12\x1b.orchion.v1.PutAliasRequest\x1a\x11.orchion.v1.Alias\"&\x82\xd3\xe4\x93\x02 :\x01*\x1a\x1b/api/gateway/aliases/{name}\x12j\n" +
-	"\vDeleteAlias\x12\x1e.orchion.v1.DeleteAliasRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/api/gateway/aliases/{name}B?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
+	"\vDeleteAlias\x12\x1e.orchion.v1.DeleteAliasRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/api/gateway/aliases/{name}\x12w\n" +
+	"\x0fListModelQueues\x12\".orchion.v1.ListModelQueuesRequest\x1a#.orchion.v1.ListModelQueuesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/gateway/queues\x12\x7f\n" +
+	"\x11ListModelReplicas\x12$.orchion.v1.ListModelReplicasRequest\x1a%.orchion.v1.ListModelReplicasResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/gateway/replicasB?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
 
 var (
 	file_orchion_v1_gateway_proto_rawDescOnce sync.Once
@@ -387,31 +903,47 @@ func file_orchion_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_gateway_proto_rawDescData
 }
 
-var file_orchion_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_orchion_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_orchion_v1_gateway_proto_goTypes = []any{
-	(*Alias)(nil),               // 0: orchion.v1.Alias
-	(*ListAliasesRequest)(nil),  // 1: orchion.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil), // 2: orchion.v1.ListAliasesResponse
-	(*GetAliasRequest)(nil),     // 3: orchion.v1.GetAliasRequest
-	(*PutAliasRequest)(nil),     // 4: orchion.v1.PutAliasRequest
-	(*DeleteAliasRequest)(nil),  // 5: orchion.v1.DeleteAliasRequest
-	(*emptypb.Empty)(nil),       // 6: google.protobuf.Empty
+	(*Alias)(nil),                     // 0: orchion.v1.Alias
+	(*ListAliasesRequest)(nil),        // 1: orchion.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),       // 2: orchion.v1.ListAliasesResponse
+	(*GetAliasRequest)(nil),           // 3: orchion.v1.GetAliasRequest
+	(*PutAliasRequest)(nil),           // 4: orchion.v1.PutAliasRequest
+	(*DeleteAliasRequest)(nil),        // 5: orchion.v1.DeleteAliasRequest
+	(*ListModelQueuesRequest)(nil),    // 6: orchion.v1.ListModelQueuesRequest
+	(*ListModelQueuesResponse)(nil),   // 7: orchion.v1.ListModelQueuesResponse
+	(*ModelQueue)(nil),                // 8: orchion.v1.ModelQueue
+	(*ListModelReplicasRequest)(nil),  // 9: orchion.v1.ListModelReplicasRequest
+	(*ListModelReplicasResponse)(nil), // 10: orchion.v1.ListModelReplicasResponse
+	(*ModelReplica)(nil),              // 11: orchion.v1.ModelReplica
+	(*durationpb.Duration)(nil),       // 12: google.protobuf.Duration
+	(*emptypb.Empty)(nil),             // 13: google.protobuf.Empty
 }
 var file_orchion_v1_gateway_proto_depIdxs = []int32{
-	0, // 0: orchion.v1.ListAliasesResponse.aliases:type_name -> orchion.v1.Alias
-	1, // 1: orchion.v1.Gateway.ListAliases:input_type -> orchion.v1.ListAliasesRequest
-	3, // 2: orchion.v1.Gateway.GetAlias:input_type -> orchion.v1.GetAliasRequest
-	4, // 3: orchion.v1.Gateway.PutAlias:input_type -> orchion.v1.PutAliasRequest
-	5, // 4: orchion.v1.Gateway.DeleteAlias:input_type -> orchion.v1.DeleteAliasRequest
-	2, // 5: orchion.v1.Gateway.ListAliases:output_type -> orchion.v1.ListAliasesResponse
-	0, // 6: orchion.v1.Gateway.GetAlias:output_type -> orchion.v1.Alias
-	0, // 7: orchion.v1.Gateway.PutAlias:output_type -> orchion.v1.Alias
-	6, // 8: orchion.v1.Gateway.DeleteAlias:output_type -> google.protobuf.Empty
-	5, // [5:9] is the sub-list for method output_type
-	1, // [1:5] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	0,  // 0: orchion.v1.ListAliasesResponse.aliases:type_name -> orchion.v1.Alias
+	8,  // 1: orchion.v1.ListModelQueuesResponse.queues:type_name -> orchion.v1.ModelQueue
+	12, // 2: orchion.v1.ModelQueue.oldest:type_name -> google.protobuf.Duration
+	11, // 3: orchion.v1.ListModelReplicasResponse.replicas:type_name -> orchion.v1.ModelReplica
+	12, // 4: orchion.v1.ModelReplica.retry_after:type_name -> google.protobuf.Duration
+	12, // 5: orchion.v1.ModelReplica.first_token:type_name -> google.protobuf.Duration
+	1,  // 6: orchion.v1.Gateway.ListAliases:input_type -> orchion.v1.ListAliasesRequest
+	3,  // 7: orchion.v1.Gateway.GetAlias:input_type -> orchion.v1.GetAliasRequest
+	4,  // 8: orchion.v1.Gateway.PutAlias:input_type -> orchion.v1.PutAliasRequest
+	5,  // 9: orchion.v1.Gateway.DeleteAlias:input_type -> orchion.v1.DeleteAliasRequest
+	6,  // 10: orchion.v1.Gateway.ListModelQueues:input_type -> orchion.v1.ListModelQueuesRequest
+	9,  // 11: orchion.v1.Gateway.ListModelReplicas:input_type -> orchion.v1.ListModelReplicasRequest
+	2,  // 12: orchion.v1.Gateway.ListAliases:output_type -> orchion.v1.ListAliasesResponse
+	0,  // 13: orchion.v1.Gateway.GetAlias:output_type -> orchion.v1.Alias
+	0,  // 14: orchion.v1.Gateway.PutAlias:output_type -> orchion.v1.Alias
+	13, // 15: orchion.v1.Gateway.DeleteAlias:output_type -> google.protobuf.Empty
+	7,  // 16: orchion.v1.Gateway.ListModelQueues:output_type -> orchion.v1.ListModelQueuesResponse
+	10, // 17: orchion.v1.Gateway.ListModelReplicas:output_type -> orchion.v1.ListModelReplicasResponse
+	12, // [12:18] is the sub-list for method output_type
+	6,  // [6:12] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_gateway_proto_init() }
@@ -425,7 +957,7 @@ func file_orchion_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_gateway_proto_rawDesc), len(file_orchion_v1_gateway_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

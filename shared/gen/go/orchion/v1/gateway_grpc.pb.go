@@ -22,10 +22,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Gateway_ListAliases_FullMethodName = "/orchion.v1.Gateway/ListAliases"
-	Gateway_GetAlias_FullMethodName    = "/orchion.v1.Gateway/GetAlias"
-	Gateway_PutAlias_FullMethodName    = "/orchion.v1.Gateway/PutAlias"
-	Gateway_DeleteAlias_FullMethodName = "/orchion.v1.Gateway/DeleteAlias"
+	Gateway_ListAliases_FullMethodName       = "/orchion.v1.Gateway/ListAliases"
+	Gateway_GetAlias_FullMethodName          = "/orchion.v1.Gateway/GetAlias"
+	Gateway_PutAlias_FullMethodName          = "/orchion.v1.Gateway/PutAlias"
+	Gateway_DeleteAlias_FullMethodName       = "/orchion.v1.Gateway/DeleteAlias"
+	Gateway_ListModelQueues_FullMethodName   = "/orchion.v1.Gateway/ListModelQueues"
+	Gateway_ListModelReplicas_FullMethodName = "/orchion.v1.Gateway/ListModelReplicas"
 )
 
 // GatewayClient is the client API for Gateway service.
@@ -33,7 +35,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Gateway keeps aliases: names such as "fast" that clients use for models. A
-// request for one goes to the first model it leads to that can answer.
+// request for one goes to the first model it leads to that can answer. It also tells
+// what the gateway has to do, and what it knows of the replicas.
 type GatewayClient interface {
 	// ListAliases answers all aliases, ordered by name.
 	ListAliases(ctx context.Context, in *ListAliasesRequest, opts ...grpc.CallOption) (*ListAliasesResponse, error)
@@ -46,6 +49,12 @@ type GatewayClient interface {
 	PutAlias(ctx context.Context, in *PutAliasRequest, opts ...grpc.CallOption) (*Alias, error)
 	// DeleteAlias forgets one. NOT_FOUND.
 	DeleteAlias(ctx context.Context, in *DeleteAliasRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// ListModelQueues answers the models that have a ready replica or for which
+	// requests wait, ordered by name, each with its queue.
+	ListModelQueues(ctx context.Context, in *ListModelQueuesRequest, opts ...grpc.CallOption) (*ListModelQueuesResponse, error)
+	// ListModelReplicas answers the replicas that the gateway routes to, ordered by
+	// model and node, each with what it has to do and how fast it was lately.
+	ListModelReplicas(ctx context.Context, in *ListModelReplicasRequest, opts ...grpc.CallOption) (*ListModelReplicasResponse, error)
 }
 
 type gatewayClient struct {
@@ -96,12 +105,33 @@ func (c *gatewayClient) DeleteAlias(ctx context.Context, in *DeleteAliasRequest,
 	return out, nil
 }
 
+func (c *gatewayClient) ListModelQueues(ctx context.Context, in *ListModelQueuesRequest, opts ...grpc.CallOption) (*ListModelQueuesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListModelQueuesResponse)
+	err := c.cc.Invoke(ctx, Gateway_ListModelQueues_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *gatewayClient) ListModelReplicas(ctx context.Context, in *ListModelReplicasRequest, opts ...grpc.CallOption) (*ListModelReplicasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListModelReplicasResponse)
+	err := c.cc.Invoke(ctx, Gateway_ListModelReplicas_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // GatewayServer is the server API for Gateway service.
 // All implementations must embed UnimplementedGatewayServer
 // for forward compatibility.
 //
 // Gateway keeps aliases: names such as "fast" that clients use for models. A
-// request for one goes to the first model it leads to that can answer.
+// request for one goes to the first model it leads to that can answer. It also tells
+// what the gateway has to do, and what it knows of the replicas.
 type GatewayServer interface {
 	// ListAliases answers all aliases, ordered by name.
 	ListAliases(context.Context, *ListAliasesRequest) (*ListAliasesResponse, error)
@@ -114,6 +144,12 @@ type GatewayServer interface {
 	PutAlias(context.Context, *PutAliasRequest) (*Alias, error)
 	// DeleteAlias forgets one. NOT_FOUND.
 	DeleteAlias(context.Context, *DeleteAliasRequest) (*emptypb.Empty, error)
+	// ListModelQueues answers the models that have a ready replica or for which
+	// requests wait, ordered by name, each with its queue.
+	ListModelQueues(context.Context, *ListModelQueuesRequest) (*ListModelQueuesResponse, error)
+	// ListModelReplicas answers the replicas that the gateway routes to, ordered by
+	// model and node, each with what it has to do and how fast it was lately.
+	ListModelReplicas(context.Context, *ListModelReplicasRequest) (*ListModelReplicasResponse, error)
 	mustEmbedUnimplementedGatewayServer()
 }
 
@@ -135,6 +171,12 @@ func (UnimplementedGatewayServer) PutAlias(context.Context, *PutAliasRequest) (*
 }
 func (UnimplementedGatewayServer) DeleteAlias(context.Context, *DeleteAliasRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteAlias not implemented")
+}
+func (UnimplementedGatewayServer) ListModelQueues(context.Context, *ListModelQueuesRequest) (*ListModelQueuesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListModelQueues not implemented")
+}
+func (UnimplementedGatewayServer) ListModelReplicas(context.Context, *ListModelReplicasRequest) (*ListModelReplicasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListModelReplicas not implemented")
 }
 func (UnimplementedGatewayServer) mustEmbedUnimplementedGatewayServer() {}
 func (UnimplementedGatewayServer) testEmbeddedByValue()                 {}
@@ -229,6 +271,42 @@ func _Gateway_DeleteAlias_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Gateway_ListModelQueues_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListModelQueuesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GatewayServer).ListModelQueues(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Gateway_ListModelQueues_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GatewayServer).ListModelQueues(ctx, req.(*ListModelQueuesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Gateway_ListModelReplicas_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListModelReplicasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GatewayServer).ListModelReplicas(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Gateway_ListModelReplicas_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GatewayServer).ListModelReplicas(ctx, req.(*ListModelReplicasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Gateway_ServiceDesc is the grpc.ServiceDesc for Gateway service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -251,6 +329,14 @@ var Gateway_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteAlias",
 			Handler:    _Gateway_DeleteAlias_Handler,
+		},
+		{
+			MethodName: "ListModelQueues",
+			Handler:    _Gateway_ListModelQueues_Handler,
+		},
+		{
+			MethodName: "ListModelReplicas",
+			Handler:    _Gateway_ListModelReplicas_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
