@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,6 +69,9 @@ type openDelta struct {
 	} `json:"tool_calls"`
 }
 
+// thought is what the model thinks. Some versions of vLLM tell it by both names.
+func (d *openDelta) thought() string { return cmp.Or(d.ReasoningContent, d.Reasoning) }
+
 func (a *Answer) noteUsage(o *openAnswer) {
 	if u := o.Usage; u != nil {
 		cached := min(u.Details.CachedTokens, u.PromptTokens)
@@ -130,7 +134,7 @@ func (a *Answer) Document(body []byte) ([]byte, error) {
 	a.reason, a.stop = choice.FinishReason, choice.StopReason
 	m := messageObject{ID: a.id, Type: "message", Role: "assistant", Model: a.model, Content: []contentObject{}, Usage: a.usage}
 	said := choice.Message
-	if thought := said.ReasoningContent + said.Reasoning; thought != "" && a.think {
+	if thought := said.thought(); thought != "" && a.think {
 		m.Content = append(m.Content, thinkingBlock(thought))
 	}
 	if text := said.Content + said.Refusal; text != "" {
@@ -182,7 +186,7 @@ func (a *Answer) Event(dst, data []byte) ([]byte, error) {
 	}
 	choice := &o.Choices[0]
 	said := choice.Delta
-	if thought := said.ReasoningContent + said.Reasoning; thought != "" && a.think {
+	if thought := said.thought(); thought != "" && a.think {
 		dst = a.enter(dst, "thinking", thinkingBlock(""))
 		dst = a.delta(dst, contentObject{"type": "thinking_delta", "thinking": thought})
 	}

@@ -146,7 +146,7 @@ func TestDocument(t *testing.T) {
 		same(t, c.name, string(got), c.want)
 	}
 	thinking := NewAnswer(ask(t, `,"thinking":{"type":"enabled"}`), "1")
-	got, err := thinking.Document([]byte(`{"choices":[{"message":{"content":"hi","reasoning":"hm"},"finish_reason":"stop"}]}`))
+	got, err := thinking.Document([]byte(`{"choices":[{"message":{"content":"hi","reasoning":"hm","reasoning_content":"hm"},"finish_reason":"stop"}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package ollama
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,7 +63,8 @@ type openDelta struct {
 	} `json:"tool_calls"`
 }
 
-func (d *openDelta) thinking() string { return d.ReasoningContent + d.Reasoning }
+// Some versions of vLLM tell it by both names.
+func (d *openDelta) thinking() string { return cmp.Or(d.ReasoningContent, d.Reasoning) }
 
 // line is an answer of Ollama's, or a line of its stream.
 type line struct {
