@@ -11,6 +11,7 @@ import (
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/responses"
 
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
 	"github.com/orchion/orchion/shared/testbed/offlinemodel"
@@ -44,6 +45,7 @@ func TestOpenAIAPI(t *testing.T) {
 	}
 	t.Run("Go SDK", func(t *testing.T) { useOpenAI(t, client) })
 	t.Run("Go SDK, errors", func(t *testing.T) { failOpenAI(t, client) })
+	t.Run("Go SDK, responses", func(t *testing.T) { useResponses(t, client) })
 	t.Run("Go SDK, leaving", func(t *testing.T) { c.leaveOpenAI(t, client, direct) })
 	t.Run("SDK for Node", func(t *testing.T) {
 		runNode(t, "openai_calls.mjs", "openai",
@@ -131,6 +133,64 @@ func useOpenAI(t *testing.T, client openai.Client) {
 	if err != nil || len(vectors.Data) != 2 || len(vectors.Data[0].Embedding) < 2 || len(vectors.Data[0].Embedding) != len(vectors.Data[1].Embedding) {
 		t.Errorf("embeddings are %v, %v", vectors, err)
 	}
+}
+
+// useResponses has a model that has no responses of its own answer, whole and streamed, and
+// call a function.
+func useResponses(t *testing.T, client openai.Client) {
+	params := responses.ResponseNewParams{
+		Model: offlinemodel.Tiny, Instructions: openai.String("be kind"),
+		Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("hello")},
+	}
+	answer, err := client.Responses.New(t.Context(), params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := answer.Usage; answer.OutputText() != offlinemodel.TinyText || answer.Status != responses.ResponseStatusCompleted ||
+		u.InputTokens == 0 || u.OutputTokens == 0 || u.TotalTokens != u.InputTokens+u.OutputTokens {
+		t.Errorf("it answers %s", answer.RawJSON())
+	}
+
+	said := responses.ResponseInputParam{responses.ResponseInputItemParamOfMessage("where are you?", responses.EasyInputMessageRoleUser)}
+	params.Tools = []responses.ToolUnionParam{responses.ToolParamOfFunction(offlinemodel.ToolName, map[string]any{"type": "object", "properties": map[string]any{}}, true)}
+	params.Input = responses.ResponseNewParamsInputUnion{OfInputItemList: said}
+	call := lastOf(t, client, params).Output[0].AsFunctionCall()
+	if call.Name != offlinemodel.ToolName || call.Arguments != offlinemodel.ToolArguments || call.CallID == "" {
+		t.Fatalf("it calls %s", call.RawJSON())
+	}
+	result := responses.ResponseInputItemUnionParam{OfFunctionCallOutput: &responses.ResponseInputItemFunctionCallOutputParam{
+		CallID: openai.String(call.CallID),
+		Output: responses.ResponseInputItemFunctionCallOutputOutputUnionParam{OfString: openai.String("here")},
+	}}
+	params.Input.OfInputItemList = append(said, responses.ResponseInputItemParamOfFunctionCall(call.Arguments, call.CallID, call.Name), result)
+	if got := lastOf(t, client, params); got.OutputText() != offlinemodel.TinyText {
+		t.Errorf("with the function's result it answers %s", got.RawJSON())
+	}
+
+	params.PreviousResponseID = openai.String(answer.ID)
+	var failure *openai.Error
+	if _, err := client.Responses.New(t.Context(), params); !errors.As(err, &failure) || failure.StatusCode != http.StatusBadRequest || failure.Param != "previous_response_id" {
+		t.Errorf("for an answer that nobody keeps it says %v", err)
+	}
+}
+
+// lastOf gives the response that a stream ends with, whose text must be that of its pieces.
+func lastOf(t *testing.T, client openai.Client, params responses.ResponseNewParams) responses.Response {
+	t.Helper()
+	stream := client.Responses.NewStreaming(t.Context(), params)
+	var text strings.Builder
+	var last responses.Response
+	for stream.Next() {
+		event := stream.Current()
+		if event.Type == "response.output_text.delta" {
+			text.WriteString(event.Delta)
+		}
+		last = event.Response
+	}
+	if err := stream.Err(); err != nil || last.Status != responses.ResponseStatusCompleted || last.OutputText() != text.String() {
+		t.Fatalf("the stream ends with %s after %q, %v", last.RawJSON(), text.String(), err)
+	}
+	return last
 }
 
 // accumulate puts a stream together as the SDK does.

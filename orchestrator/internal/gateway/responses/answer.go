@@ -70,7 +70,7 @@ type chatDelta struct {
 	} `json:"tool_calls"`
 }
 
-// thought is what the model thinks. Some engines tell it by both names.
+// thought is what the model thinks. Some versions of vLLM tell it by both names.
 func (d *chatDelta) thought() string { return cmp.Or(d.ReasoningContent, d.Reasoning) }
 
 func (a *Answer) noteUsage(c *chatAnswer) {

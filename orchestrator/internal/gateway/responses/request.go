@@ -114,7 +114,7 @@ var fields = map[string]func(r *Request, raw json.RawMessage) error{
 	// What follows says how OpenAI is to serve a request, and changes no answer. Nothing is
 	// stored, and the answer says so.
 	"store": passOver, "stream_options": passOver, "max_tool_calls": passOver, "safety_identifier": passOver,
-	"prompt_cache_key": passOver, "prompt_cache_retention": passOver,
+	"prompt_cache_key": passOver, "prompt_cache_retention": passOver, "prompt_cache_options": passOver,
 }
 
 // refused are the fields that ask for what only a server with a memory has.
@@ -222,25 +222,34 @@ func readMetadata(_ *Request, raw json.RawMessage) error {
 
 // efforts are OpenAI's, by what engines call them: those that they do not know become the next.
 var efforts = map[string]string{
-	"none": "none", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high",
+	"none": "none", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
 }
 
 func (r *Request) readReasoning(raw json.RawMessage) error {
-	var reasoning struct {
-		Effort  *string `json:"effort"`
-		Summary *string `json:"summary"`
-	}
-	if err := read(&reasoning, "reasoning", raw, "an object with effort, a string"); err != nil {
+	var reasoning map[string]*string
+	if err := read(&reasoning, "reasoning", raw, "an object whose values are strings"); err != nil {
 		return err
 	}
-	if e := reasoning.Effort; e != nil {
-		if r.effort = efforts[*e]; r.effort == "" {
-			return wrong("reasoning.effort", "is %q, want none, minimal, low, medium, high or xhigh", clip(*e))
+	maps.DeleteFunc(reasoning, func(_ string, word *string) bool { return word == nil })
+	for _, name := range slices.Sorted(maps.Keys(reasoning)) {
+		field, word := "reasoning."+clip(name), *reasoning[name]
+		switch name {
+		case "effort":
+			if r.effort = efforts[word]; r.effort == "" {
+				return wrong(field, "is %q, want none, minimal, low, medium, high, xhigh or max", clip(word))
+			}
+		case "summary", "generate_summary":
+			// The reasoning comes as it is; nobody sums it up.
+			if word != "auto" {
+				return wrong(field, "is %q, want auto: this engine gives its reasoning, and no summaries of it", clip(word))
+			}
+		case "context":
+			if word != "auto" && word != "current_turn" {
+				return wrong(field, "is %q, want auto or current_turn: this engine is not told what it thought before", clip(word))
+			}
+		default:
+			return wrong(field, "is not known here, and cannot be passed on to this engine")
 		}
-	}
-	// The reasoning comes as it is; nobody sums it up.
-	if s := reasoning.Summary; s != nil && *s != "auto" {
-		return wrong("reasoning.summary", "is %q, want auto: this engine gives its reasoning, and no summaries of it", clip(*s))
 	}
 	return nil
 }
