@@ -160,6 +160,7 @@ type plane struct {
 	tunnels    *tunnel.Server
 	meter      *meter.Meter
 	gateway    *gateway.Gateway
+	pulls      *modelshare.Puller
 	api        *api.Server
 	http       *http.Server
 	serving    sync.WaitGroup
@@ -255,12 +256,16 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 			return nil
 		},
 	})
-	share := modelshare.New(modelshare.Config{Deployments: p.models.List, Dial: p.tunnels.Dial, Logger: o.log})
+	p.pulls = modelshare.NewPuller(modelshare.PullerConfig{
+		Nodes: p.registry.Active, Known: func(id string) bool { _, ok := p.registry.Get(id); return ok },
+		Deployments: p.models.List, Dial: p.tunnels.Dial, Logger: o.log,
+	})
+	share := modelshare.New(modelshare.Config{Deployments: p.models.List, Pulls: p.pulls.Model, Dial: p.tunnels.Dial, Logger: o.log})
 	fitter := fit.New(fit.Config{Space: cluster.Space, Deployments: p.models.List, Dial: p.tunnels.Dial, Measured: p.meter.Speeds})
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))
 	p.api, err = api.New(api.Config{
-		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, InFlight: p.gateway.InFlight, Traffic: p.gateway.Traffic, Usage: p.meter, Aliases: p.aliases, ModelFiles: share, ModelFit: fitter,
+		Nodes: p.registry, Jobs: p.dispatcher, Queues: p.dispatcher, Schedules: p.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: o.cfg.ArtifactMaxBytes, Deployments: p.models, InFlight: p.gateway.InFlight, Traffic: p.gateway.Traffic, Usage: p.meter, Aliases: p.aliases, ModelFiles: share, ModelFit: fitter, ModelPulls: p.pulls,
 		Hub: p.hub, Tunnels: p.tunnels, Events: p.bus, LeaseTTL: p.dispatcher.LeaseTTL(),
 		GRPCAddress: addresses.GRPC, StartedAt: startedAt, Ready: readiness(db), Gateway: p.gateway,
 		Dashboard: builtDashboard(), AllowedOrigins: o.cfg.AllowedOrigins, AllowedHosts: o.cfg.AllowedHosts,
@@ -396,6 +401,7 @@ func (p *plane) stop(ctx context.Context) error {
 		<-stopped
 	}
 	p.serving.Wait()
+	p.pulls.Close()
 	p.meter.Stop()
 	p.blobs.Stop()
 	p.history.Stop()

@@ -237,7 +237,7 @@ func (a *Agent) compose(ctx context.Context, nodeID, instanceID string, engine d
 	if a.cfg.KeepModels {
 		given = nil
 	}
-	share := modelshare.New(modelshare.Config{Source: given, Describe: services.describe, Rate: a.cfg.ModelRate, Logger: a.cfg.Logger})
+	share := modelshare.New(modelshare.Config{Source: given, Describe: services.describe, Pull: services.pull, Rate: a.cfg.ModelRate, Logger: a.cfg.Logger})
 	n.closeServices = func() {
 		share.Close()
 		services.close()

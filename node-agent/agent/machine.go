@@ -52,6 +52,7 @@ type services struct {
 	networks  worker.Networks   // nil: none
 	models    modelshare.Source // of which other nodes may get files; nil: none
 	describe  http.Handler      // answers questions about models; nil: none does
+	pull      modelshare.Pull   // gets models for replicas to come; nil: none
 	close     func()
 }
 
@@ -207,7 +208,7 @@ func (m *thisMachine) usage(ctx context.Context) (*orchionv1.NodeUsage, error) {
 
 func (m *thisMachine) services(nodeID string, containers driver.Driver, dialer *tunnel.Dialer, adopted func() []string, models ollama.Peers) services {
 	runner := newReplicaRunner(nodeID, containers, adopted, models)
-	s := services{replicas: runner, models: runner.shared, describe: runner.describer, engineLog: runner.Log, close: runner.Close}
+	s := services{replicas: runner, models: runner.shared, describe: runner.describer, pull: runner.pull, engineLog: runner.Log, close: runner.Close}
 	if containers != nil {
 		s.links = jobLinks{joblink.New(joblink.Config{
 			Driver: containers, NodeID: nodeID, Dial: dialer.DialGateway, Logger: m.cfg.Logger,

@@ -16,6 +16,7 @@ import (
 	"github.com/orchion/orchion/node-agent/internal/modelshare"
 	"github.com/orchion/orchion/node-agent/internal/worker"
 	orchionv1 "github.com/orchion/orchion/shared/gen/go/orchion/v1"
+	"github.com/orchion/orchion/shared/modelpull"
 )
 
 // replicaRunner lets the worker use the engines.
@@ -83,6 +84,8 @@ func (r *replicaRunner) Close() {
 	}
 }
 
+var errNoContainers = errors.New("this node has no container engine: install Docker or Podman there")
+
 func (r *replicaRunner) engineOf(replica *orchionv1.ReplicaAssignment) (engine.Engine, error) {
 	kind := replica.GetSpec().GetEngine()
 	e := r.engines[kind]
@@ -90,7 +93,7 @@ func (r *replicaRunner) engineOf(replica *orchionv1.ReplicaAssignment) (engine.E
 	case e != nil:
 		return e, nil
 	case kind == orchionv1.Engine_ENGINE_OLLAMA, kind == orchionv1.Engine_ENGINE_VLLM:
-		return nil, errors.New("this node has no container engine: install Docker or Podman there")
+		return nil, errNoContainers
 	default:
 		return nil, fmt.Errorf("this node agent does not know the engine %s; update it", kind)
 	}
@@ -149,6 +152,20 @@ func (r *replicaRunner) Ensure(ctx context.Context, replica *orchionv1.ReplicaAs
 		addr += ":80"
 	}
 	return worker.Served{Addr: addr, Model: served.Model}, nil
+}
+
+// pull gets a model for replicas to come, as [modelshare.Pull].
+func (r *replicaRunner) pull(ctx context.Context, wanted modelshare.Wanted, report func(modelpull.Progress)) error {
+	puller, ok := r.engines[orchionv1.Engine_ENGINE_OLLAMA].(engine.Puller)
+	if !ok {
+		return errNoContainers
+	}
+	spec := engine.Spec{ReplicaID: wanted.ID, Model: wanted.Model, Image: wanted.Image}
+	return puller.Pull(ctx, spec, func(s engine.Status) {
+		report(modelpull.Progress{
+			State: modelpull.Pulling, Percent: s.Percent, CompletedBytes: s.CompletedBytes, TotalBytes: s.TotalBytes, Reason: s.Reason,
+		})
+	})
 }
 
 // Check implements [worker.ReplicaRunner].

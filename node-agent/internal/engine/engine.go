@@ -48,6 +48,14 @@ type Engine interface {
 	Prune(ctx context.Context, keep []Spec) error
 }
 
+// Puller is an engine that can get a model without serving it.
+type Puller interface {
+	// Pull brings to the machine what the replica that spec describes would need, for one to
+	// come, and leaves nothing that runs. report is as in Ensure, READY at the end; what has come stays
+	// when ctx ends.
+	Pull(ctx context.Context, spec Spec, report func(Status)) error
+}
+
 // Log reads a log from its last so many entries on, or all of it when tail is 0; with
 // follow until the container ends.
 type Log func(ctx context.Context, tail int, follow bool, handle func(driver.LogEntry) error) error

@@ -9,6 +9,10 @@
 // they are, come over the same connections:
 //
 //	GET /models/describe
+//
+// and so does the wish that this node get a model, for replicas to come:
+//
+//	POST /models/pull?id=ID&model=MODEL&image=IMAGE
 package modelshare
 
 import (
@@ -46,6 +50,10 @@ type Config struct {
 	Source Source
 	// Describe answers questions about models; nil: nobody does.
 	Describe http.Handler
+	// Pull gets models for this node; nil: it gets none.
+	Pull Pull
+	// MaxPulling bounds the models that are got at once. Default: 2.
+	MaxPulling int
 	// Rate bounds all that is given, in bytes a second; 0: as much as goes.
 	Rate int64
 	// MaxSending bounds the files that are given at once. Default: 4.
@@ -62,6 +70,8 @@ type Server struct {
 	limiter *rate.Limiter
 	places  chan struct{}
 	served  chan struct{} // closed when nothing is served any more
+	pulling chan struct{}
+	pulls   sync.WaitGroup
 }
 
 // burst is the most bytes that are written at once.
@@ -72,6 +82,9 @@ func New(cfg Config) *Server {
 	if cfg.MaxSending <= 0 {
 		cfg.MaxSending = 4
 	}
+	if cfg.MaxPulling <= 0 {
+		cfg.MaxPulling = 2
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -81,7 +94,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{
 		cfg: cfg, conns: newConnListener(), limiter: rate.NewLimiter(limit, burst),
-		places: make(chan struct{}, cfg.MaxSending), served: make(chan struct{}),
+		places: make(chan struct{}, cfg.MaxSending), served: make(chan struct{}), pulling: make(chan struct{}, cfg.MaxPulling),
 	}
 	mux := http.NewServeMux()
 	if cfg.Source != nil {
@@ -90,6 +103,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.Describe != nil {
 		mux.Handle("GET /models/describe", cfg.Describe)
+	}
+	if cfg.Pull != nil {
+		mux.HandleFunc("POST /models/pull", s.pull)
 	}
 	s.server = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10,
@@ -105,10 +121,11 @@ func New(cfg Config) *Server {
 // Serve serves a connection; it returns at once. After Close it closes it.
 func (s *Server) Serve(conn net.Conn) { s.conns.give(conn) }
 
-// Close breaks off what is being given. It may be called twice.
+// Close breaks off what is being given and got. It may be called twice.
 func (s *Server) Close() {
 	_ = s.server.Close() // closes connections, no more
 	<-s.served
+	s.pulls.Wait()
 }
 
 func (s *Server) give(w http.ResponseWriter, r *http.Request) {

@@ -155,6 +155,7 @@ type Config struct {
 	Aliases    Aliases
 	ModelFiles ModelFiles
 	ModelFit   ModelFit
+	ModelPulls ModelPulls
 	Hub        *dispatch.Hub
 	Tunnels    Tunnels
 	Events     *events.Bus

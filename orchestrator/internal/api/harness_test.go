@@ -29,6 +29,7 @@ import (
 	"github.com/orchion/orchion/orchestrator/internal/gateway/routing"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/model"
+	"github.com/orchion/orchion/orchestrator/internal/modelshare"
 	"github.com/orchion/orchion/orchestrator/internal/node"
 	"github.com/orchion/orchion/orchestrator/internal/schedule"
 	"github.com/orchion/orchion/orchestrator/internal/scheduler"
@@ -119,8 +120,12 @@ func newHarness(t *testing.T, s settings) *harness {
 	book, err := alias.New(alias.Config{Store: db})
 	must(err)
 	fitter := fit.New(fit.Config{Space: cluster.Space, Deployments: h.models.List, Dial: s.dial})
+	pulls := modelshare.NewPuller(modelshare.PullerConfig{
+		Nodes: h.registry.Active, Known: func(id string) bool { _, ok := h.registry.Get(id); return ok }, Deployments: h.models.List, Dial: s.dial,
+	})
+	t.Cleanup(pulls.Close)
 	h.server, err = New(Config{
-		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: 2 << 20, Deployments: h.models, Usage: h.meter, Aliases: book, Traffic: s.traffic, ModelFit: fitter,
+		Nodes: h.registry, Jobs: h.dispatcher, Queues: h.dispatcher, Schedules: h.schedules, JobStore: db, Logs: logs, Blobs: blobs, Artifacts: db, ArtifactMaxBytes: 2 << 20, Deployments: h.models, Usage: h.meter, Aliases: book, Traffic: s.traffic, ModelFit: fitter, ModelPulls: pulls,
 		Hub: h.hub, Tunnels: h.tunnels, Events: h.bus, LeaseTTL: 30 * time.Second,
 		GRPCAddress: "127.0.0.1:50051", StartedAt: time.Unix(1_700_000_000, 0), Ready: s.ready,
 		Gateway: s.gateway, Dashboard: s.dashboard, AllowedOrigins: s.origins, AllowedHosts: s.hosts,

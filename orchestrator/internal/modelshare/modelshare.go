@@ -32,6 +32,9 @@ type Config struct {
 	Deployments func() []model.Deployment
 	// Dial opens a connection to a node, as tunnel.Server.Dial does.
 	Dial func(ctx context.Context, nodeID string, target tunnel.Target) (net.Conn, error)
+	// Pulls gives the model that a node gets without serving it, by the name of the wish.
+	// Default: nodes get none.
+	Pulls func(nodeID, id string) (model string, ok bool)
 	// Stalled is how long whoever gets a model from outside may make no progress
 	// before others stop waiting for it. Default: 1 min.
 	Stalled time.Duration
@@ -61,6 +64,9 @@ type fetcher struct {
 
 // New makes a broker.
 func New(cfg Config) *Broker {
+	if cfg.Pulls == nil {
+		cfg.Pulls = func(string, string) (string, bool) { return "", false }
+	}
 	if cfg.Stalled <= 0 {
 		cfg.Stalled = time.Minute
 	}
@@ -71,14 +77,20 @@ func New(cfg Config) *Broker {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Broker{cfg: cfg, fetchers: make(map[string]fetcher), sending: make(map[string]int)}
-	b.client = &http.Client{
+	b.client = newClient(cfg.Dial)
+	return b
+}
+
+// newClient makes a client whose hosts are nodes.
+func newClient(dial func(ctx context.Context, nodeID string, target tunnel.Target) (net.Conn, error)) *http.Client {
+	return &http.Client{
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 				nodeID, err := nodeOf(addr)
 				if err != nil {
 					return nil, err
 				}
-				return cfg.Dial(ctx, nodeID, tunnel.Target{ModelFiles: true})
+				return dial(ctx, nodeID, tunnel.Target{ModelFiles: true})
 			},
 			// A stream is cheap to open, and seldom needed again.
 			DisableKeepAlives:      true,
@@ -88,7 +100,6 @@ func New(cfg Config) *Broker {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return b
 }
 
 // Ask says what a node wants.
@@ -121,9 +132,12 @@ func (b *Broker) Open(ctx context.Context, ask Ask, awaited func(nodeID string))
 			b.forget(wanted)
 			return b.open(ctx, ask, source)
 		}
+		if wanted.pulled { // nobody waits for it, since nobody will serve it there
+			return nil, noNodeHas(wanted.model)
+		}
 		nodeID, wait := b.await(wanted, time.Now())
 		if !wait {
-			return nil, fault.New(fault.NotFound, "no node has the model %s: get it from outside", wanted.model)
+			return nil, noNodeHas(wanted.model)
 		}
 		if told != nodeID {
 			told = nodeID
@@ -137,11 +151,16 @@ func (b *Broker) Open(ctx context.Context, ask Ask, awaited func(nodeID string))
 	}
 }
 
+func noNodeHas(model string) error {
+	return fault.New(fault.NotFound, "no node has the model %s: get it from outside", model)
+}
+
 // wanted is the replica that a node asks for.
 type wanted struct {
 	model.Replica
 
-	model string // by its canonical name
+	model  string // by its canonical name
+	pulled bool   // only its files are wanted: it is no replica of a deployment
 }
 
 // replica finds the replica that is asked for.
@@ -152,9 +171,12 @@ func (b *Broker) replica(ask Ask) (wanted, bool) {
 		}
 		for _, r := range d.Replicas {
 			if r.ID == ask.ReplicaID && r.NodeID == ask.NodeID && !r.Remove {
-				return wanted{r, canonical(d.Spec.Model)}, true
+				return wanted{Replica: r, model: canonical(d.Spec.Model)}, true
 			}
 		}
+	}
+	if name, ok := b.cfg.Pulls(ask.NodeID, ask.ReplicaID); ok {
+		return wanted{Replica: model.Replica{ID: ask.ReplicaID, NodeID: ask.NodeID}, model: canonical(name), pulled: true}, true
 	}
 	return wanted{}, false
 }

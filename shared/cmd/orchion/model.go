@@ -16,7 +16,7 @@ import (
 
 func (c *cli) modelCommand() *cobra.Command {
 	return group("model", "Deploy models and look after them", []string{"models", "deployment"},
-		c.modelDeploy(), c.modelList(), c.modelShow(), c.modelPs(), c.modelQueues(), c.modelRoutes(), c.modelLogs(), c.modelFit(), c.modelScale(), c.modelRemove())
+		c.modelDeploy(), c.modelList(), c.modelShow(), c.modelPs(), c.modelQueues(), c.modelRoutes(), c.modelLogs(), c.modelFit(), c.modelPull(), c.modelScale(), c.modelRemove())
 }
 
 var engines = map[string]orchionv1.Engine{

@@ -57,7 +57,10 @@ type Engine struct {
 	replicas map[string]engine.Spec // those ensured and not removed, by id
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine = (*Engine)(nil)
+	_ engine.Puller = (*Engine)(nil)
+)
 
 // New makes the engine; it starts nothing yet. Close releases its connections.
 func New(cfg Config) *Engine {
@@ -117,47 +120,81 @@ func (e *Engine) Ensure(ctx context.Context, spec engine.Spec, report func(engin
 	if err != nil {
 		return engine.Replica{}, err
 	}
+	r := engine.NewReporter(report)
+	running, err := e.bring(ctx, image, spec, r)
+	if err != nil {
+		return engine.Replica{}, err
+	}
+	model := canonical(spec.Model)
+	r.State(engine.StateLoading, "loading "+model+" into memory")
+	if err := e.load(ctx, &api{base: running.Endpoint, client: e.client}, model); err != nil {
+		return engine.Replica{}, err
+	}
+	r.Ready()
+	return engine.Replica{Endpoint: running.Endpoint, Model: model, ContainerID: running.ID}, nil
+}
+
+// cleanup bounds how long the container of a pull may take to go.
+const cleanup = 15 * time.Second
+
+// Pull implements engine.Puller. Ollama itself gets the model; its container goes again unless
+// a replica uses it.
+func (e *Engine) Pull(ctx context.Context, spec engine.Spec, report func(engine.Status)) (err error) {
+	image, err := check(spec)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		over, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+		defer cancel()
+		err = errors.Join(err, e.Remove(over, spec, engine.RemoveOptions{}))
+	}()
+	r := engine.NewReporter(report)
+	if _, err := e.bring(ctx, image, spec, r); err != nil {
+		return err
+	}
+	r.Ready()
+	return nil
+}
+
+// bring brings Ollama and the model of a replica to the machine, and has Ollama run. From its
+// beginning until Remove no removal takes the container away.
+func (e *Engine) bring(ctx context.Context, image string, spec engine.Spec, r *engine.Reporter) (hosting.Running, error) {
 	e.mu.Lock()
-	e.replicas[spec.ReplicaID] = spec // from now on no removal takes the container away
+	e.replicas[spec.ReplicaID] = spec
 	e.mu.Unlock()
 
-	r := engine.NewReporter(report)
 	r.State(engine.StatePending, "looking for Ollama")
 	if err := e.host.PullImage(ctx, image, r, imagePercent); err != nil {
-		return engine.Replica{}, err
+		return hosting.Running{}, err
 	}
 	want, err := e.container(ctx, image, spec)
 	if err != nil {
-		return engine.Replica{}, err
+		return hosting.Running{}, err
 	}
 	running, err := e.host.Ensure(ctx, want)
 	if err != nil {
-		return engine.Replica{}, err
+		return hosting.Running{}, err
 	}
 	c := &api{base: running.Endpoint, client: e.client}
 	if c.healthy(ctx) != nil {
 		r.Note("starting Ollama") // not LOADING yet: the model's pull may be still to come
 		if err := e.host.WaitHealthy(ctx, running.ID, e.cfg.StartTimeout, c.healthy); err != nil {
-			return engine.Replica{}, err
+			return hosting.Running{}, err
 		}
 	}
 	model := canonical(spec.Model)
 	present, err := c.has(ctx, model)
 	if err != nil {
-		return engine.Replica{}, e.fail(ctx, "list models", err)
+		return hosting.Running{}, e.fail(ctx, "list models", err)
 	}
 	if !present {
 		r.Part(100)
 		if err := e.obtain(ctx, c, running.ID, spec, model, r); err != nil {
-			return engine.Replica{}, err
+			return hosting.Running{}, err
 		}
 	}
-	r.State(engine.StateLoading, "loading "+model+" into memory")
-	if err := e.load(ctx, c, model); err != nil {
-		return engine.Replica{}, err
-	}
-	r.Ready()
-	return engine.Replica{Endpoint: running.Endpoint, Model: model, ContainerID: running.ID}, nil
+	return running, nil
 }
 
 // Log implements engine.Logged.

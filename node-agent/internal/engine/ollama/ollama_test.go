@@ -319,6 +319,54 @@ func TestDeleteModel(t *testing.T) {
 	}
 }
 
+// TestPull: a model comes without being loaded, and only what serves stays.
+func TestPull(t *testing.T) {
+	s := newServer()
+	d := bench(t, s)
+	e := newEngine(t, d, nil)
+	containers := func() int {
+		list, err := d.List(t.Context(), map[string]string{engine.LabelNode: node})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	var last engine.Status
+	if err := e.Pull(t.Context(), spec("pull-1", "tiny"), func(st engine.Status) { last = st }); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	if !s.models["tiny:latest"] || s.loaded["tiny:latest"] {
+		t.Errorf("it has %v and %v are loaded", s.models, s.loaded)
+	}
+	s.mu.Unlock()
+	if last.State != engine.StateReady || last.CompletedBytes != 4000+1010 || containers() != 0 {
+		t.Errorf("it ends with %+v and %d containers", last, containers())
+	}
+	if err := e.Pull(t.Context(), spec("pull-2", "none"), nil); engine.CodeOf(err) != engine.CodeModelNotFound || containers() != 0 {
+		t.Errorf("a model that there is not: %v, %d containers", err, containers())
+	}
+	if err := e.Pull(t.Context(), spec("pull-3", "a b"), nil); engine.CodeOf(err) != engine.CodeInvalid {
+		t.Errorf("a name that is none: %v", err)
+	}
+	served, err := e.Ensure(t.Context(), spec("r1", "tiny2"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Pull(t.Context(), spec("pull-4", "tiny"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Pull(t.Context(), spec("pull-5", "tiny2"), nil); err != nil {
+		t.Fatal(err)
+	}
+	again, err := e.Ensure(t.Context(), spec("r1", "tiny2"), nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil || again != served || !s.loaded["tiny2:latest"] {
+		t.Errorf("what was served is now %+v, %v; it was %+v", again, err, served)
+	}
+}
+
 // TestGPUsOfItsOwn: a replica that was given GPUs is served by a container that has those
 // and no other, beside the one that all others share.
 func TestGPUsOfItsOwn(t *testing.T) {

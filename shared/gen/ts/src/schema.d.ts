@@ -438,6 +438,35 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/models/{model}:pull": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetModelPull answers how far the nodes are. NOT_FOUND: none was told to get the
+         *     model, or nobody has asked for a minute.
+         */
+        get: operations["Models_GetModelPull"];
+        put?: never;
+        /**
+         * PullModel has nodes get the files of a model for Ollama, without serving it: from
+         *     a node that serves it, or else from its registry. It answers at once, and may be
+         *     called again; a node that gets the model already goes on. Nodes get it as long as
+         *     somebody asks how far they are, at least once a minute; what has come is kept.
+         *     INVALID_ARGUMENT names the field. NOT_FOUND, UNAVAILABLE, FAILED_PRECONDITION: a
+         *     node is not known, not connected, has no container engine, or there is none.
+         *     RESOURCE_EXHAUSTED: too many nodes get models.
+         */
+        post: operations["Models_PullModel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/nodes": {
         parameters: {
             query?: never;
@@ -1582,6 +1611,32 @@ export interface components {
         };
         /** @enum {string} */
         "orchion.v1.ModelPlace": "MODEL_PLACE_UNSPECIFIED" | "MODEL_PLACE_GPU" | "MODEL_PLACE_PARTLY_GPU" | "MODEL_PLACE_CPU" | "MODEL_PLACE_NONE";
+        "orchion.v1.ModelPull": {
+            model?: string;
+            /** @description By their ids. */
+            nodes?: components["schemas"]["orchion.v1.ModelPullNode"][];
+        };
+        /** @description ModelPullNode says how far a node is with getting a model. */
+        "orchion.v1.ModelPullNode": {
+            /**
+             * Format: int64
+             * @description The total grows while more becomes known.
+             */
+            completedBytes?: string;
+            nodeId?: string;
+            /**
+             * Format: double
+             * @description Of everything that is to come, Ollama's image and the model, 0 to 100.
+             */
+            progressPercent?: number;
+            /** @description In words, what goes on or why it failed. */
+            reason?: string;
+            state?: components["schemas"]["orchion.v1.ModelPullState"];
+            /** Format: int64 */
+            totalBytes?: string;
+        };
+        /** @enum {string} */
+        "orchion.v1.ModelPullState": "MODEL_PULL_STATE_UNSPECIFIED" | "MODEL_PULL_STATE_PULLING" | "MODEL_PULL_STATE_PULLED" | "MODEL_PULL_STATE_FAILED";
         /** @description ModelQueue is how the requests for a model stand at this moment. */
         "orchion.v1.ModelQueue": {
             /** Format: int32 */
@@ -3169,6 +3224,81 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["orchion.v1.ModelFit"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Models_GetModelPull: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ModelPull"];
+                };
+            };
+            /** @description An unexpected error response. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["google.rpc.Status"];
+                };
+            };
+        };
+    };
+    Models_PullModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As Ollama names it, for example qwen3:0.6b. */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Of Ollama; empty: the default. */
+                    image?: string;
+                    /**
+                     * @description At most 256. Empty: every connected node that has a container engine and does not
+                     *     serve the model.
+                     */
+                    nodeIds?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description A successful response. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["orchion.v1.ModelPull"];
                 };
             };
             /** @description An unexpected error response. */

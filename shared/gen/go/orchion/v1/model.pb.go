@@ -24,6 +24,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type ModelPullState int32
+
+const (
+	ModelPullState_MODEL_PULL_STATE_UNSPECIFIED ModelPullState = 0
+	ModelPullState_MODEL_PULL_STATE_PULLING     ModelPullState = 1
+	// It is on the node.
+	ModelPullState_MODEL_PULL_STATE_PULLED ModelPullState = 2
+	ModelPullState_MODEL_PULL_STATE_FAILED ModelPullState = 3
+)
+
+// Enum value maps for ModelPullState.
+var (
+	ModelPullState_name = map[int32]string{
+		0: "MODEL_PULL_STATE_UNSPECIFIED",
+		1: "MODEL_PULL_STATE_PULLING",
+		2: "MODEL_PULL_STATE_PULLED",
+		3: "MODEL_PULL_STATE_FAILED",
+	}
+	ModelPullState_value = map[string]int32{
+		"MODEL_PULL_STATE_UNSPECIFIED": 0,
+		"MODEL_PULL_STATE_PULLING":     1,
+		"MODEL_PULL_STATE_PULLED":      2,
+		"MODEL_PULL_STATE_FAILED":      3,
+	}
+)
+
+func (x ModelPullState) Enum() *ModelPullState {
+	p := new(ModelPullState)
+	*p = x
+	return p
+}
+
+func (x ModelPullState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ModelPullState) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchion_v1_model_proto_enumTypes[0].Descriptor()
+}
+
+func (ModelPullState) Type() protoreflect.EnumType {
+	return &file_orchion_v1_model_proto_enumTypes[0]
+}
+
+func (x ModelPullState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ModelPullState.Descriptor instead.
+func (ModelPullState) EnumDescriptor() ([]byte, []int) {
+	return file_orchion_v1_model_proto_rawDescGZIP(), []int{0}
+}
+
 type ModelPlace int32
 
 const (
@@ -67,11 +120,11 @@ func (x ModelPlace) String() string {
 }
 
 func (ModelPlace) Descriptor() protoreflect.EnumDescriptor {
-	return file_orchion_v1_model_proto_enumTypes[0].Descriptor()
+	return file_orchion_v1_model_proto_enumTypes[1].Descriptor()
 }
 
 func (ModelPlace) Type() protoreflect.EnumType {
-	return &file_orchion_v1_model_proto_enumTypes[0]
+	return &file_orchion_v1_model_proto_enumTypes[1]
 }
 
 func (x ModelPlace) Number() protoreflect.EnumNumber {
@@ -80,7 +133,7 @@ func (x ModelPlace) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ModelPlace.Descriptor instead.
 func (ModelPlace) EnumDescriptor() ([]byte, []int) {
-	return file_orchion_v1_model_proto_rawDescGZIP(), []int{0}
+	return file_orchion_v1_model_proto_rawDescGZIP(), []int{1}
 }
 
 type GetModelFitRequest struct {
@@ -156,6 +209,255 @@ func (x *GetModelFitRequest) GetParallel() int32 {
 	return 0
 }
 
+type PullModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As Ollama names it, for example qwen3:0.6b.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// At most 256. Empty: every connected node that has a container engine and does not
+	// serve the model.
+	NodeIds []string `protobuf:"bytes,2,rep,name=node_ids,json=nodeIds,proto3" json:"node_ids,omitempty"`
+	// Of Ollama; empty: the default.
+	Image         string `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PullModelRequest) Reset() {
+	*x = PullModelRequest{}
+	mi := &file_orchion_v1_model_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PullModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PullModelRequest) ProtoMessage() {}
+
+func (x *PullModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_model_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PullModelRequest.ProtoReflect.Descriptor instead.
+func (*PullModelRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_model_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PullModelRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *PullModelRequest) GetNodeIds() []string {
+	if x != nil {
+		return x.NodeIds
+	}
+	return nil
+}
+
+func (x *PullModelRequest) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+type GetModelPullRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetModelPullRequest) Reset() {
+	*x = GetModelPullRequest{}
+	mi := &file_orchion_v1_model_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetModelPullRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetModelPullRequest) ProtoMessage() {}
+
+func (x *GetModelPullRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_model_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetModelPullRequest.ProtoReflect.Descriptor instead.
+func (*GetModelPullRequest) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_model_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetModelPullRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+type ModelPull struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Model string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// By their ids.
+	Nodes         []*ModelPullNode `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelPull) Reset() {
+	*x = ModelPull{}
+	mi := &file_orchion_v1_model_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelPull) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelPull) ProtoMessage() {}
+
+func (x *ModelPull) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_model_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelPull.ProtoReflect.Descriptor instead.
+func (*ModelPull) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_model_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ModelPull) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ModelPull) GetNodes() []*ModelPullNode {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+// ModelPullNode says how far a node is with getting a model.
+type ModelPullNode struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	NodeId string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	State  ModelPullState         `protobuf:"varint,2,opt,name=state,proto3,enum=orchion.v1.ModelPullState" json:"state,omitempty"`
+	// Of everything that is to come, Ollama's image and the model, 0 to 100.
+	ProgressPercent float64 `protobuf:"fixed64,3,opt,name=progress_percent,json=progressPercent,proto3" json:"progress_percent,omitempty"`
+	// The total grows while more becomes known.
+	CompletedBytes int64 `protobuf:"varint,4,opt,name=completed_bytes,json=completedBytes,proto3" json:"completed_bytes,omitempty"`
+	TotalBytes     int64 `protobuf:"varint,5,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// In words, what goes on or why it failed.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelPullNode) Reset() {
+	*x = ModelPullNode{}
+	mi := &file_orchion_v1_model_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelPullNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelPullNode) ProtoMessage() {}
+
+func (x *ModelPullNode) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_model_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelPullNode.ProtoReflect.Descriptor instead.
+func (*ModelPullNode) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_model_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ModelPullNode) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ModelPullNode) GetState() ModelPullState {
+	if x != nil {
+		return x.State
+	}
+	return ModelPullState_MODEL_PULL_STATE_UNSPECIFIED
+}
+
+func (x *ModelPullNode) GetProgressPercent() float64 {
+	if x != nil {
+		return x.ProgressPercent
+	}
+	return 0
+}
+
+func (x *ModelPullNode) GetCompletedBytes() int64 {
+	if x != nil {
+		return x.CompletedBytes
+	}
+	return 0
+}
+
+func (x *ModelPullNode) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *ModelPullNode) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type ModelFit struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Model    string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
@@ -187,7 +489,7 @@ type ModelFit struct {
 
 func (x *ModelFit) Reset() {
 	*x = ModelFit{}
-	mi := &file_orchion_v1_model_proto_msgTypes[1]
+	mi := &file_orchion_v1_model_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -199,7 +501,7 @@ func (x *ModelFit) String() string {
 func (*ModelFit) ProtoMessage() {}
 
 func (x *ModelFit) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_model_proto_msgTypes[1]
+	mi := &file_orchion_v1_model_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -212,7 +514,7 @@ func (x *ModelFit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelFit.ProtoReflect.Descriptor instead.
 func (*ModelFit) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_model_proto_rawDescGZIP(), []int{1}
+	return file_orchion_v1_model_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ModelFit) GetModel() string {
@@ -353,7 +655,7 @@ type ModelNodeFit struct {
 
 func (x *ModelNodeFit) Reset() {
 	*x = ModelNodeFit{}
-	mi := &file_orchion_v1_model_proto_msgTypes[2]
+	mi := &file_orchion_v1_model_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +667,7 @@ func (x *ModelNodeFit) String() string {
 func (*ModelNodeFit) ProtoMessage() {}
 
 func (x *ModelNodeFit) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_model_proto_msgTypes[2]
+	mi := &file_orchion_v1_model_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +680,7 @@ func (x *ModelNodeFit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelNodeFit.ProtoReflect.Descriptor instead.
 func (*ModelNodeFit) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_model_proto_rawDescGZIP(), []int{2}
+	return file_orchion_v1_model_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ModelNodeFit) GetNodeId() string {
@@ -475,7 +777,24 @@ const file_orchion_v1_model_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
 	"\x06engine\x18\x02 \x01(\tR\x06engine\x12\x18\n" +
 	"\acontext\x18\x03 \x01(\x03R\acontext\x12\x1a\n" +
-	"\bparallel\x18\x04 \x01(\x05R\bparallel\"\xad\x04\n" +
+	"\bparallel\x18\x04 \x01(\x05R\bparallel\"Y\n" +
+	"\x10PullModelRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x19\n" +
+	"\bnode_ids\x18\x02 \x03(\tR\anodeIds\x12\x14\n" +
+	"\x05image\x18\x03 \x01(\tR\x05image\"+\n" +
+	"\x13GetModelPullRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\"R\n" +
+	"\tModelPull\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12/\n" +
+	"\x05nodes\x18\x02 \x03(\v2\x19.orchion.v1.ModelPullNodeR\x05nodes\"\xe7\x01\n" +
+	"\rModelPullNode\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x120\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1a.orchion.v1.ModelPullStateR\x05state\x12)\n" +
+	"\x10progress_percent\x18\x03 \x01(\x01R\x0fprogressPercent\x12'\n" +
+	"\x0fcompleted_bytes\x18\x04 \x01(\x03R\x0ecompletedBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x05 \x01(\x03R\n" +
+	"totalBytes\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xad\x04\n" +
 	"\bModelFit\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12*\n" +
 	"\x06engine\x18\x02 \x01(\x0e2\x12.orchion.v1.EngineR\x06engine\x12\x18\n" +
@@ -512,16 +831,23 @@ const file_orchion_v1_model_proto_rawDesc = "" +
 	"\aserving\x18\n" +
 	" \x01(\bR\aserving\x12*\n" +
 	"\x11tokens_per_second\x18\v \x01(\x01R\x0ftokensPerSecond\x12!\n" +
-	"\fspeed_source\x18\f \x01(\tR\vspeedSource*\x85\x01\n" +
+	"\fspeed_source\x18\f \x01(\tR\vspeedSource*\x8a\x01\n" +
+	"\x0eModelPullState\x12 \n" +
+	"\x1cMODEL_PULL_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18MODEL_PULL_STATE_PULLING\x10\x01\x12\x1b\n" +
+	"\x17MODEL_PULL_STATE_PULLED\x10\x02\x12\x1b\n" +
+	"\x17MODEL_PULL_STATE_FAILED\x10\x03*\x85\x01\n" +
 	"\n" +
 	"ModelPlace\x12\x1b\n" +
 	"\x17MODEL_PLACE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fMODEL_PLACE_GPU\x10\x01\x12\x1a\n" +
 	"\x16MODEL_PLACE_PARTLY_GPU\x10\x02\x12\x13\n" +
 	"\x0fMODEL_PLACE_CPU\x10\x03\x12\x14\n" +
-	"\x10MODEL_PLACE_NONE\x10\x042q\n" +
+	"\x10MODEL_PLACE_NONE\x10\x042\xc8\x02\n" +
 	"\x06Models\x12g\n" +
-	"\vGetModelFit\x12\x1e.orchion.v1.GetModelFitRequest\x1a\x14.orchion.v1.ModelFit\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/models/{model=**}:fitB?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
+	"\vGetModelFit\x12\x1e.orchion.v1.GetModelFitRequest\x1a\x14.orchion.v1.ModelFit\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/models/{model=**}:fit\x12h\n" +
+	"\tPullModel\x12\x1c.orchion.v1.PullModelRequest\x1a\x15.orchion.v1.ModelPull\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/api/models/{model=**}:pull\x12k\n" +
+	"\fGetModelPull\x12\x1f.orchion.v1.GetModelPullRequest\x1a\x15.orchion.v1.ModelPull\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/models/{model=**}:pullB?Z=github.com/orchion/orchion/shared/gen/go/orchion/v1;orchionv1b\x06proto3"
 
 var (
 	file_orchion_v1_model_proto_rawDescOnce sync.Once
@@ -535,26 +861,37 @@ func file_orchion_v1_model_proto_rawDescGZIP() []byte {
 	return file_orchion_v1_model_proto_rawDescData
 }
 
-var file_orchion_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchion_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_orchion_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_orchion_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_orchion_v1_model_proto_goTypes = []any{
-	(ModelPlace)(0),            // 0: orchion.v1.ModelPlace
-	(*GetModelFitRequest)(nil), // 1: orchion.v1.GetModelFitRequest
-	(*ModelFit)(nil),           // 2: orchion.v1.ModelFit
-	(*ModelNodeFit)(nil),       // 3: orchion.v1.ModelNodeFit
-	(Engine)(0),                // 4: orchion.v1.Engine
+	(ModelPullState)(0),         // 0: orchion.v1.ModelPullState
+	(ModelPlace)(0),             // 1: orchion.v1.ModelPlace
+	(*GetModelFitRequest)(nil),  // 2: orchion.v1.GetModelFitRequest
+	(*PullModelRequest)(nil),    // 3: orchion.v1.PullModelRequest
+	(*GetModelPullRequest)(nil), // 4: orchion.v1.GetModelPullRequest
+	(*ModelPull)(nil),           // 5: orchion.v1.ModelPull
+	(*ModelPullNode)(nil),       // 6: orchion.v1.ModelPullNode
+	(*ModelFit)(nil),            // 7: orchion.v1.ModelFit
+	(*ModelNodeFit)(nil),        // 8: orchion.v1.ModelNodeFit
+	(Engine)(0),                 // 9: orchion.v1.Engine
 }
 var file_orchion_v1_model_proto_depIdxs = []int32{
-	4, // 0: orchion.v1.ModelFit.engine:type_name -> orchion.v1.Engine
-	3, // 1: orchion.v1.ModelFit.nodes:type_name -> orchion.v1.ModelNodeFit
-	0, // 2: orchion.v1.ModelNodeFit.place:type_name -> orchion.v1.ModelPlace
-	1, // 3: orchion.v1.Models.GetModelFit:input_type -> orchion.v1.GetModelFitRequest
-	2, // 4: orchion.v1.Models.GetModelFit:output_type -> orchion.v1.ModelFit
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	6, // 0: orchion.v1.ModelPull.nodes:type_name -> orchion.v1.ModelPullNode
+	0, // 1: orchion.v1.ModelPullNode.state:type_name -> orchion.v1.ModelPullState
+	9, // 2: orchion.v1.ModelFit.engine:type_name -> orchion.v1.Engine
+	8, // 3: orchion.v1.ModelFit.nodes:type_name -> orchion.v1.ModelNodeFit
+	1, // 4: orchion.v1.ModelNodeFit.place:type_name -> orchion.v1.ModelPlace
+	2, // 5: orchion.v1.Models.GetModelFit:input_type -> orchion.v1.GetModelFitRequest
+	3, // 6: orchion.v1.Models.PullModel:input_type -> orchion.v1.PullModelRequest
+	4, // 7: orchion.v1.Models.GetModelPull:input_type -> orchion.v1.GetModelPullRequest
+	7, // 8: orchion.v1.Models.GetModelFit:output_type -> orchion.v1.ModelFit
+	5, // 9: orchion.v1.Models.PullModel:output_type -> orchion.v1.ModelPull
+	5, // 10: orchion.v1.Models.GetModelPull:output_type -> orchion.v1.ModelPull
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_model_proto_init() }
@@ -568,8 +905,8 @@ func file_orchion_v1_model_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_model_proto_rawDesc), len(file_orchion_v1_model_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      2,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,14 +21,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Models_GetModelFit_FullMethodName = "/orchion.v1.Models/GetModelFit"
+	Models_GetModelFit_FullMethodName  = "/orchion.v1.Models/GetModelFit"
+	Models_PullModel_FullMethodName    = "/orchion.v1.Models/PullModel"
+	Models_GetModelPull_FullMethodName = "/orchion.v1.Models/GetModelPull"
 )
 
 // ModelsClient is the client API for Models service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Models tells of models, whether they are deployed or not.
+// Models tells of models, whether they are deployed or not, and has nodes get them.
 type ModelsClient interface {
 	// GetModelFit answers how much memory a model needs and, for each node that is
 	// there, whether it has that now and how fast the model would be. A node is asked
@@ -36,6 +38,17 @@ type ModelsClient interface {
 	// knows such a model. INVALID_ARGUMENT names the field. UNAVAILABLE: no node
 	// could find out.
 	GetModelFit(ctx context.Context, in *GetModelFitRequest, opts ...grpc.CallOption) (*ModelFit, error)
+	// PullModel has nodes get the files of a model for Ollama, without serving it: from
+	// a node that serves it, or else from its registry. It answers at once, and may be
+	// called again; a node that gets the model already goes on. Nodes get it as long as
+	// somebody asks how far they are, at least once a minute; what has come is kept.
+	// INVALID_ARGUMENT names the field. NOT_FOUND, UNAVAILABLE, FAILED_PRECONDITION: a
+	// node is not known, not connected, has no container engine, or there is none.
+	// RESOURCE_EXHAUSTED: too many nodes get models.
+	PullModel(ctx context.Context, in *PullModelRequest, opts ...grpc.CallOption) (*ModelPull, error)
+	// GetModelPull answers how far the nodes are. NOT_FOUND: none was told to get the
+	// model, or nobody has asked for a minute.
+	GetModelPull(ctx context.Context, in *GetModelPullRequest, opts ...grpc.CallOption) (*ModelPull, error)
 }
 
 type modelsClient struct {
@@ -56,11 +69,31 @@ func (c *modelsClient) GetModelFit(ctx context.Context, in *GetModelFitRequest, 
 	return out, nil
 }
 
+func (c *modelsClient) PullModel(ctx context.Context, in *PullModelRequest, opts ...grpc.CallOption) (*ModelPull, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModelPull)
+	err := c.cc.Invoke(ctx, Models_PullModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelsClient) GetModelPull(ctx context.Context, in *GetModelPullRequest, opts ...grpc.CallOption) (*ModelPull, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModelPull)
+	err := c.cc.Invoke(ctx, Models_GetModelPull_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ModelsServer is the server API for Models service.
 // All implementations must embed UnimplementedModelsServer
 // for forward compatibility.
 //
-// Models tells of models, whether they are deployed or not.
+// Models tells of models, whether they are deployed or not, and has nodes get them.
 type ModelsServer interface {
 	// GetModelFit answers how much memory a model needs and, for each node that is
 	// there, whether it has that now and how fast the model would be. A node is asked
@@ -68,6 +101,17 @@ type ModelsServer interface {
 	// knows such a model. INVALID_ARGUMENT names the field. UNAVAILABLE: no node
 	// could find out.
 	GetModelFit(context.Context, *GetModelFitRequest) (*ModelFit, error)
+	// PullModel has nodes get the files of a model for Ollama, without serving it: from
+	// a node that serves it, or else from its registry. It answers at once, and may be
+	// called again; a node that gets the model already goes on. Nodes get it as long as
+	// somebody asks how far they are, at least once a minute; what has come is kept.
+	// INVALID_ARGUMENT names the field. NOT_FOUND, UNAVAILABLE, FAILED_PRECONDITION: a
+	// node is not known, not connected, has no container engine, or there is none.
+	// RESOURCE_EXHAUSTED: too many nodes get models.
+	PullModel(context.Context, *PullModelRequest) (*ModelPull, error)
+	// GetModelPull answers how far the nodes are. NOT_FOUND: none was told to get the
+	// model, or nobody has asked for a minute.
+	GetModelPull(context.Context, *GetModelPullRequest) (*ModelPull, error)
 	mustEmbedUnimplementedModelsServer()
 }
 
@@ -80,6 +124,12 @@ type UnimplementedModelsServer struct{}
 
 func (UnimplementedModelsServer) GetModelFit(context.Context, *GetModelFitRequest) (*ModelFit, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetModelFit not implemented")
+}
+func (UnimplementedModelsServer) PullModel(context.Context, *PullModelRequest) (*ModelPull, error) {
+	return nil, status.Error(codes.Unimplemented, "method PullModel not implemented")
+}
+func (UnimplementedModelsServer) GetModelPull(context.Context, *GetModelPullRequest) (*ModelPull, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetModelPull not implemented")
 }
 func (UnimplementedModelsServer) mustEmbedUnimplementedModelsServer() {}
 func (UnimplementedModelsServer) testEmbeddedByValue()                {}
@@ -120,6 +170,42 @@ func _Models_GetModelFit_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Models_PullModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PullModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelsServer).PullModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Models_PullModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelsServer).PullModel(ctx, req.(*PullModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Models_GetModelPull_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetModelPullRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelsServer).GetModelPull(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Models_GetModelPull_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelsServer).GetModelPull(ctx, req.(*GetModelPullRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Models_ServiceDesc is the grpc.ServiceDesc for Models service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -130,6 +216,14 @@ var Models_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetModelFit",
 			Handler:    _Models_GetModelFit_Handler,
+		},
+		{
+			MethodName: "PullModel",
+			Handler:    _Models_PullModel_Handler,
+		},
+		{
+			MethodName: "GetModelPull",
+			Handler:    _Models_GetModelPull_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
