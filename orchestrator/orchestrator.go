@@ -204,7 +204,16 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 	if err != nil {
 		return nil, err
 	}
+	fitter := fit.New(fit.Config{
+		Space:       cluster.Space,
+		Deployments: func() []model.Deployment { return p.models.List() },
+		Dial: func(ctx context.Context, nodeID string, target tunnel.Target) (net.Conn, error) {
+			return p.tunnels.Dial(ctx, nodeID, target)
+		},
+		Measured: func(of func(string) bool) map[string]meter.Speed { return p.meter.Speeds(of) },
+	})
 	p.models, err = model.New(model.Config{
+		Fits:  fitter.Suit,
 		Store: db, Link: p.hub, Cluster: cluster, Logger: o.log,
 		Busy: func(name, nodeID, replicaID string) bool {
 			return p.gateway.Busy(name, nodeID, replicaID)
@@ -261,7 +270,6 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 		Deployments: p.models.List, Dial: p.tunnels.Dial, Logger: o.log,
 	})
 	share := modelshare.New(modelshare.Config{Deployments: p.models.List, Pulls: p.pulls.Model, Dial: p.tunnels.Dial, Logger: o.log})
-	fitter := fit.New(fit.Config{Space: cluster.Space, Deployments: p.models.List, Dial: p.tunnels.Dial, Measured: p.meter.Speeds})
 	metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p.dispatcher, db, blobs))
 	p.api, err = api.New(api.Config{

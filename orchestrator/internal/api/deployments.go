@@ -20,6 +20,7 @@ func (s *deployments) CreateDeployment(ctx context.Context, req *orchionv1.Creat
 	if err != nil {
 		return nil, err
 	}
+	s.cfg.ModelFit.Learn(ctx, &wanted.Spec)
 	d, err := s.cfg.Deployments.Create(ctx, wanted)
 	return s.answer(d, err)
 }

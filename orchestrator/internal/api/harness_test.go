@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"net"
@@ -119,6 +120,11 @@ func newHarness(t *testing.T, s settings) *harness {
 	must(err)
 	book, err := alias.New(alias.Config{Store: db})
 	must(err)
+	if s.dial == nil {
+		s.dial = func(context.Context, string, tunnel.Target) (net.Conn, error) {
+			return nil, errors.New("no node is asked about models")
+		}
+	}
 	fitter := fit.New(fit.Config{Space: cluster.Space, Deployments: h.models.List, Dial: s.dial})
 	pulls := modelshare.NewPuller(modelshare.PullerConfig{
 		Nodes: h.registry.Active, Known: func(id string) bool { _, ok := h.registry.Get(id); return ok }, Deployments: h.models.List, Dial: s.dial,

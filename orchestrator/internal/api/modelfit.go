@@ -13,6 +13,8 @@ import (
 // *fault.Error.
 type ModelFit interface {
 	Fit(ctx context.Context, ask fit.Ask) (fit.Answer, error)
+	// Learn prepares placing a deployment; it takes a short time at most.
+	Learn(ctx context.Context, s *model.Spec)
 }
 
 // models serves orchion.v1.Models.

@@ -17,6 +17,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/model"
 	"github.com/orchion/orchion/orchestrator/internal/tunnel"
@@ -60,6 +62,14 @@ func (c *cache) get(q question, now time.Time) (entry, bool) {
 	defer c.mu.Unlock()
 	e, ok := c.entries[q]
 	return e, ok && now.Before(e.until)
+}
+
+// old gets an answer however old it is.
+func (c *cache) old(q question) (entry, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[q]
+	return e, ok && e.err == nil
 }
 
 func (c *cache) put(q question, e entry, now time.Time) {
@@ -108,7 +118,22 @@ func (f *Fitter) describe(ctx context.Context, q question) (modelfit.Model, stri
 	if e, ok := f.known.get(q, time.Now()); ok {
 		return e.model, e.nodeID, e.err
 	}
-	result := f.asking.DoChan(fmt.Sprintf("%d %s", q.engine, q.model), func() (any, error) {
+	result := f.begin(ctx, q)
+	select {
+	case <-ctx.Done():
+		return modelfit.Model{}, "", ctx.Err()
+	case r := <-result:
+		e, ok := r.Val.(entry)
+		if !ok {
+			return modelfit.Model{}, "", errors.New("nothing was found out about the model")
+		}
+		return e.model, e.nodeID, e.err
+	}
+}
+
+// begin has nodes asked, unless they are already.
+func (f *Fitter) begin(ctx context.Context, q question) <-chan singleflight.Result {
+	return f.asking.DoChan(fmt.Sprintf("%d %s", q.engine, q.model), func() (any, error) {
 		// Also for those who come later: it does not end with the first.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout*maxAsked)
 		defer cancel()
@@ -121,16 +146,6 @@ func (f *Fitter) describe(ctx context.Context, q question) (modelfit.Model, stri
 		f.known.put(q, e, now)
 		return e, nil
 	})
-	select {
-	case <-ctx.Done():
-		return modelfit.Model{}, "", ctx.Err()
-	case r := <-result:
-		e, ok := r.Val.(entry)
-		if !ok {
-			return modelfit.Model{}, "", errors.New("nothing was found out about the model")
-		}
-		return e.model, e.nodeID, e.err
-	}
 }
 
 // ask asks some nodes, those first that have the model.

@@ -39,6 +39,7 @@ type replica struct {
 	// zero: it was told. lookAt is when to look whether it still has requests.
 	finishBy, lookAt time.Time
 	why              string // when Remove: for what, if it is not the usual
+	against          string // what is known against its node, where nothing better was found
 }
 
 func newDeployment(d *Deployment, now time.Time) *deployment {

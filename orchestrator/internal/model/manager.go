@@ -41,6 +41,10 @@ type Config struct {
 	// StopTimeout is how long a node that is online may take to remove a
 	// replica; then it is forgotten. Default 2 min.
 	StopTimeout time.Duration
+	// Fits says how a model fits on the nodes, as far as that is known. It is asked
+	// for specs that declare no resources. It must not block. Default: nothing is
+	// known.
+	Fits func(s *Spec) Suitability
 	// Busy says whether a replica that serves answers requests now. One that is
 	// to go is stopped when it does not, at the latest after FinishTimeout. It
 	// must not block. Default: none ever does.

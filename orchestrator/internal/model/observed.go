@@ -197,6 +197,9 @@ func (m *Manager) set(r *replica, state ReplicaState, reason string) {
 	if state != Ready {
 		r.ReadyAt = time.Time{}
 	}
+	if state == Ready && reason == "" {
+		reason = r.against
+	}
 	r.State, r.Reason = state, reason
 	if d := m.deployments[r.Deployment]; d != nil {
 		d.touch()

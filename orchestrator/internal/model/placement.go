@@ -14,13 +14,10 @@ import (
 // place finds a node for a replica and sends it there. It answers which nodes
 // the replica must not go to, and what went wrong, if it was something else than
 // that there is no room.
-func (m *Manager) place(d *deployment, r *replica, wake *wakeup) (placed bool, avoid map[string]string, trouble string) {
+func (m *Manager) place(d *deployment, r *replica, fits *Suitability, wake *wakeup) (placed bool, avoid map[string]string, trouble string) {
 	work := *d.work
-	work.Avoid = m.avoided(d)
-	nodeID, ok := m.cfg.Cluster.Place(m.awayFrom(&work, r.avoid), holder(r.ID))
-	if !ok {
-		nodeID, ok = m.cfg.Cluster.Place(&work, holder(r.ID))
-	}
+	work.Avoid = fits.avoid(m.avoided(d))
+	nodeID, ok := m.pick(&work, r, fits)
 	if !ok {
 		return false, work.Avoid, ""
 	}
@@ -33,8 +30,9 @@ func (m *Manager) place(d *deployment, r *replica, wake *wakeup) (placed bool, a
 		return false, nil, "its place could not be stored; see the orchestrator's log"
 	}
 	r.NodeID, r.GPUs = there.NodeID, there.GPUs
+	r.against = fits.against(nodeID)
 	if r.failure == "" {
-		r.Reason = ""
+		r.Reason = r.against
 	}
 	d.touch()
 	m.cfg.Logger.Info("replica placed", "replica", r.ID, "node", nodeID)

@@ -256,6 +256,7 @@ func (m *Manager) spread(d *deployment, steady, displaced, unplaced []*replica, 
 // fill places so many replicas, those that wait first, as long as there is room.
 // It answers how many it placed, and why it is not all.
 func (m *Manager) fill(d *deployment, missing int, unplaced []*replica, wake *wakeup) (placed int, why func() string) {
+	fits := m.suit(d)
 	for ; placed < missing; placed++ {
 		var r *replica
 		fresh := placed >= len(unplaced)
@@ -264,7 +265,7 @@ func (m *Manager) fill(d *deployment, missing int, unplaced []*replica, wake *wa
 		} else {
 			r = unplaced[placed]
 		}
-		ok, avoid, trouble := m.place(d, r, wake)
+		ok, avoid, trouble := m.place(d, r, &fits, wake)
 		if !ok {
 			return placed, func() string {
 				if trouble != "" {

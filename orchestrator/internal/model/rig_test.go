@@ -33,6 +33,8 @@ type rig struct {
 	sent   map[string][]string
 	events []string
 	busy   map[string]bool // nodes whose replicas answer requests; nil: none is asked
+
+	fits *model.Suitability // what model.Config.Fits says; set before it starts
 }
 
 func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
@@ -67,6 +69,9 @@ func (r *rig) start() {
 			r.note(d.Name + " " + state.String())
 		},
 		Removed: func(name string) { r.note(name + " removed") },
+	}
+	if r.fits != nil {
+		config.Fits = func(*model.Spec) model.Suitability { return *r.fits }
 	}
 	if r.busy != nil {
 		config.Busy = r.isBusy

@@ -26,8 +26,8 @@ func (m *Manager) rollOut(d *deployment, want int, steady, unplaced []*replica, 
 		return false
 	}
 	if old.State == Ready && len(steady) <= want {
-		r := m.newReplica(d)
-		if placed, _, trouble := m.place(d, r, wake); placed {
+		r, fits := m.newReplica(d), m.suit(d)
+		if placed, _, trouble := m.place(d, r, &fits, wake); placed {
 			m.enter(d, r)
 			return true
 		} else if trouble != "" {
