@@ -215,17 +215,23 @@ func TestModels(t *testing.T) {
 			if !stream.Next() {
 				t.Fatalf("no first token: %v", stream.Err())
 			}
+			inFlight := func(want int32) error {
+				d := &orchionv1.Deployment{}
+				if err := c.get("/api/deployments/"+offlinemodel.TinyLoop, d); err != nil {
+					return err
+				}
+				if len(d.GetReplicas()) != 1 || d.GetReplicas()[0].GetInFlight() != want {
+					return fmt.Errorf("replicas are %v, want %d in flight", d.GetReplicas(), want)
+				}
+				return nil
+			}
+			if err := inFlight(1); err != nil {
+				t.Error(err)
+			}
 			cancel()
 			left := time.Now()
-			// The engine serves one request at a time for this model: another
-			// one is answered only when the first has stopped.
-			c.eventually("the gateway counts nothing in flight", func() error {
-				text, err := c.metric("orchion_gateway_requests_in_flight")
-				if err == nil && text != "0" {
-					err = fmt.Errorf("it counts %s", text)
-				}
-				return err
-			})
+			c.nothingInFlight()
+			c.eventually("the replica has nothing to do", func() error { return inFlight(0) })
 			if took := time.Since(left); took > 2*time.Second {
 				t.Errorf("stopping took %v", took)
 			}

@@ -1,6 +1,7 @@
 // Uses the unmodified OpenAI SDK for Node against OPENAI_BASE_URL, with the model named in the
 // first argument: tokens are counted, tools are called, embeddings made; a stream of
-// ENDLESS_MODEL is left in its middle; and what is wrong becomes the SDK's own errors.
+// ENDLESS_MODEL is left in its middle; the engine of BREAKING_MODEL breaks off within an event;
+// and what is wrong becomes the SDK's own errors.
 import OpenAI from 'openai';
 
 const client = new OpenAI({ maxRetries: 0 });
@@ -67,6 +68,22 @@ for await (const chunk of endless) {
 	}
 }
 console.log(`left: ${seen > 2}`);
+
+let half = '';
+try {
+	for await (const chunk of await client.chat.completions.create({
+		...question,
+		model: process.env.BREAKING_MODEL,
+		stream: true
+	})) {
+		half += chunk.choices[0]?.delta?.content ?? '';
+	}
+	console.log('no error');
+} catch (error) {
+	console.log(
+		`broken: ${half} ${error.constructor.name} ${error.code} ${error.message.includes('broke off its answer')}`
+	);
+}
 
 const headers = { 'X-Request-Id': 'mine' };
 for (const wrong of [

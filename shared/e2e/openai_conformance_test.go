@@ -107,7 +107,7 @@ func compareOpenAI(t *testing.T, direct, through string) {
 		{embeddings, `{"model":"tiny","input":[1,2]}`, named},
 		{embeddings, `{"model":"tiny","input":"x}`, placed},
 		{embeddings, `{"model":"nope","input":"hello"}`, strange},
-		{"GET /v1/models", ``, own("the cluster's models", `200 application/json…{"object":"list","data":[{"id":"tiny-loop:latest","object":"model",…"owned_by":"orchion"…{"id":"tiny:latest"`)},
+		{"GET /v1/models", ``, own("the cluster's models", `200 application/json…{"object":"list","data":[{"id":"breaks"…{"id":"tiny-loop:latest","object":"model",…"owned_by":"orchion"…{"id":"tiny:latest"`)},
 		{"GET /v1/models/tiny", ``, own("the cluster's model", `200 application/json…{"id":"tiny:latest","object":"model",…"engines":["ollama"]`)},
 		{"GET /v1/models/nope", ``, strange},
 		{"POST /v1/rerank", `{"model":"tiny","query":"a","documents":["b"]}`, lacking},

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -27,11 +29,11 @@ func TestOpenAIAPI(t *testing.T) {
 	needOllama(t)
 	direct := startOllama(t, offlinemodel.Tiny, offlinemodel.TinyLoop)
 	c := newCluster(t)
-	c.addAgent("openai", built.engines[0], "--adopt", direct)
+	c.addAgent("openai", built.engines[0], "--adopt", direct+","+startBreaking(t))
 	client := c.openAI()
 	c.eventually("the adopted models are served", func() error {
 		models, err := client.Models.List(t.Context())
-		if err == nil && len(models.Data) != 2 {
+		if err == nil && len(models.Data) != 3 {
 			err = fmt.Errorf("models are %v", models.Data)
 		}
 		return err
@@ -46,13 +48,22 @@ func TestOpenAIAPI(t *testing.T) {
 	t.Run("Go SDK", func(t *testing.T) { useOpenAI(t, client) })
 	t.Run("Go SDK, errors", func(t *testing.T) { failOpenAI(t, client) })
 	t.Run("Go SDK, responses", func(t *testing.T) { useResponses(t, client) })
+	t.Run("Go SDK, an engine that breaks off", func(t *testing.T) {
+		text, err := streamChat(t.Context(), client, breakingModel)
+		if text != "half" || err == nil || !strings.Contains(err.Error(), "broke off its answer") {
+			t.Errorf("it says %q, %v", text, err)
+		}
+		if text, err := streamChat(t.Context(), client, offlinemodel.Tiny); err != nil || text != offlinemodel.TinyText {
+			t.Errorf("the next says %q, %v", text, err)
+		}
+	})
 	t.Run("Go SDK, leaving", func(t *testing.T) { c.leaveOpenAI(t, client, direct) })
 	t.Run("SDK for Node", func(t *testing.T) {
 		runNode(t, "openai_calls.mjs", "openai",
-			[]string{"OPENAI_BASE_URL=" + c.url + "/v1", "OPENAI_API_KEY=none", "ENDLESS_MODEL=" + offlinemodel.TinyLoop, "COLD_MODEL=" + coldModel},
+			[]string{"OPENAI_BASE_URL=" + c.url + "/v1", "OPENAI_API_KEY=none", "ENDLESS_MODEL=" + offlinemodel.TinyLoop, "COLD_MODEL=" + coldModel, "BREAKING_MODEL=" + breakingModel},
 			"usage: true", "streamed: true "+offlinemodel.TinyText,
 			"tools: true "+offlinemodel.TinyText+" 1", "tools: true "+offlinemodel.TinyText+" 1",
-			"embeddings: 2 true", "left: true",
+			"embeddings: 2 true", "left: true", "broken: half APIError engine_failed true",
 			"error: NotFoundError 404 model_not_found mine", "error: NotFoundError 404 model_not_found mine",
 			"error: BadRequestError 400 engine_error mine", "error: BadRequestError 400 invalid_request mine",
 			"error: NotFoundError 404 model_not_found mine", "error: InternalServerError 503 model_not_ready mine")
@@ -70,6 +81,27 @@ func TestOpenAIAPI(t *testing.T) {
 			"error: 404 model_not_found model", "error: 404 response_not_found response_id")
 		c.nothingInFlight()
 	})
+}
+
+// breakingModel is one whose engine breaks off in the middle of its answers.
+const breakingModel = "breaks"
+
+// startBreaking starts the engine of breakingModel: a stub, since a real one does so seldom.
+func startBreaking(t *testing.T) (url string) {
+	t.Helper()
+	stub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/chat/completions" {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"object":"list","data":[{"id":"`+breakingModel+`","object":"model"}]}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, `data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"half"}}]}`+"\n\ndata: {\"id\":")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(stub.Close)
+	return stub.URL
 }
 
 // nothingInFlight waits until the gateway has no request any more.
@@ -227,7 +259,7 @@ func failOpenAI(t *testing.T, client openai.Client) {
 		message string
 	}{
 		"unknown model": {
-			ask(func(p *openai.ChatCompletionNewParams) { p.Model = "nope" }), 404, "model_not_found", `there is "tiny-loop:latest"`,
+			ask(func(p *openai.ChatCompletionNewParams) { p.Model = "nope" }), 404, "model_not_found", `there is "breaks", "tiny-loop:latest"`,
 		},
 		"bad JSON": {
 			ask(nothing, option.WithRequestBody("application/json", []byte(`{"model":"tiny",]`))), 400, "invalid_request", "invalid JSON at byte 16",

@@ -79,9 +79,14 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route 
 		streamHeaders(h, res.Header.Get("Content-Type"))
 	}
 	w.WriteHeader(res.StatusCode)
-	err := g.copyBody(w, c, held, res.Body, stream || res.ContentLength < 0)
+	cut := cutter{framing: c.usage.framing}
+	err := g.copyBody(w, c, held, res.Body, &cut, stream || res.ContentLength < 0)
 	if err == nil && stream && (res.EndsWithConnection || c.endpoint.saysWhole) {
 		err = io.ErrUnexpectedEOF // unless it is whole
+	}
+	if rest := cut.rest(); len(rest) > 0 && (err == nil || c.endpoint.whole(rest)) {
+		c.usage.note(rest)
+		_, _ = w.Write(rest) // a client that left needs no answer
 	}
 	if err == nil || r.Context().Err() != nil {
 		return
@@ -172,8 +177,8 @@ func mediaType(contentType string) string {
 var errClientWrite = errors.New("write to the client")
 
 // copyBody copies an engine's body, of which held was read already; with flush every
-// piece goes out as it comes.
-func (g *Gateway) copyBody(w http.ResponseWriter, c *call, held []byte, body *upstream.Body, flush bool) error {
+// piece goes out as it comes. Of a stream, cut may hold back the end.
+func (g *Gateway) copyBody(w http.ResponseWriter, c *call, held []byte, body *upstream.Body, cut *cutter, flush bool) error {
 	var controller *http.ResponseController
 	for piece, err := held, error(nil); ; piece, err = body.Next() {
 		if errors.Is(err, io.EOF) {
@@ -182,8 +187,9 @@ func (g *Gateway) copyBody(w http.ResponseWriter, c *call, held []byte, body *up
 		if err != nil {
 			return fmt.Errorf("read from the engine: %w", err)
 		}
+		piece = cut.next(piece)
 		if len(piece) == 0 {
-			continue // nothing was held
+			continue // nothing was held, or all of it is held back
 		}
 		if c.wrote.IsZero() {
 			c.wrote = time.Now()

@@ -110,9 +110,15 @@ func rawEngine(t *testing.T, answer string) func(context.Context, string, tunnel
 func TestEngineThatBreaksOff(t *testing.T) {
 	const broke = `data: {"error":{"message":"the engine on node n1 broke off its answer","type":"server_error","param":null,"code":"engine_failed"}}` + "\n\n"
 	const sse = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+	large := "data: " + strings.Repeat("x", maxHalf)
 	cases := []struct{ name, answer, want string }{
 		{"within a chunked stream", sse + "Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n", "data: 1\n\n" + broke},
-		{"within an event", sse + "Transfer-Encoding: chunked\r\n\r\n7\r\ndata: 1\r\n", "data: 1\n\n" + broke},
+		{"within an event", sse + "Transfer-Encoding: chunked\r\n\r\n7\r\ndata: 1\r\n", broke},
+		{"within an event after another", sse + "Transfer-Encoding: chunked\r\n\r\n14\r\ndata: 1\n\ndata: {\"id\"\r\n", "data: 1\n\n" + broke},
+		{"within an event, ending with its connection", sse + "\r\ndata: 1\n\ndata: {\"id\"", "data: 1\n\n" + broke},
+		{"before the end of its last line", sse + "\r\ndata: 1\n\ndata: [DONE]", "data: 1\n\ndata: [DONE]"},
+		{"whole, without an end of its last line", sse + "Content-Length: 16\r\n\r\ndata: 1\n\ndata: 2", "data: 1\n\ndata: 2"},
+		{"within an event too large to be held back", sse + "\r\n" + large, large + "\n\n" + broke},
 		{"before the first event", sse + "Transfer-Encoding: chunked\r\n\r\n", broke},
 		{"within a stream that ends with its connection", sse + "\r\ndata: 1\n\n", "data: 1\n\n" + broke},
 		{"whole, ending with its connection", sse + "\r\ndata: 1\n\ndata: [DONE]\n\n", "data: 1\n\ndata: [DONE]\n\n"},
