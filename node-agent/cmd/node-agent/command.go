@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/orchion/orchion/node-agent/agent"
+	"github.com/orchion/orchion/node-agent/internal/trim"
 	"github.com/orchion/orchion/shared/settings"
 	"github.com/orchion/orchion/shared/version"
 )
@@ -84,6 +85,7 @@ func newCommand(lookupEnv func(string) (string, bool)) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			trim.WhenSettled(cmd.Context())
 			return a.Run(cmd.Context())
 		},
 	}

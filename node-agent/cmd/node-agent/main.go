@@ -1,3 +1,6 @@
+// An agent that rests need not see, each time it is woken, how many processors it may use now.
+//go:debug updatemaxprocs=0
+
 // Command node-agent offers a machine to an Orchion orchestrator: it runs jobs in
 // containers there and serves models.
 //

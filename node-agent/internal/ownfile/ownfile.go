@@ -23,8 +23,9 @@ import (
 const (
 	// maxFile bounds a file.
 	maxFile = 1 << 20
-	// LookPeriod is how often it is looked whether a file has changed.
-	LookPeriod = 2 * time.Second
+	// LookPeriod is how often it is looked whether a file has changed. It is most of what
+	// wakes an agent that has nothing to do.
+	LookPeriod = 5 * time.Second
 )
 
 // Decode reads one YAML document into a struct. An unknown key is an error with its line.

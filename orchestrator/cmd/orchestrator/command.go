@@ -148,10 +148,7 @@ func serve(ctx context.Context, cfg orchestrator.Config, f *flags, stderr io.Wri
 	if err != nil {
 		return usageError{err}
 	}
-	stop, err := footprint.Start(ctx)
-	if err != nil {
-		return err
-	}
+	stop := footprint.Start(ctx)
 	defer stop()
 	return o.Run(ctx)
 }

@@ -11,14 +11,14 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"time"
-
-	"github.com/orchion/orchion/orchestrator/internal/upkeep"
 )
 
 const (
-	// period is how often it is looked.
-	period = time.Second
+	// period is how often it is looked, and restPeriod how often while there is nothing
+	// to collect: an idle program should not be woken for it.
+	period, restPeriod = time.Second, 10 * time.Second
 	// mostPercent is by how much of itself the heap may grow before it is collected
 	// again, which is the runtime's default, and leastPercent what that is lowered to.
 	mostPercent, leastPercent = 100, 25
@@ -41,21 +41,21 @@ const (
 // Start begins to set the collector's percentage (GOGC) from what it costs, unless
 // the environment sets GOGC or GOMEMLIMIT: then somebody has decided. It is for the
 // whole process. stop ends it and leaves the percentage as it was before.
-func Start(ctx context.Context) (stop func(), err error) {
+func Start(ctx context.Context) (stop func()) {
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
 		if os.Getenv(name) != "" {
-			return func() {}, nil
+			return func() {}
 		}
 	}
 	p := &pacer{wish: leastPercent, percent: mostPercent, read: newReader().read, set: func(percent int) { debug.SetGCPercent(percent) }, giveBack: debug.FreeOSMemory}
-	loop := upkeep.New(period, func(context.Context) { p.look() })
-	if err := loop.Start(ctx); err != nil {
-		return nil, err
-	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var looking sync.WaitGroup
+	looking.Go(func() { p.lookUntil(ctx) })
 	return func() {
-		loop.Stop()
+		cancel()
+		looking.Wait()
 		debug.SetGCPercent(mostPercent)
-	}, nil
+	}
 }
 
 // reading is what the runtime says.
@@ -78,6 +78,21 @@ type pacer struct {
 	read     func() reading
 	set      func(percent int)
 	giveBack func()
+}
+
+func (p *pacer) lookUntil(ctx context.Context) {
+	for {
+		p.look()
+		wait := period
+		if p.rested > restful {
+			wait = restPeriod
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
 }
 
 // look sets the percentage anew where it should be another, and gives back what is

@@ -62,6 +62,7 @@ type Registry struct {
 
 	wake chan struct{} // the list of deadlines has a new head
 	kick chan struct{} // dirtyIDs is not empty
+	used chan struct{} // usageQueue is not empty
 
 	lifecycle sync.Mutex // guards stop and its use
 	stop      context.CancelFunc
@@ -77,6 +78,7 @@ func NewRegistry(cfg Config) *Registry {
 		kinds:   newKinds(),
 		wake:    make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
+		used:    make(chan struct{}, 1),
 	}
 	return r
 }
@@ -181,6 +183,7 @@ func (r *Registry) Heartbeat(id, instanceID string, usage Usage) (time.Duration,
 	if !e.reported {
 		e.reported = true
 		r.usageQueue = append(r.usageQueue, e)
+		notify(r.used)
 	}
 	return jitter(e.interval), nil
 }

@@ -140,15 +140,18 @@ func (r *Registry) reap() (wait time.Duration, some bool) {
 	return wait, some
 }
 
-// reportUntil tells OnUsage of nodes whose usage changed.
+// reportUntil tells OnUsage of nodes whose usage changed, and sleeps while none does.
 func (r *Registry) reportUntil(ctx context.Context) {
-	tick := time.NewTicker(usagePeriod)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-r.used:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(usagePeriod):
 		}
 		for _, n := range r.takeUsage() {
 			r.cfg.OnUsage(n)
@@ -168,6 +171,9 @@ func (r *Registry) takeUsage() []*Node {
 		}
 	}
 	r.usageQueue = append(r.usageQueue[:0:0], r.usageQueue[count:]...)
+	if len(r.usageQueue) > 0 {
+		notify(r.used)
+	}
 	return nodes
 }
 
