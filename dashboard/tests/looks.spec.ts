@@ -20,6 +20,7 @@ const PAGES = {
 	model: '/models/llama3-2-3b',
 	deploy: '/models/new',
 	chat: '/models/chat',
+	usage: '/usage',
 	settings: '/settings',
 	missing: '/no/such/page'
 };

@@ -13,6 +13,7 @@ const PAGES = [
 	['/schedules/new', 'New schedule'],
 	['/models', 'Models'],
 	['/models/new', 'Deploy a model'],
+	['/usage', 'Usage'],
 	['/settings', 'Settings']
 ] as const;
 

@@ -26,6 +26,8 @@ type Answer<O extends keyof operations> = operations[O] extends {
 
 export type Queue = Answer<'Queues_GetQueue'>;
 export type Schedule = Answer<'Schedules_GetSchedule'>;
+export type Usage = Answer<'Usage_GetUsage'>;
+export type UsageRequest = NonNullable<Answer<'Usage_ListUsageRequests'>['requests']>[number];
 export type PutSchedule = Body<'Schedules_PutSchedule'>;
 
 type QueryValues = Record<string, string | number | boolean | undefined>;
@@ -268,6 +270,25 @@ export class OrchionApi {
 			options
 		);
 		return answer.runs ?? [];
+	}
+
+	/** What calls of models took, over time. */
+	usage(query: Query<'Usage_GetUsage'>, options?: CallOptions): Promise<Usage> {
+		return this.json('GET', '/api/usage', { query }, options);
+	}
+
+	/** The newest calls of models, the newest first. */
+	async usageRequests(
+		query: Query<'Usage_ListUsageRequests'>,
+		options?: CallOptions
+	): Promise<UsageRequest[]> {
+		const answer = await this.json<Answer<'Usage_ListUsageRequests'>>(
+			'GET',
+			'/api/usage/requests',
+			{ query },
+			options
+		);
+		return answer.requests ?? [];
 	}
 
 	allDeployments(options?: CallOptions): Promise<Deployment[]> {

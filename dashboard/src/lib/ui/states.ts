@@ -144,3 +144,12 @@ export function engineName(engine: Engine | undefined): string {
 			return 'unknown engine';
 	}
 }
+
+/** How a call of a model ended: 499 is the status of one whose client left. */
+export function requestLook({ status, broken }: { status?: number; broken?: boolean }): StateLook {
+	if (status === 499) return { label: 'cancelled', tone: 'wait', icon: 'ban' };
+	if (broken) return { label: 'broken off', tone: 'bad', icon: 'unplug' };
+	if (!status || status >= 400)
+		return { label: status ? `failed (${status})` : 'failed', tone: 'bad', icon: 'cross' };
+	return { label: 'answered', tone: 'ok', icon: 'check' };
+}
