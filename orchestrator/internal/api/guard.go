@@ -86,10 +86,21 @@ var guardHeaders = [...]struct {
 
 var varyOrigin = [1]string{"Origin"}
 
+var closeConnection = [1]string{"close"}
+
+// endsConnection says whether a request is the last on its connection because another
+// parser may have seen it end elsewhere. net/http takes a body in chunks whatever
+// Content-Length says, and in HTTP/1.0 whatever Transfer-Encoding says; RFC 9112, 6.1, has
+// the connection closed after both. The first it does not tell apart from other chunks.
+func endsConnection(r *http.Request) bool { return r.ContentLength < 0 || !r.ProtoAtLeast(1, 1) }
+
 func (g *guard) wrap(next http.Handler) http.Handler {
 	protected := g.crossOrigin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
+		if endsConnection(r) {
+			header["Connection"] = closeConnection[:]
+		}
 		for i := range guardHeaders {
 			header[guardHeaders[i].name] = guardHeaders[i].value[:]
 		}

@@ -26,11 +26,13 @@ type callServer struct {
 // of jobs, until Stop. It returns at once.
 func (g *Gateway) Start(calls net.Listener) {
 	server := &http.Server{
-		Handler:           g,
+		Handler:           http.HandlerFunc(g.serveJob),
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		// Nothing is answered that serveJob does not see.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			// A connection without a caller stays one that may call nothing.
 			caller := tunnel.Caller{}
@@ -50,6 +52,15 @@ func (g *Gateway) Start(calls net.Listener) {
 			g.log.Error("gateway for jobs stopped", "error", err)
 		}
 	}()
+}
+
+// serveJob serves a request of a job. One whose body another parser may have seen end
+// elsewhere is the last on its connection, as at the orchestrator's own port.
+func (g *Gateway) serveJob(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength < 0 || !r.ProtoAtLeast(1, 1) {
+		w.Header().Set("Connection", "close")
+	}
+	g.ServeHTTP(w, r)
 }
 
 // Stop ends what Start began: requests of jobs may finish until ctx is done and

@@ -144,7 +144,7 @@ func (c *call) outcome(o routing.Outcome, asked time.Time, r *http.Request) rout
 	case c.broken:
 		o.Verdict = routing.Broken
 		return o
-	case r.Context().Err() != nil || o.Verdict != routing.Worked || c.wrote.IsZero():
+	case r.Context().Err() != nil && !c.whole || o.Verdict != routing.Worked || c.wrote.IsZero():
 		return o
 	}
 	o.Answered = true

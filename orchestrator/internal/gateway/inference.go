@@ -22,6 +22,9 @@ type call struct {
 	// streamed is true when the engine's answer comes piece by piece, broken that
 	// it broke off.
 	streamed, broken bool
+	// whole is true when all that the engine had to say was written, so that a client
+	// that leaves then has its answer.
+	whole bool
 	// queued is how long it waited until its model was ready and had time for it.
 	queued time.Duration
 	// route and reason are those of the replica that answered.
@@ -43,7 +46,7 @@ func (g *Gateway) inference(e *endpoint) http.HandlerFunc {
 		// Deferred, because a broken answer leaves by a panic.
 		defer func() {
 			status := record.status
-			if status == 0 || isClientGone(r.Context()) {
+			if status == 0 || isClientGone(r.Context()) && !c.whole {
 				status = statusClientGone
 			}
 			g.metrics.observe(c, status)

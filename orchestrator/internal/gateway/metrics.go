@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,31 @@ type metrics struct {
 	duration  *prometheus.HistogramVec
 	firstByte *prometheus.HistogramVec
 	tokens    *prometheus.CounterVec
+
+	mu     sync.Mutex          // guards models
+	models map[string]struct{} // that have series of their own
+}
+
+const (
+	// maxLabels bounds the models that have series of their own: clients that pull and
+	// delete, and nodes that adopt engines, can make ever new ones.
+	maxLabels = 200
+	// otherLabel is where the rest is counted.
+	otherLabel = "_OTHER"
+)
+
+// label gives the label of a model.
+func (m *metrics) label(model string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.models[model]; ok || model == "" {
+		return model
+	}
+	if len(m.models) == maxLabels {
+		return otherLabel
+	}
+	m.models[model] = struct{}{}
+	return model
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -27,6 +53,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	// and a long generation are all told apart.
 	buckets := prometheus.ExponentialBuckets(0.001, 4, 10)
 	m := &metrics{
+		models: make(map[string]struct{}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "orchion_gateway_requests_in_flight",
 			Help: "Requests to models that are being served.",
@@ -37,7 +64,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "orchion_gateway_requests_total",
-			Help: "Requests to models, by model (empty: none was found), endpoint and HTTP status (499: the client left).",
+			Help: "Requests to models, by model (empty: none was found; _OTHER: all beyond the first 200), endpoint and HTTP status (499: the client left).",
 		}, []string{"model", "endpoint", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "orchion_gateway_request_duration_seconds",
@@ -62,17 +89,18 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 
 // observe counts a call that has ended.
 func (m *metrics) observe(c *call, status int) {
-	m.requests.WithLabelValues(c.model, c.endpoint.path, strconv.Itoa(status)).Inc()
-	if c.model == "" {
+	model := m.label(c.model)
+	m.requests.WithLabelValues(model, c.endpoint.path, strconv.Itoa(status)).Inc()
+	if model == "" {
 		return
 	}
-	m.duration.WithLabelValues(c.model, c.endpoint.path).Observe(time.Since(c.started).Seconds())
+	m.duration.WithLabelValues(model, c.endpoint.path).Observe(time.Since(c.started).Seconds())
 	if !c.wrote.IsZero() {
-		m.firstByte.WithLabelValues(c.model, c.endpoint.path).Observe(c.wrote.Sub(c.started).Seconds())
+		m.firstByte.WithLabelValues(model, c.endpoint.path).Observe(c.wrote.Sub(c.started).Seconds())
 	}
 	if t := c.usage.tokens(); t.counted {
-		m.tokens.WithLabelValues(c.model, "prompt").Add(float64(t.in))
-		m.tokens.WithLabelValues(c.model, "completion").Add(float64(t.out))
+		m.tokens.WithLabelValues(model, "prompt").Add(float64(t.in))
+		m.tokens.WithLabelValues(model, "completion").Add(float64(t.out))
 	}
 }
 

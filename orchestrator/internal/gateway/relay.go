@@ -86,13 +86,15 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, c *call, route 
 	}
 	if rest := cut.rest(); len(rest) > 0 && (err == nil || c.endpoint.whole(rest)) {
 		c.usage.note(rest)
-		_, _ = w.Write(rest) // a client that left needs no answer
+		if _, writeErr := w.Write(rest); writeErr != nil {
+			err = fmt.Errorf("%w: %w", errClientWrite, writeErr)
+		}
 	}
-	if err == nil || r.Context().Err() != nil {
+	// Of a stream only the end of the connection's framing may be missing, which is the
+	// hop's affair.
+	c.whole = err == nil || stream && !errors.Is(err, errClientWrite) && c.endpoint.whole(c.usage.tail)
+	if c.whole || r.Context().Err() != nil {
 		return
-	}
-	if stream && c.endpoint.whole(c.usage.tail) {
-		return // only the end of the connection's framing is missing, which is the hop's affair
 	}
 	g.brokeOff(r, c, route, err)
 	if !stream {

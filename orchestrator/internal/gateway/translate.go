@@ -45,7 +45,8 @@ func (g *Gateway) translateDocument(w http.ResponseWriter, r *http.Request, c *c
 	h.Set("Content-Length", strconv.Itoa(len(answer)))
 	w.WriteHeader(res.StatusCode)
 	c.wrote = time.Now()
-	_, _ = w.Write(answer) // a client that left needs no answer
+	_, err = w.Write(answer) // a client that left needs no answer
+	c.whole = err == nil
 }
 
 // translateStream passes a stream on event by event.
@@ -54,7 +55,8 @@ func (g *Gateway) translateStream(w http.ResponseWriter, r *http.Request, c *cal
 	streamHeaders(w.Header(), t.streamType())
 	w.WriteHeader(res.StatusCode)
 	err := g.translateEvents(w, c, newEventReader(res.Body), t)
-	if err == nil || errors.Is(err, errClientWrite) || r.Context().Err() != nil {
+	c.whole = err == nil
+	if c.whole || errors.Is(err, errClientWrite) || r.Context().Err() != nil {
 		return
 	}
 	g.brokeOff(r, c, route, err)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/orchion/orchion/orchestrator/internal/gateway/meter"
 	"github.com/orchion/orchion/orchestrator/internal/job"
 	"github.com/orchion/orchion/orchestrator/internal/store/memory"
@@ -164,6 +166,79 @@ func TestMeteredLeaving(t *testing.T) {
 	if c := calls[0]; c.Outcome() != meter.Cancelled || c.Status != 499 {
 		t.Errorf("it is metered as %+v", c)
 	}
+}
+
+// TestMeteredLeavingAtTheEnd holds that a call has gone well whose client leaves once it has all of the
+// answer, though the engine has not ended it yet.
+func TestMeteredLeavingAtTheEnd(t *testing.T) {
+	for _, tc := range []struct{ path, body, kind, answer string }{
+		{"/v1/chat/completions", streamQuestion, "text/event-stream", "data: {}\n\ndata: [DONE]\n\n"},
+		{"/ollama/api/chat", streamQuestion, "application/x-ndjson", `{"done":true}` + "\n"},
+	} {
+		t.Run(tc.path, func(t *testing.T) {
+			m := newMeter(t)
+			registry := prometheus.NewRegistry()
+			r := newRig(t, Config{Routes: oneRoute, Meter: m, Metrics: registry}, map[string]http.Handler{"n1": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Content-Type", tc.kind)
+				fmt.Fprint(w, tc.answer)
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			})})
+			res := r.do(t, http.MethodPost, tc.path, tc.body)
+			if _, err := io.ReadFull(res.Body, make([]byte, len(tc.answer))); err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			var calls []meter.Numbered
+			for len(calls) == 0 { // until the handler has noticed too
+				calls, _ = m.Recent(meter.Filter{Limit: 1})
+			}
+			if c := calls[0]; c.Outcome() != meter.OK || c.Status != http.StatusOK {
+				t.Errorf("it is metered as %+v", c)
+			}
+			if counted := requestsCounted(t, registry); len(counted) != 1 || counted["200 "+tc.path+" m"] != 1 {
+				t.Errorf("counted are %v", counted)
+			}
+		})
+	}
+}
+
+// TestLabels holds that the models which have series of their own are bounded.
+func TestLabels(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := newMetrics(registry)
+	for i := range 3 * maxLabels {
+		m.observe(&call{endpoint: &endpoint{path: "/p"}, model: fmt.Sprint("m", i)}, http.StatusOK)
+	}
+	m.observe(&call{endpoint: &endpoint{path: "/p"}}, http.StatusNotFound)
+	counted := requestsCounted(t, registry)
+	if len(counted) != maxLabels+2 || counted["200 /p m7"] != 1 || counted["200 /p "+otherLabel] != 2*maxLabels || counted["404 /p "] != 1 {
+		t.Errorf("counted are %v", counted)
+	}
+}
+
+// requestsCounted gives what is counted of requests by code, endpoint and model.
+func requestsCounted(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() != "orchion_gateway_requests_total" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, label := range metric.GetLabel() {
+				labels = append(labels, label.GetValue())
+			}
+			counted[strings.Join(labels, " ")] = metric.GetCounter().GetValue()
+		}
+	}
+	return counted
 }
 
 func TestCallerName(t *testing.T) {
