@@ -11,6 +11,8 @@
 //	  - heartbeats per second on those connections, in all and for each core that
 //	    the orchestrator keeps busy with them.
 //	  - memory with all of that and 100,000 jobs queued, at once and at rest.
+//	  - memory for each of 10,000 idle HTTP connections, and how long a request takes
+//	    beside them. Floor: without them.
 //	  - memory and CPU of an idle orchestrator and an idle node agent. Floor: an
 //	    idle Go program that serves HTTP.
 //
@@ -66,7 +68,7 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	measure.Header()
-	for _, part := range []func(context.Context, settings, string) error{measureNodes, measureConnected, measureIdle} {
+	for _, part := range []func(context.Context, settings, string) error{measureNodes, measureConnected, measureHTTPConnections, measureIdle} {
 		if err := part(ctx, s, dir); err != nil {
 			return err
 		}
