@@ -1,3 +1,4 @@
+import { expectGoodLooks } from './fixture/looks';
 import { deployment } from './fixture/objects';
 import { expect, test } from './fixture/test';
 
@@ -109,4 +110,24 @@ test('a chat streams the answer of the gateway', async ({ page, orchestrator }) 
 		stream: true,
 		stream_options: { include_usage: true }
 	});
+});
+
+test('the form says where a model fits, before it is deployed', async ({ page }) => {
+	await page.goto('/models/new');
+	const ask = page.getByRole('button', { name: 'Where does it fit?' });
+	await expect(ask).toBeDisabled();
+	await page.getByRole('textbox', { name: 'Model' }).fill('llama3.1:8b');
+	await ask.click();
+	await expect(
+		page.getByText('It needs 5.8 GiB, with 8,030 million parameters in Q4_K_M, for 4,096 tokens.')
+	).toBeVisible();
+	const nodes = page.getByRole('list', { name: 'Where llama3.1:8b fits' }).getByRole('listitem');
+	await expect(nodes).toHaveCount(4);
+	await expect(nodes.nth(0)).toContainText('on GPU');
+	await expect(nodes.nth(0)).toContainText('48 tokens/s');
+	await expect(nodes.nth(3)).toContainText('4.8 GiB are missing');
+	await expectGoodLooks(page, 'deploy-fit');
+	// Of another model nothing is known yet.
+	await page.getByRole('textbox', { name: 'Model' }).fill('llama3.1:70b');
+	await expect(nodes).toHaveCount(0);
 });

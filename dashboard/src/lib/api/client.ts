@@ -28,6 +28,7 @@ export type Queue = Answer<'Queues_GetQueue'>;
 export type Schedule = Answer<'Schedules_GetSchedule'>;
 export type Usage = Answer<'Usage_GetUsage'>;
 export type UsageRequest = NonNullable<Answer<'Usage_ListUsageRequests'>['requests']>[number];
+export type ModelFit = Answer<'Models_GetModelFit'>;
 export type PutSchedule = Body<'Schedules_PutSchedule'>;
 
 type QueryValues = Record<string, string | number | boolean | undefined>;
@@ -305,6 +306,21 @@ export class OrchionApi {
 
 	getDeployment(name: string, options?: CallOptions): Promise<Deployment> {
 		return this.json('GET', `/api/deployments/${encodeURIComponent(name)}`, {}, options);
+	}
+
+	/** What a model needs, and where there is room for it. A node may have to look it up. */
+	modelFit(
+		model: string,
+		query: Query<'Models_GetModelFit'>,
+		options?: CallOptions
+	): Promise<ModelFit> {
+		const path = model.split('/').map(encodeURIComponent).join('/');
+		return this.json(
+			'GET',
+			`/api/models/${path}:fit`,
+			{ query },
+			{ timeoutMs: 60_000, ...options }
+		);
 	}
 
 	createDeployment(body: Body<'Deployments_CreateDeployment'>): Promise<Deployment> {

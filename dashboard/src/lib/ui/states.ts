@@ -1,3 +1,4 @@
+import type { ModelFit } from '../api/client';
 import type {
 	Attempt,
 	AttemptState,
@@ -152,4 +153,20 @@ export function requestLook({ status, broken }: { status?: number; broken?: bool
 	if (!status || status >= 400)
 		return { label: status ? `failed (${status})` : 'failed', tone: 'bad', icon: 'cross' };
 	return { label: 'answered', tone: 'ok', icon: 'check' };
+}
+
+/** How a model fits on a node. */
+export function placeLook(place: NonNullable<ModelFit['nodes']>[number]['place']): StateLook {
+	switch (place) {
+		case 'MODEL_PLACE_GPU':
+			return { label: 'on GPU', tone: 'ok', icon: 'check' };
+		case 'MODEL_PLACE_PARTLY_GPU':
+			return { label: 'partly on GPU', tone: 'wait', icon: 'warning' };
+		case 'MODEL_PLACE_CPU':
+			return { label: 'on CPU', tone: 'wait', icon: 'warning' };
+		case 'MODEL_PLACE_NONE':
+			return { label: 'no', tone: 'off', icon: 'ban' };
+		default:
+			return UNKNOWN;
+	}
 }
