@@ -1,11 +1,12 @@
 package anthropic
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/orchion/orchion/orchestrator/internal/gateway/completions"
 )
 
 // Answer puts the answer to one request into Anthropic's words.
@@ -36,45 +37,9 @@ type usage struct {
 	CacheReadTokens int64 `json:"cache_read_input_tokens"`
 }
 
-// openAnswer is an answer of OpenAI's chat completions, or an event of its stream.
-type openAnswer struct {
-	Choices []struct {
-		Message      openDelta       `json:"message"`
-		Delta        openDelta       `json:"delta"`
-		FinishReason string          `json:"finish_reason"`
-		StopReason   json.RawMessage `json:"stop_reason"` // vLLM: the stop sequence, or a token's number
-	} `json:"choices"`
-	Usage *struct {
-		PromptTokens     int64 `json:"prompt_tokens"`
-		CompletionTokens int64 `json:"completion_tokens"`
-		Details          struct {
-			CachedTokens int64 `json:"cached_tokens"`
-		} `json:"prompt_tokens_details"`
-	} `json:"usage"`
-	Error json.RawMessage `json:"error"`
-}
-
-type openDelta struct {
-	Content          string `json:"content"`
-	Refusal          string `json:"refusal"`
-	ReasoningContent string `json:"reasoning_content"`
-	Reasoning        string `json:"reasoning"`
-	ToolCalls        []struct {
-		Index    int    `json:"index"`
-		ID       string `json:"id"`
-		Function struct {
-			Name      string `json:"name"`
-			Arguments string `json:"arguments"`
-		} `json:"function"`
-	} `json:"tool_calls"`
-}
-
-// thought is what the model thinks. Some versions of vLLM tell it by both names.
-func (d *openDelta) thought() string { return cmp.Or(d.ReasoningContent, d.Reasoning) }
-
-func (a *Answer) noteUsage(o *openAnswer) {
+func (a *Answer) noteUsage(o *completions.Answer) {
 	if u := o.Usage; u != nil {
-		cached := min(u.Details.CachedTokens, u.PromptTokens)
+		cached := min(u.PromptDetails.CachedTokens, u.PromptTokens)
 		a.usage = usage{InputTokens: u.PromptTokens - cached, OutputTokens: u.CompletionTokens, CacheReadTokens: cached}
 	}
 }
@@ -122,7 +87,7 @@ func toolBlock(id, name string, input json.RawMessage) contentObject {
 
 // Document translates a whole answer.
 func (a *Answer) Document(body []byte) ([]byte, error) {
-	var o openAnswer
+	var o completions.Answer
 	if err := json.Unmarshal(body, &o); err != nil {
 		return nil, err
 	}
@@ -134,7 +99,7 @@ func (a *Answer) Document(body []byte) ([]byte, error) {
 	a.reason, a.stop = choice.FinishReason, choice.StopReason
 	m := messageObject{ID: a.id, Type: "message", Role: "assistant", Model: a.model, Content: []contentObject{}, Usage: a.usage}
 	said := choice.Message
-	if thought := said.thought(); thought != "" && a.think {
+	if thought := said.Thought(); thought != "" && a.think {
 		m.Content = append(m.Content, thinkingBlock(thought))
 	}
 	if text := said.Content + said.Refusal; text != "" {
@@ -172,12 +137,9 @@ func (a *Answer) Event(dst, data []byte) ([]byte, error) {
 	if string(data) == "[DONE]" {
 		return a.finish(dst)
 	}
-	var o openAnswer
-	if err := json.Unmarshal(data, &o); err != nil {
+	o, err := completions.ReadEvent(data)
+	if err != nil {
 		return dst, err
-	}
-	if len(o.Error) > 0 && string(o.Error) != "null" {
-		return dst, fmt.Errorf("the engine reported %.500s", o.Error)
 	}
 	a.noteUsage(&o)
 	dst = a.begin(dst)
@@ -186,7 +148,7 @@ func (a *Answer) Event(dst, data []byte) ([]byte, error) {
 	}
 	choice := &o.Choices[0]
 	said := choice.Delta
-	if thought := said.thought(); thought != "" && a.think {
+	if thought := said.Thought(); thought != "" && a.think {
 		dst = a.enter(dst, "thinking", thinkingBlock(""))
 		dst = a.delta(dst, contentObject{"type": "thinking_delta", "thinking": thought})
 	}

@@ -4,64 +4,25 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/orchion/orchion/orchestrator/internal/gateway/completions"
 )
 
 // openRequest is a request of OpenAI's chat completions.
 type openRequest struct {
-	Model             string          `json:"model"`
-	Messages          []openMessage   `json:"messages"`
-	MaxTokens         int64           `json:"max_tokens,omitempty"`
-	Temperature       json.RawMessage `json:"temperature,omitempty"`
-	TopP              json.RawMessage `json:"top_p,omitempty"`
-	TopK              json.RawMessage `json:"top_k,omitempty"`
-	Stop              []string        `json:"stop,omitempty"`
-	Tools             []openTool      `json:"tools,omitempty"`
-	ToolChoice        any             `json:"tool_choice,omitempty"`
-	ParallelToolCalls *bool           `json:"parallel_tool_calls,omitempty"`
-	User              string          `json:"user,omitempty"`
-	Stream            bool            `json:"stream,omitempty"`
-	StreamOptions     *streamOptions  `json:"stream_options,omitempty"`
-}
-
-type streamOptions struct {
-	IncludeUsage bool `json:"include_usage"`
-}
-
-type openMessage struct {
-	Role       string     `json:"role"`
-	Content    any        `json:"content"` // a string, []openPart or null
-	ToolCalls  []openCall `json:"tool_calls,omitempty"`
-	ToolCallID string     `json:"tool_call_id,omitempty"`
-}
-
-type openPart struct {
-	Type     string    `json:"type"`
-	Text     string    `json:"text,omitempty"`
-	ImageURL *imageURL `json:"image_url,omitempty"`
-}
-
-type imageURL struct {
-	URL string `json:"url"`
-}
-
-type openCall struct {
-	ID       string `json:"id"`
-	Type     string `json:"type"`
-	Function struct {
-		Name      string `json:"name"`
-		Arguments string `json:"arguments"`
-	} `json:"function"`
-}
-
-type openTool struct {
-	Type     string       `json:"type"`
-	Function openFunction `json:"function"`
-}
-
-type openFunction struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description,omitempty"`
-	Parameters  json.RawMessage `json:"parameters,omitempty"`
+	Model             string                     `json:"model"`
+	Messages          []completions.Message      `json:"messages"`
+	MaxTokens         int64                      `json:"max_tokens,omitempty"`
+	Temperature       json.RawMessage            `json:"temperature,omitempty"`
+	TopP              json.RawMessage            `json:"top_p,omitempty"`
+	TopK              json.RawMessage            `json:"top_k,omitempty"`
+	Stop              []string                   `json:"stop,omitempty"`
+	Tools             []completions.Tool         `json:"tools,omitempty"`
+	ToolChoice        any                        `json:"tool_choice,omitempty"`
+	ParallelToolCalls *bool                      `json:"parallel_tool_calls,omitempty"`
+	User              string                     `json:"user,omitempty"`
+	Stream            bool                       `json:"stream,omitempty"`
+	StreamOptions     *completions.StreamOptions `json:"stream_options,omitempty"`
 }
 
 // Chat gives the request in OpenAI's words.
@@ -74,14 +35,14 @@ func (r *Request) Chat(target Target) ([]byte, error) {
 		out.TopK = r.topK
 	}
 	if r.stream {
-		out.Stream, out.StreamOptions = true, &streamOptions{IncludeUsage: true}
+		out.Stream, out.StreamOptions = true, &completions.StreamOptions{IncludeUsage: true}
 	}
 	if c := r.choice; c != nil && len(r.tools) > 0 {
 		switch c.Type {
 		case "any":
 			out.ToolChoice = "required"
 		case "tool":
-			out.ToolChoice = openTool{Type: "function", Function: openFunction{Name: c.Name}}
+			out.ToolChoice = completions.Tool{Type: "function", Function: completions.Function{Name: c.Name}}
 		default:
 			out.ToolChoice = c.Type
 		}
@@ -95,25 +56,25 @@ func (r *Request) Chat(target Target) ([]byte, error) {
 // Tokenize gives the request for vLLM's POST /tokenize.
 func (r *Request) Tokenize(target Target) ([]byte, error) {
 	return json.Marshal(struct {
-		Model               string        `json:"model"`
-		Messages            []openMessage `json:"messages"`
-		Tools               []openTool    `json:"tools,omitempty"`
-		AddGenerationPrompt bool          `json:"add_generation_prompt"`
+		Model               string                `json:"model"`
+		Messages            []completions.Message `json:"messages"`
+		Tools               []completions.Tool    `json:"tools,omitempty"`
+		AddGenerationPrompt bool                  `json:"add_generation_prompt"`
 	}{target.Model, r.openMessages(), r.openTools(), true})
 }
 
-func (r *Request) openTools() []openTool {
-	var tools []openTool
+func (r *Request) openTools() []completions.Tool {
+	var tools []completions.Tool
 	for _, t := range r.tools {
-		tools = append(tools, openTool{Type: "function", Function: openFunction{Name: t.Name, Description: t.Description, Parameters: t.InputSchema}})
+		tools = append(tools, completions.Tool{Type: "function", Function: completions.Function{Name: t.Name, Description: t.Description, Parameters: t.InputSchema}})
 	}
 	return tools
 }
 
-func (r *Request) openMessages() []openMessage {
-	var out []openMessage
+func (r *Request) openMessages() []completions.Message {
+	var out []completions.Message
 	if len(r.system) > 0 {
-		out = append(out, openMessage{Role: "system", Content: textOf(r.system)})
+		out = append(out, completions.Message{Role: "system", Content: textOf(r.system)})
 	}
 	for _, m := range r.messages {
 		if m.role == "assistant" {
@@ -137,13 +98,13 @@ func textOf(blocks []block) string {
 }
 
 // assistantMessage is what the model said. What it thought is for Anthropic's models only.
-func assistantMessage(blocks []block) openMessage {
-	m := openMessage{Role: "assistant"}
+func assistantMessage(blocks []block) completions.Message {
+	m := completions.Message{Role: "assistant"}
 	for _, b := range blocks {
 		if b.kind != "tool_use" {
 			continue
 		}
-		call := openCall{ID: b.id, Type: "function"}
+		call := completions.Call{ID: b.id, Type: "function"}
 		call.Function.Name, call.Function.Arguments = b.name, string(b.input)
 		m.ToolCalls = append(m.ToolCalls, call)
 	}
@@ -156,8 +117,8 @@ func assistantMessage(blocks []block) openMessage {
 // userMessages are the results of tools, which OpenAI's API wants first and each by itself,
 // and what the user said. A picture that a tool gave follows with the user's words, since
 // results are text there.
-func userMessages(blocks []block) []openMessage {
-	var out []openMessage
+func userMessages(blocks []block) []completions.Message {
+	var out []completions.Message
 	var said []block
 	for _, b := range blocks {
 		if b.kind != "tool_result" {
@@ -168,7 +129,7 @@ func userMessages(blocks []block) []openMessage {
 		if b.failed {
 			text = "Error: " + text
 		}
-		out = append(out, openMessage{Role: "tool", ToolCallID: b.id, Content: text})
+		out = append(out, completions.Message{Role: "tool", ToolCallID: b.id, Content: text})
 		for _, part := range b.parts {
 			if part.kind == "image" {
 				said = append(said, block{kind: "text", text: fmt.Sprintf("The picture that the tool call %s gave:", b.id)}, part)
@@ -178,19 +139,19 @@ func userMessages(blocks []block) []openMessage {
 	if len(said) == 0 {
 		return out
 	}
-	return append(out, openMessage{Role: "user", Content: openContent(said)})
+	return append(out, completions.Message{Role: "user", Content: openContent(said)})
 }
 
 // openContent is a string where that will do, which every engine understands.
 func openContent(blocks []block) any {
-	var parts []openPart
+	var parts []completions.Part
 	images := false
 	for _, b := range blocks {
 		if b.kind == "image" {
 			images = true
-			parts = append(parts, openPart{Type: "image_url", ImageURL: &imageURL{b.image}})
+			parts = append(parts, completions.Part{Type: "image_url", ImageURL: &completions.ImageURL{URL: b.image}})
 		} else {
-			parts = append(parts, openPart{Type: "text", Text: b.text})
+			parts = append(parts, completions.Part{Type: "text", Text: b.text})
 		}
 	}
 	if !images {

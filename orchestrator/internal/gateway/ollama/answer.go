@@ -1,13 +1,14 @@
 package ollama
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/gateway/completions"
 )
 
 // Answer puts the answer to one request back into Ollama's words. Durations are
@@ -39,11 +40,11 @@ type usage struct {
 // chunk is an answer of OpenAI's, or an event of its stream.
 type chunk struct {
 	Choices []struct {
-		Index        int       `json:"index"`
-		Message      openDelta `json:"message"`
-		Delta        openDelta `json:"delta"`
-		Text         string    `json:"text"`
-		FinishReason string    `json:"finish_reason"`
+		Index        int               `json:"index"`
+		Message      completions.Delta `json:"message"`
+		Delta        completions.Delta `json:"delta"`
+		Text         string            `json:"text"`
+		FinishReason string            `json:"finish_reason"`
 	} `json:"choices"`
 	Usage *usage          `json:"usage"`
 	Error json.RawMessage `json:"error"`
@@ -52,19 +53,6 @@ type chunk struct {
 		Embedding json.RawMessage `json:"embedding"`
 	} `json:"data"`
 }
-
-type openDelta struct {
-	Content          string `json:"content"`
-	ReasoningContent string `json:"reasoning_content"`
-	Reasoning        string `json:"reasoning"`
-	ToolCalls        []struct {
-		Index    int          `json:"index"`
-		Function openFunction `json:"function"`
-	} `json:"tool_calls"`
-}
-
-// Some versions of vLLM tell it by both names.
-func (d *openDelta) thinking() string { return cmp.Or(d.ReasoningContent, d.Reasoning) }
 
 // line is an answer of Ollama's, or a line of its stream.
 type line struct {
@@ -159,7 +147,7 @@ func (a *Answer) Document(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := a.line(choice.Message.Content+choice.Text, choice.Message.thinking(), calls)
+	l := a.line(choice.Message.Content+choice.Text, choice.Message.Thought(), calls)
 	a.finish(&l)
 	return l.encode()
 }
@@ -193,7 +181,7 @@ func (a *Answer) Event(dst, data []byte) ([]byte, error) {
 			a.reason = choice.FinishReason
 		}
 		a.collect(&choice.Delta)
-		content, thinking := choice.Delta.Content+choice.Text, choice.Delta.thinking()
+		content, thinking := choice.Delta.Content+choice.Text, choice.Delta.Thought()
 		if content == "" && thinking == "" {
 			continue
 		}
@@ -238,7 +226,7 @@ func (a *Answer) begun() {
 const maxCalls = 1024
 
 // collect puts the pieces of calls together, since Ollama tells them whole.
-func (a *Answer) collect(d *openDelta) {
+func (a *Answer) collect(d *completions.Delta) {
 	for _, piece := range d.ToolCalls {
 		a.begun()
 		at := slices.IndexFunc(a.calls, func(c openToolCall) bool { return c.Index == piece.Index })

@@ -1,11 +1,12 @@
 package responses
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/orchion/orchion/orchestrator/internal/gateway/completions"
 )
 
 // Answer puts the answer to one request into the words of responses.
@@ -35,45 +36,7 @@ func NewAnswer(r *Request, id string, now time.Time) *Answer {
 	return &Answer{request: r, id: id, created: now.Unix(), items: []*item{}, limit: maxAnswer}
 }
 
-// chatAnswer is an answer of chat completions, or an event of its stream.
-type chatAnswer struct {
-	Choices []struct {
-		Message      chatDelta `json:"message"`
-		Delta        chatDelta `json:"delta"`
-		FinishReason string    `json:"finish_reason"`
-	} `json:"choices"`
-	Usage *struct {
-		PromptTokens     int64 `json:"prompt_tokens"`
-		CompletionTokens int64 `json:"completion_tokens"`
-		PromptDetails    struct {
-			CachedTokens int64 `json:"cached_tokens"`
-		} `json:"prompt_tokens_details"`
-		CompletionDetails struct {
-			ReasoningTokens int64 `json:"reasoning_tokens"`
-		} `json:"completion_tokens_details"`
-	} `json:"usage"`
-	Error json.RawMessage `json:"error"`
-}
-
-type chatDelta struct {
-	Content          string `json:"content"`
-	Refusal          string `json:"refusal"`
-	ReasoningContent string `json:"reasoning_content"`
-	Reasoning        string `json:"reasoning"`
-	ToolCalls        []struct {
-		Index    int    `json:"index"`
-		ID       string `json:"id"`
-		Function struct {
-			Name      string `json:"name"`
-			Arguments string `json:"arguments"`
-		} `json:"function"`
-	} `json:"tool_calls"`
-}
-
-// thought is what the model thinks. Some versions of vLLM tell it by both names.
-func (d *chatDelta) thought() string { return cmp.Or(d.ReasoningContent, d.Reasoning) }
-
-func (a *Answer) noteUsage(c *chatAnswer) {
+func (a *Answer) noteUsage(c *completions.Answer) {
 	u := c.Usage
 	if u == nil {
 		return
@@ -86,7 +49,7 @@ func (a *Answer) noteUsage(c *chatAnswer) {
 
 // Document translates a whole answer.
 func (a *Answer) Document(body []byte) ([]byte, error) {
-	var c chatAnswer
+	var c completions.Answer
 	if err := json.Unmarshal(body, &c); err != nil {
 		return nil, err
 	}
@@ -96,7 +59,7 @@ func (a *Answer) Document(body []byte) ([]byte, error) {
 	a.noteUsage(&c)
 	a.reason = c.Choices[0].FinishReason
 	said := &c.Choices[0].Message
-	if thought := said.thought(); thought != "" {
+	if thought := said.Thought(); thought != "" {
 		it := a.newItem(typeReasoning)
 		*it.Content = append(*it.Content, newPart(partReasoning, thought))
 	}

@@ -3,6 +3,8 @@ package responses
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/orchion/orchion/orchestrator/internal/gateway/completions"
 )
 
 // Target says how an engine wants to be asked.
@@ -15,63 +17,20 @@ type Target struct {
 
 // chatRequest is a request of OpenAI's chat completions.
 type chatRequest struct {
-	Model             string          `json:"model"`
-	Messages          []chatMessage   `json:"messages"`
-	MaxTokens         int64           `json:"max_tokens,omitempty"`
-	Temperature       *float64        `json:"temperature,omitempty"`
-	TopP              *float64        `json:"top_p,omitempty"`
-	ReasoningEffort   string          `json:"reasoning_effort,omitempty"`
-	Verbosity         string          `json:"verbosity,omitempty"`
-	ResponseFormat    *responseFormat `json:"response_format,omitempty"`
-	Tools             []chatTool      `json:"tools,omitempty"`
-	ToolChoice        any             `json:"tool_choice,omitempty"`
-	ParallelToolCalls *bool           `json:"parallel_tool_calls,omitempty"`
-	User              string          `json:"user,omitempty"`
-	Stream            bool            `json:"stream,omitempty"`
-	StreamOptions     *streamOptions  `json:"stream_options,omitempty"`
-}
-
-type streamOptions struct {
-	IncludeUsage bool `json:"include_usage"`
-}
-
-type chatMessage struct {
-	Role       string     `json:"role"`
-	Content    any        `json:"content"` // a string, []chatPart or null
-	ToolCalls  []chatCall `json:"tool_calls,omitempty"`
-	ToolCallID string     `json:"tool_call_id,omitempty"`
-}
-
-type chatPart struct {
-	Type     string    `json:"type"`
-	Text     string    `json:"text,omitempty"`
-	ImageURL *imageURL `json:"image_url,omitempty"`
-}
-
-type imageURL struct {
-	URL    string `json:"url"`
-	Detail string `json:"detail,omitempty"`
-}
-
-type chatCall struct {
-	ID       string `json:"id"`
-	Type     string `json:"type"`
-	Function struct {
-		Name      string `json:"name"`
-		Arguments string `json:"arguments"`
-	} `json:"function"`
-}
-
-type chatTool struct {
-	Type     string       `json:"type"`
-	Function chatFunction `json:"function"`
-}
-
-type chatFunction struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description,omitempty"`
-	Parameters  json.RawMessage `json:"parameters,omitempty"`
-	Strict      *bool           `json:"strict,omitempty"`
+	Model             string                     `json:"model"`
+	Messages          []completions.Message      `json:"messages"`
+	MaxTokens         int64                      `json:"max_tokens,omitempty"`
+	Temperature       *float64                   `json:"temperature,omitempty"`
+	TopP              *float64                   `json:"top_p,omitempty"`
+	ReasoningEffort   string                     `json:"reasoning_effort,omitempty"`
+	Verbosity         string                     `json:"verbosity,omitempty"`
+	ResponseFormat    *responseFormat            `json:"response_format,omitempty"`
+	Tools             []completions.Tool         `json:"tools,omitempty"`
+	ToolChoice        any                        `json:"tool_choice,omitempty"`
+	ParallelToolCalls *bool                      `json:"parallel_tool_calls,omitempty"`
+	User              string                     `json:"user,omitempty"`
+	Stream            bool                       `json:"stream,omitempty"`
+	StreamOptions     *completions.StreamOptions `json:"stream_options,omitempty"`
 }
 
 type responseFormat struct {
@@ -96,7 +55,7 @@ func (r *Request) Chat(target Target) ([]byte, error) {
 		ReasoningEffort: r.effort, Verbosity: r.verbosity, User: r.user,
 	}
 	if r.stream {
-		out.Stream, out.StreamOptions = true, &streamOptions{IncludeUsage: true}
+		out.Stream, out.StreamOptions = true, &completions.StreamOptions{IncludeUsage: true}
 	}
 	if f := r.format; f != nil {
 		out.ResponseFormat = &responseFormat{Type: f.Type}
@@ -114,14 +73,14 @@ func (r *Request) Chat(target Target) ([]byte, error) {
 // offer tells of the tools.
 func (r *Request) offer(out *chatRequest) {
 	for _, t := range r.tools {
-		out.Tools = append(out.Tools, chatTool{Type: "function", Function: chatFunction{
+		out.Tools = append(out.Tools, completions.Tool{Type: "function", Function: completions.Function{
 			Name: t.Name, Description: t.Description, Parameters: t.Parameters, Strict: t.Strict,
 		}})
 	}
 	switch r.choice.mode {
 	case "":
 	case "function":
-		out.ToolChoice = chatTool{Type: "function", Function: chatFunction{Name: r.choice.name}}
+		out.ToolChoice = completions.Tool{Type: "function", Function: completions.Function{Name: r.choice.name}}
 	default:
 		out.ToolChoice = r.choice.mode
 	}
@@ -130,21 +89,21 @@ func (r *Request) offer(out *chatRequest) {
 	}
 }
 
-func (r *Request) chatMessages() []chatMessage {
+func (r *Request) chatMessages() []completions.Message {
 	messages := r.talk.messages
-	var out []chatMessage
+	var out []completions.Message
 	system := r.instructions
 	if len(messages) > 0 && messages[0].role == "system" && system != "" {
 		system += "\n\n" + textOf(messages[0].pieces) // one, as some models' templates want
 		messages = messages[1:]
 	}
 	if system != "" {
-		out = append(out, chatMessage{Role: "system", Content: system})
+		out = append(out, completions.Message{Role: "system", Content: system})
 	}
 	for _, m := range messages {
-		c := chatMessage{Role: m.role, ToolCallID: m.callID, Content: content(m.pieces)}
+		c := completions.Message{Role: m.role, ToolCallID: m.callID, Content: content(m.pieces)}
 		for _, f := range m.calls {
-			call := chatCall{ID: f.id, Type: "function"}
+			call := completions.Call{ID: f.id, Type: "function"}
 			call.Function.Name, call.Function.Arguments = f.name, f.arguments
 			c.ToolCalls = append(c.ToolCalls, call)
 		}
@@ -166,15 +125,15 @@ func textOf(pieces []piece) string {
 
 // content is a string where that will do, which every engine understands.
 func content(pieces []piece) any {
-	parts := make([]chatPart, len(pieces))
+	parts := make([]completions.Part, len(pieces))
 	pictures := false
 	for i, p := range pieces {
 		if p.image == "" {
-			parts[i] = chatPart{Type: "text", Text: p.text}
+			parts[i] = completions.Part{Type: "text", Text: p.text}
 			continue
 		}
 		pictures = true
-		parts[i] = chatPart{Type: "image_url", ImageURL: &imageURL{URL: p.image, Detail: p.detail}}
+		parts[i] = completions.Part{Type: "image_url", ImageURL: &completions.ImageURL{URL: p.image, Detail: p.detail}}
 	}
 	if !pictures {
 		return textOf(pieces)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/orchion/orchion/orchestrator/internal/gateway/completions"
 )
 
 // maxAnswer bounds what is kept of a stream, whose last event repeats all of it.
@@ -38,12 +40,9 @@ func (a *Answer) Event(dst, data []byte) ([]byte, error) {
 	if string(data) == "[DONE]" {
 		return a.finish(dst)
 	}
-	var c chatAnswer
-	if err := json.Unmarshal(data, &c); err != nil {
+	c, err := completions.ReadEvent(data)
+	if err != nil {
 		return dst, err
-	}
-	if len(c.Error) > 0 && string(c.Error) != "null" {
-		return dst, fmt.Errorf("the engine reported %.500s", c.Error)
 	}
 	a.noteUsage(&c)
 	dst = a.begin(dst)
@@ -52,10 +51,10 @@ func (a *Answer) Event(dst, data []byte) ([]byte, error) {
 	}
 	choice := &c.Choices[0]
 	said := &choice.Delta
-	dst = a.write(dst, typeReasoning, partReasoning, said.thought())
+	dst = a.write(dst, typeReasoning, partReasoning, said.Thought())
 	dst = a.write(dst, typeMessage, partText, said.Content)
 	dst = a.write(dst, typeMessage, partRefusal, said.Refusal)
-	dst, err := a.writeCalls(dst, said)
+	dst, err = a.writeCalls(dst, said)
 	if err != nil {
 		return dst, err
 	}
@@ -150,7 +149,7 @@ func (a *Answer) write(dst []byte, itemType, partType, text string) []byte {
 }
 
 // writeCalls appends pieces of calls.
-func (a *Answer) writeCalls(dst []byte, said *chatDelta) ([]byte, error) {
+func (a *Answer) writeCalls(dst []byte, said *completions.Delta) ([]byte, error) {
 	for i := range said.ToolCalls {
 		call := &said.ToolCalls[i]
 		if !a.calling || call.Index != a.call || call.Function.Name != "" && call.ID != "" {
