@@ -100,6 +100,13 @@ test('a chat streams the answer of the gateway', async ({ page, orchestrator }) 
 	await page.getByRole('textbox', { name: 'Message' }).fill('Again');
 	await page.getByRole('button', { name: 'Send' }).click();
 	await expect(page.getByText('Hello from the fixture.')).toHaveCount(2);
+	await expect(
+		page.getByText(': the soonest of 2 replicas, with 0 requests in flight')
+	).toHaveCount(2);
+	await expect(page.getByRole('link', { name: 'node-0003' }).last()).toHaveAttribute(
+		'href',
+		'/nodes/node-0003'
+	);
 	expect(orchestrator.calls[1]?.body).toEqual({
 		model: 'qwen3:0.6b',
 		messages: [
@@ -130,4 +137,33 @@ test('the form says where a model fits, before it is deployed', async ({ page })
 	// Of another model nothing is known yet.
 	await page.getByRole('textbox', { name: 'Model' }).fill('llama3.1:70b');
 	await expect(nodes).toHaveCount(0);
+});
+
+test('a chat takes parameters, and says which of them is wrong', async ({ page, orchestrator }) => {
+	await page.goto('/models/chat');
+	await page.getByText('Parameters').click();
+	await page.getByLabel('System prompt').fill('You are brief.');
+	await page.getByLabel('Temperature').fill('3');
+	await page.getByLabel('Tokens at most').fill('20');
+	await page.getByRole('textbox', { name: 'Message' }).fill('Say hello');
+	await page.keyboard.press('Enter');
+	expect(
+		await page.getByLabel('Temperature').evaluate((one: HTMLInputElement) => one.validity.valid)
+	).toBe(false);
+	expect(orchestrator.calls).toEqual([]);
+	await page.getByLabel('Temperature').fill('0.2');
+	await page.getByRole('button', { name: 'Send' }).click();
+	await expect(page.getByText('Hello from the fixture.')).toBeVisible();
+	expect(orchestrator.calls[0]?.body).toEqual({
+		model: 'qwen3:0.6b',
+		messages: [
+			{ role: 'system', content: 'You are brief.' },
+			{ role: 'user', content: 'Say hello' }
+		],
+		temperature: 0.2,
+		max_tokens: 20,
+		stream: true,
+		stream_options: { include_usage: true }
+	});
+	await expectGoodLooks(page, 'chat-answered');
 });

@@ -117,7 +117,7 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 				w.WriteHeader(http.StatusNoContent)
 				return
 			}
-			header.Set("Access-Control-Expose-Headers", "X-Request-ID, X-Orchion-Node, X-Orchion-Replica, X-Orchion-Route-Reason, Retry-After")
+			header.Set("Access-Control-Expose-Headers", "X-Request-ID, X-Orchion-Model, X-Orchion-Node, X-Orchion-Replica, X-Orchion-Route-Reason, Retry-After")
 		}
 		protected.ServeHTTP(w, r)
 	})

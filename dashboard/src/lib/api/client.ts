@@ -343,8 +343,15 @@ export class OrchionApi {
 		return (list.data ?? []).flatMap((model) => (model.id ? [model.id] : []));
 	}
 
-	/** Opens a streaming chat at the gateway and answers the lines of its event stream. */
-	async *chatLines(body: unknown, signal: AbortSignal): AsyncGenerator<string> {
+	/**
+	 * Opens a streaming chat at the gateway and answers the lines of its event stream. The headers say
+	 * where the answer comes from.
+	 */
+	async *chatLines(
+		body: unknown,
+		signal: AbortSignal,
+		begun?: (headers: Headers) => void
+	): AsyncGenerator<string> {
 		const response = await this.send(
 			'POST',
 			'/v1/chat/completions',
@@ -352,6 +359,7 @@ export class OrchionApi {
 			// A model that has to be loaded first answers late.
 			{ signal, timeoutMs: 0 }
 		);
+		begun?.(response.headers);
 		yield* this.lines(response);
 	}
 

@@ -2,6 +2,48 @@ import { parseChatLine } from '../api/chat';
 import type { OrchionApi } from '../api/client';
 import { messageOf } from '../api/error';
 
+/** Where an answer came from, as the gateway tells in its headers. */
+export interface Route {
+	node: string;
+	/** The model that answered: another name than was asked for where that was an alias. */
+	model: string;
+	reason: string;
+	requestId: string;
+}
+
+/** How a model is to answer, as typed; what is empty is left to the engine. */
+export interface ChatSettings {
+	system: string;
+	temperature: string;
+	topP: string;
+	maxTokens: string;
+	seed: string;
+}
+
+export const emptyChatSettings: ChatSettings = {
+	system: '',
+	temperature: '',
+	topP: '',
+	maxTokens: '',
+	seed: ''
+};
+
+/** The fields of a request that settings ask for. */
+export function chatFields(settings: ChatSettings): Record<string, number> {
+	const fields: Record<string, number> = {};
+	for (const [name, typed] of [
+		['temperature', settings.temperature],
+		['top_p', settings.topP],
+		['max_tokens', settings.maxTokens],
+		['seed', settings.seed]
+	] as const) {
+		// A number field gives numbers, however it was bound.
+		const text = String(typed ?? '').trim();
+		if (text !== '' && Number.isFinite(Number(text))) fields[name] = Number(text);
+	}
+	return fields;
+}
+
 export interface Turn {
 	id: number;
 	role: 'user' | 'assistant';
@@ -11,6 +53,9 @@ export interface Turn {
 	/** How it ended: with an error, or because somebody stopped it. */
 	ended?: string;
 	tokensPerSecond?: number;
+	/** From the question to the first piece of the answer, in milliseconds. */
+	firstTokenMs?: number;
+	route?: Route;
 }
 
 /** Chat is one conversation with a model through the gateway. */
@@ -23,11 +68,13 @@ export class Chat {
 	constructor(private readonly api: OrchionApi) {}
 
 	/** Asks, with all that was said before, and streams the answer into the last turn. */
-	async ask(model: string, question: string): Promise<void> {
+	async ask(model: string, question: string, settings = emptyChatSettings): Promise<void> {
 		this.stop();
 		const current = new AbortController();
 		this.current = current;
+		const system = settings.system.trim();
 		const messages = [
+			...(system ? [{ role: 'system', content: system }] : []),
 			...this.turns.filter((turn) => turn.content !== ''),
 			{ role: 'user', content: question }
 		].map(({ role, content }) => ({ role, content }));
@@ -40,14 +87,35 @@ export class Chat {
 		};
 		draw({});
 		this.busy = true;
+		const asked = performance.now();
 		let begun = 0;
+		const noteRoute = (headers: Headers) => {
+			const said = (name: string) => headers.get(name) ?? '';
+			draw({
+				route: {
+					node: said('x-orchion-node'),
+					model: said('x-orchion-model'),
+					reason: said('x-orchion-route-reason'),
+					requestId: said('x-request-id')
+				}
+			});
+		};
 		try {
-			const body = { model, messages, stream: true, stream_options: { include_usage: true } };
-			for await (const line of this.api.chatLines(body, current.signal)) {
+			const body = {
+				model,
+				messages,
+				...chatFields(settings),
+				stream: true,
+				stream_options: { include_usage: true }
+			};
+			for await (const line of this.api.chatLines(body, current.signal, noteRoute)) {
 				const delta = parseChatLine(line);
 				if (delta === undefined) continue;
 				if (delta === 'done') break;
-				if (begun === 0 && (delta.content || delta.reasoning)) begun = performance.now();
+				if (begun === 0 && (delta.content || delta.reasoning)) {
+					begun = performance.now();
+					draw({ firstTokenMs: begun - asked });
+				}
 				const change: Partial<Turn> = {
 					content: answer.content + delta.content,
 					reasoning: answer.reasoning + delta.reasoning
