@@ -45,7 +45,7 @@ func measureLogs(ctx context.Context, s settings, dir string) error {
 	}
 	defer agent.Stop()
 
-	job, err := submitStarted(ctx, p.URL, "flood", strconv.FormatInt(s.flood, 10))
+	job, err := submitStarted(ctx, p.URL, nil, "flood", strconv.FormatInt(s.flood, 10))
 	if err != nil {
 		return err
 	}

@@ -116,20 +116,20 @@ func buildStarted(ctx context.Context, e *engine.Engine, dir string) error {
 	return err
 }
 
-// submitStarted submits the program started.
-func submitStarted(ctx context.Context, url string, args ...string) (*orchionv1.Job, error) {
+// submitStarted submits the program started, for a node that meets the constraints.
+func submitStarted(ctx context.Context, url string, constraints []string, args ...string) (*orchionv1.Job, error) {
 	job := &orchionv1.Job{}
 	return job, call(ctx, http.MethodPost, url+"/api/jobs", &orchionv1.SubmitJobRequest{
-		Spec: &orchionv1.JobSpec{Kind: &orchionv1.JobSpec_Container{Container: &orchionv1.ContainerSpec{
+		Spec: &orchionv1.JobSpec{Constraints: constraints, Kind: &orchionv1.JobSpec_Container{Container: &orchionv1.ContainerSpec{
 			Image: startedImage, Args: args, PullPolicy: orchionv1.PullPolicy_PULL_POLICY_NEVER,
 		}}},
 	}, job)
 }
 
 // startJob submits a job and answers when its container began.
-func startJob(ctx context.Context, url string) (time.Duration, error) {
+func startJob(ctx context.Context, url string, constraints ...string) (time.Duration, error) {
 	began := time.Now()
-	job, err := submitStarted(ctx, url)
+	job, err := submitStarted(ctx, url, constraints)
 	if err != nil {
 		return 0, err
 	}
