@@ -257,6 +257,7 @@ func (o *Orchestrator) newPlane(db *sqlite.Store, logs store.LogStore, blobs *bl
 		Routes: p.models, Dial: p.tunnels.Dial, Deployments: p.models.List, Demand: p.models.Demand, Manager: p.models,
 		LeadsTo: p.aliases.LeadsTo, Aliases: p.aliases.Names,
 		Changed: p.models.Changed, ColdTimeout: o.cfg.ColdModelTimeout, QueueTimeout: o.cfg.QueueTimeout,
+		Links:     p.hub,
 		JobModels: p.dispatcher.AttemptModels, Meter: p.meter, Logger: o.log, Metrics: metrics,
 		NodeLabels: func(id string) map[string]string {
 			if n, ok := p.registry.Get(id); ok {

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"sync"
+	"time"
 
 	"github.com/orchion/orchion/orchestrator/internal/fault"
 	"github.com/orchion/orchion/orchestrator/internal/model"
@@ -19,6 +20,8 @@ type Hub struct {
 	closed   error
 	// watch is called with mu held, so that the last call tells the truth.
 	watch func(nodeID string, connected bool)
+	// changed is closed when a node comes or goes; nil: nobody waits for that.
+	changed chan struct{}
 }
 
 // NewHub makes a hub without streams.
@@ -29,7 +32,7 @@ func NewHub() *Hub {
 // Attach begins a node's stream and ends the one that it had before. Its owner
 // calls Deliver and Open once each, and Close in the end.
 func (h *Hub) Attach(nodeID string) *Session {
-	s := &Session{hub: h, nodeID: nodeID}
+	s := &Session{hub: h, nodeID: nodeID, since: time.Now()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed != nil {
@@ -40,10 +43,39 @@ func (h *Hub) Attach(nodeID string) *Session {
 		old.end(fault.New(fault.Unavailable, "this stream was replaced by a newer one of the same node"))
 	}
 	h.sessions[nodeID] = s
-	if h.watch != nil {
-		h.watch(nodeID, true)
-	}
+	h.tellLocked(nodeID, true)
 	return s
+}
+
+// tellLocked tells whoever wants to know that a node has come or gone.
+func (h *Hub) tellLocked(nodeID string, connected bool) {
+	if h.watch != nil {
+		h.watch(nodeID, connected)
+	}
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
+}
+
+// Changed gives a channel that is closed when a node gets or loses its stream after
+// Changed was called.
+func (h *Hub) Changed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.changed == nil {
+		h.changed = make(chan struct{})
+	}
+	return h.changed
+}
+
+// ConnectedSince says since when a node has its stream; false: it has none.
+func (h *Hub) ConnectedSince(nodeID string) (time.Time, bool) {
+	s := h.session(nodeID)
+	if s == nil {
+		return time.Time{}, false
+	}
+	return s.since, true
 }
 
 // Send puts a message into a node's stream. False: the node has no stream, or
@@ -103,9 +135,7 @@ func (h *Hub) Close() {
 	for id, s := range h.sessions {
 		s.end(h.closed)
 		delete(h.sessions, id)
-		if h.watch != nil {
-			h.watch(id, false)
-		}
+		h.tellLocked(id, false)
 	}
 }
 
@@ -128,9 +158,7 @@ func (h *Hub) drop(s *Session) {
 		return
 	}
 	delete(h.sessions, s.nodeID)
-	if h.watch != nil {
-		h.watch(s.nodeID, false)
-	}
+	h.tellLocked(s.nodeID, false)
 }
 
 // Session is one node's stream, as the orchestrator writes to it. While nothing is
@@ -139,6 +167,7 @@ func (h *Hub) drop(s *Session) {
 type Session struct {
 	hub    *Hub
 	nodeID string
+	since  time.Time
 	// delivering is the goroutine that sends while messages wait.
 	delivering sync.WaitGroup
 

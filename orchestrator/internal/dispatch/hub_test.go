@@ -222,3 +222,43 @@ func TestHubConcurrentUse(t *testing.T) {
 		t.Errorf("%d streams are left", hub.Len())
 	}
 }
+
+// Whoever waits for a node is told of every one that comes and goes, and since when it is
+// there.
+func TestHubTellsOfConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub()
+		told := func(c <-chan struct{}) bool {
+			select {
+			case <-c:
+				return true
+			default:
+				return false
+			}
+		}
+		if _, ok := h.ConnectedSince("n1"); ok {
+			t.Error("nobody has connected yet")
+		}
+		coming := h.Changed()
+		begun := time.Now()
+		first := h.Attach("n1")
+		if since, ok := h.ConnectedSince("n1"); !ok || !since.Equal(begun) || !told(coming) {
+			t.Errorf("connected %v since %v, told %v", ok, since, told(coming))
+		}
+		time.Sleep(time.Second)
+		anew := h.Changed()
+		second := h.Attach("n1")
+		if since, ok := h.ConnectedSince("n1"); !ok || !since.Equal(begun.Add(time.Second)) || !told(anew) {
+			t.Errorf("connected %v since %v, told %v", ok, since, told(anew))
+		}
+		going := h.Changed()
+		first.Close(nil)
+		if _, ok := h.ConnectedSince("n1"); !ok || told(going) {
+			t.Error("the end of a stream that was replaced is no change")
+		}
+		second.Close(nil)
+		if _, ok := h.ConnectedSince("n1"); ok || !told(going) {
+			t.Error("its end is")
+		}
+	})
+}

@@ -91,6 +91,7 @@ func (g *Gateway) attempt(w http.ResponseWriter, r *http.Request, c *call, lease
 			return nil, nil, true // the client left: nobody reads an answer
 		}
 		outcome.Verdict = routing.Broken
+		c.noteUnanswered(route.NodeID, asked, err)
 		g.log.WarnContext(r.Context(), "engine did not answer", "node_id", route.NodeID,
 			"replica_id", route.ReplicaID, "model", route.Model, "error", err,
 			"request_id", requestIDOf(r.Context()))

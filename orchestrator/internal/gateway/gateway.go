@@ -68,6 +68,12 @@ type Config struct {
 	// QueueTimeout is how long a request waits for a replica that has time for it.
 	// 0: not at all.
 	QueueTimeout time.Duration
+	// Links tells which nodes are connected, so that a request whose nodes are away for
+	// a moment waits for them. Default: none waits.
+	Links Links
+	// ReconnectTimeout is how long a request that nobody else can answer waits for a node
+	// to connect again. Default: 5 s.
+	ReconnectTimeout time.Duration
 	// JobModels gives the models that a job's attempt may call, and false when
 	// the node does not hold the attempt any more. Default: jobs may call none.
 	JobModels func(nodeID string, ref job.Ref) (models []string, ok bool)
@@ -113,6 +119,9 @@ func (c *Config) applyDefaults() {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.ReconnectTimeout <= 0 {
+		c.ReconnectTimeout = 5 * time.Second
 	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = 32 << 20

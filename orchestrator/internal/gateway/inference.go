@@ -27,6 +27,8 @@ type call struct {
 	whole bool
 	// queued is how long it waited until its model was ready and had time for it.
 	queued time.Duration
+	// unanswered are the tries that failed before anything of an answer had come.
+	unanswered []unanswered
 	// route and reason are those of the replica that answered.
 	route  model.Route
 	reason string
@@ -97,6 +99,11 @@ func (g *Gateway) serveCall(w http.ResponseWriter, r *http.Request, c *call) {
 		failure, tried = g.askFirst(w, r, c, models, &ask)
 		if !tried { // it went again
 			failure = g.noRoute(r.Context(), name)
+		}
+	}
+	for returns := 0; failure != nil && returns < maxReturns && g.returned(r, c, models, &ask); returns++ {
+		if again, tried := g.askFirst(w, r, c, models, &ask); tried { // else it went again
+			failure = again
 		}
 	}
 	if failure != nil {

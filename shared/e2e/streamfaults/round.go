@@ -24,6 +24,8 @@ type fault struct {
 	// elsewhere faults harm only the machine: an answer that has not begun comes from the
 	// other one.
 	elsewhere bool
+	// passing faults are over by themselves at once.
+	passing bool
 	// everywhere faults harm the orchestrator, and with it the client's connection.
 	everywhere bool
 }
@@ -64,7 +66,7 @@ func faults() []fault {
 				thaw()
 				return nil
 			}},
-		{name: "link-reset", elsewhere: true, mend: nothing,
+		{name: "link-reset", elsewhere: true, passing: true, mend: nothing,
 			do: func(_ context.Context, m *machine, _ func()) error { return m.way.Reset() }},
 		{name: "link-pause", harmless: true, mend: nothing,
 			do: func(_ context.Context, m *machine, goOn func()) error {
@@ -102,8 +104,9 @@ func faultNames() []string {
 	return names
 }
 
-// silenceLimit is how long a client may wait for an answer from a machine that is cut off.
-const silenceLimit = 12 * time.Second
+// silenceLimit is how long a client may wait for an answer from a machine that is cut off:
+// until that is known, and for its return.
+const silenceLimit = 17 * time.Second
 
 // toldLimit is how long an engine may go on for a client that has left.
 const toldLimit = 2 * time.Second
@@ -142,8 +145,8 @@ func (t try) allowed(f fault, o outcome) bool {
 		return true
 	case o == wrong || f.harmless:
 		return false
-	case f.elsewhere && t.phase == asked && !t.pinned:
-		return false // the other machine answers
+	case f.elsewhere && t.phase == asked && (!t.pinned || f.passing):
+		return false // the other machine answers, or the same one when it is back
 	case o == broken:
 		// The status was out, and no event can follow in an answer that has none.
 		return f.everywhere || t.kind == large && t.phase != asked

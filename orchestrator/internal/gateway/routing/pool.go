@@ -98,6 +98,18 @@ func (p *pool) follow(r *Router, routes []model.Route, now time.Time) {
 	}
 }
 
+// forgive forgets the failures of replicas whose nodes a request has seen connect anew.
+func (p *pool) forgive(a *Ask) {
+	if len(a.back) == 0 {
+		return
+	}
+	for _, known := range p.replicas {
+		if slices.Contains(a.back, known.node.id) {
+			known.breaker = Breaker{}
+		}
+	}
+}
+
 // gone says whether the model has no routes any more and nothing would be lost
 // with the pool.
 func (p *pool) gone(r *Router, now time.Time) bool {

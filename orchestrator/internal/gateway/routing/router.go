@@ -65,6 +65,14 @@ type Ask struct {
 	prefix Prefix
 	tried  []*replica
 	room   [3]*replica // of tried, most often
+	back   []string    // the nodes that were seen to connect anew
+}
+
+// Again allows that the replicas of a node are given once more to a request that they did
+// not answer, though they failed: the node is connected anew, which is what they lacked.
+func (a *Ask) Again(nodeID string) {
+	a.tried = slices.DeleteFunc(a.tried, func(r *replica) bool { return r.node.id == nodeID })
+	a.back = append(a.back, nodeID)
 }
 
 // Errors of Acquire.
@@ -106,6 +114,7 @@ func (r *Router) Acquire(a *Ask) (*Lease, *Ticket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.follow(r, routes, now)
+	p.forgive(a)
 	p.serve(now)
 	// Others that wait go first, unless they want other nodes.
 	if p.queue.length == 0 || len(a.Labels) > 0 {
