@@ -56,6 +56,60 @@ test('before anybody has asked a model, it says what will be here', async ({
 	await expectGoodLooks(page, 'usage-empty');
 });
 
+test('what is shown keeps its own names until what was chosen has come', async ({
+	page,
+	orchestrator
+}) => {
+	await page.goto('/usage?by=node');
+	await expect(page.getByRole('rowheader', { name: 'no node answered' })).toBeVisible();
+	let open = () => {};
+	orchestrator.holds.push({
+		prefix: 'GET /api/usage?',
+		until: new Promise<void>((resolve) => (open = resolve))
+	});
+	await page
+		.getByRole('navigation', { name: 'Group by' })
+		.getByRole('link', { name: 'Model' })
+		.click();
+	await expect(page).toHaveURL(/by=model$/);
+	await expect(page.getByRole('rowheader', { name: 'no such model' })).toHaveCount(0);
+	await expect(page.getByRole('region', { name: 'Usage by node' })).toBeVisible();
+	open();
+	await expect(page.getByRole('region', { name: 'Usage by model' })).toBeVisible();
+	await expect(page.getByRole('rowheader').first()).toHaveText('qwen3:0.6b');
+});
+
+test('the range is counted by the orchestrator’s clock', async ({ page, orchestrator }) => {
+	await page.clock.install({ time: new Date(Date.now() - 3 * 3_600_000) });
+	await page.goto('/usage');
+	await expect(page.getByRole('region', { name: 'Usage by model' })).toBeVisible();
+	orchestrator.putNode({ ...orchestrator.nodes.get('node-0001') });
+	await page.clock.runFor(3000);
+	const asked = page.waitForRequest((one) => one.url().includes('/api/usage?'));
+	await page.getByRole('navigation', { name: 'Range' }).getByRole('link', { name: 'Hour' }).click();
+	const from = Date.parse(new URL((await asked).url()).searchParams.get('from') ?? '');
+	expect(Math.abs(Date.now() - 3_600_000 - from)).toBeLessThan(60_000);
+});
+
+test('requests and series of the same name are each shown', async ({ page, orchestrator }) => {
+	// A client may send any X-Request-Id, twice too, and name a model as the rest is named.
+	orchestrator.requestIds = () => 'mine';
+	orchestrator.usage = (query) => {
+		const usage = usageOf(query) as { series: { key: string; others: boolean }[] };
+		usage.series = usage.series.map((one, at) => ({
+			...one,
+			key: at === 1 ? 'others' : one.key,
+			others: at === 2
+		}));
+		return usage;
+	};
+	await page.goto('/usage');
+	await expect(page.getByRole('region', { name: 'Last requests' }).getByRole('row')).toHaveCount(
+		25
+	);
+	await expect(page.getByRole('rowheader', { name: 'others', exact: true })).toHaveCount(2);
+});
+
 test.describe('what goes wrong', () => {
 	test.use({ networkErrors: true });
 

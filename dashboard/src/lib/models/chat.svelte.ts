@@ -47,6 +47,8 @@ export function chatFields(settings: ChatSettings): Record<string, number> {
 export interface Turn {
 	id: number;
 	role: 'user' | 'assistant';
+	/** The model that was asked, by the name it was asked by. */
+	model: string;
 	content: string;
 	/** What the model thought first, where the engine tells it apart. */
 	reasoning: string;
@@ -78,8 +80,14 @@ export class Chat {
 			...this.turns.filter((turn) => turn.content !== ''),
 			{ role: 'user', content: question }
 		].map(({ role, content }) => ({ role, content }));
-		const user: Turn = { id: this.nextId++, role: 'user', content: question, reasoning: '' };
-		let answer: Turn = { id: this.nextId++, role: 'assistant', content: '', reasoning: '' };
+		const user: Turn = { id: this.nextId++, role: 'user', model, content: question, reasoning: '' };
+		let answer: Turn = {
+			id: this.nextId++,
+			role: 'assistant',
+			model,
+			content: '',
+			reasoning: ''
+		};
 		const before = [...this.turns, user];
 		const draw = (change: Partial<Turn>) => {
 			answer = { ...answer, ...change };
@@ -142,8 +150,11 @@ export class Chat {
 		this.current?.abort();
 	}
 
+	/** Forgets what was said; an answer that is under way does not bring it back. */
 	clear(): void {
 		this.stop();
+		this.current = undefined;
+		this.busy = false;
 		this.turns = [];
 	}
 }

@@ -74,19 +74,22 @@ it('writes numbers for an axis', () => {
 	expect([0, 1, 3, 5, 7, 10, 11, 420, 0.3].map(niceTop)).toEqual([
 		1, 1, 5, 5, 10, 10, 20, 500, 0.5
 	]);
-	expect([0, 7.4, 950, 1200, 12_345, 3_400_000, 2e9].map(formatShort)).toEqual([
+	expect([0, 7.4, 950, 999.7, 1200, 12_345, 999_700, 3_400_000, 2e9].map(formatShort)).toEqual([
 		'0',
 		'7',
 		'950',
+		'1k',
 		'1.2k',
 		'12k',
+		'1M',
 		'3.4M',
 		'2G'
 	]);
-	expect([undefined, 0, 12.3, 1250, 65_000].map(formatLatency)).toEqual([
+	expect([undefined, 0, 12.3, 999.7, 1250, 65_000].map(formatLatency)).toEqual([
 		'–',
 		'–',
 		'12 ms',
+		'1 s',
 		'1.3 s',
 		'65 s'
 	]);

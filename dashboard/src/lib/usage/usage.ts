@@ -107,7 +107,9 @@ export function formatShort(value: number): string {
 		['M', 1e6],
 		['k', 1e3]
 	] as const) {
-		if (value >= size) return `${Number((value / size).toFixed(value < 10 * size ? 1 : 0))}${unit}`;
+		// What would be rounded up to a thousand of the unit below is one of this.
+		if (value >= 0.9995 * size)
+			return `${Number((value / size).toFixed(value < 10 * size ? 1 : 0))}${unit}`;
 	}
 	return String(Math.round(value));
 }
@@ -118,6 +120,6 @@ export const tokensOf = (counts: UsageCounts) =>
 /** Milliseconds as people read them; "–" when nothing was measured. */
 export function formatLatency(ms: number | undefined): string {
 	if (!ms) return '–';
-	if (ms < 1000) return `${Math.round(ms)} ms`;
+	if (ms < 999.5) return `${Math.round(ms)} ms`;
 	return `${Number((ms / 1000).toFixed(ms < 10_000 ? 1 : 0))} s`;
 }
