@@ -1,6 +1,7 @@
 import type {
 	Cluster,
 	Deployment,
+	DeploymentSpec,
 	ExplainJobResponse,
 	Job,
 	LogEntry,
@@ -29,7 +30,14 @@ export type Schedule = Answer<'Schedules_GetSchedule'>;
 export type Usage = Answer<'Usage_GetUsage'>;
 export type UsageRequest = NonNullable<Answer<'Usage_ListUsageRequests'>['requests']>[number];
 export type ModelFit = Answer<'Models_GetModelFit'>;
+export type ModelQueue = NonNullable<Answer<'Gateway_ListModelQueues'>['queues']>[number];
+export type ModelReplica = NonNullable<Answer<'Gateway_ListModelReplicas'>['replicas']>[number];
 export type PutSchedule = Body<'Schedules_PutSchedule'>;
+
+export type Scale = Pick<
+	DeploymentSpec,
+	'replicas' | 'minReplicas' | 'maxReplicas' | 'everywhere' | 'idleTimeout'
+>;
 
 type QueryValues = Record<string, string | number | boolean | undefined>;
 
@@ -180,16 +188,25 @@ export class OrchionApi {
 	 * The log of a job, entry by entry, until the job has ended or the signal aborts. The connection
 	 * stays open while the job is silent, so there is no timeout once the answer has begun.
 	 */
-	async *followLog(
+	followLog(
 		id: string,
 		query: { attempt?: number; tail?: number; follow?: boolean },
 		signal: AbortSignal
 	): AsyncGenerator<LogEntry> {
+		const path = `/api/jobs/${encodeURIComponent(id)}/logs`;
+		return this.follow(path, { follow: true, ...query }, signal);
+	}
+
+	private async *follow(
+		path: string,
+		query: QueryValues,
+		signal: AbortSignal
+	): AsyncGenerator<LogEntry> {
 		const response = await this.send(
 			'GET',
-			`/api/jobs/${encodeURIComponent(id)}/logs`,
-			{ query: { follow: true, ...query }, accept: 'application/x-ndjson' },
-			// A follower of a silent job may not get its headers before the first line.
+			path,
+			{ query, accept: 'application/x-ndjson' },
+			// A follower of a silent log may not get its headers before the first line.
 			{ signal, timeoutMs: 0 }
 		);
 		for await (const line of this.lines(response)) {
@@ -204,6 +221,44 @@ export class OrchionApi {
 	/** Where the log can be read as plain text. */
 	logUrl(id: string, attempt?: number): string {
 		return this.url(`/api/jobs/${encodeURIComponent(id)}/logs`, { attempt });
+	}
+
+	/** What the engine of a replica prints, until its container ends; of whichever replica without an id. */
+	followEngineLog(
+		name: string,
+		replicaId: string | undefined,
+		signal: AbortSignal
+	): AsyncGenerator<LogEntry> {
+		const path = `/api/deployments/${encodeURIComponent(name)}/logs`;
+		return this.follow(path, { follow: true, replicaId }, signal);
+	}
+
+	engineLogUrl(name: string, replicaId?: string): string {
+		return this.url(`/api/deployments/${encodeURIComponent(name)}/logs`, { replicaId });
+	}
+
+	/** The replicas that the gateway routes to, of one model. */
+	modelReplicas(model: string, options?: CallOptions): Promise<ModelReplica[]> {
+		return collect(async (pageToken) => {
+			const page = await this.json<Answer<'Gateway_ListModelReplicas'>>(
+				'GET',
+				'/api/gateway/replicas',
+				{ query: { model, pageSize: MAX_PAGE_SIZE, pageToken } },
+				options
+			);
+			return { items: page.replicas, next: page.nextPageToken };
+		});
+	}
+
+	/** How the requests for a model stand; undefined: none waits and no replica is ready. */
+	async modelQueue(model: string, options?: CallOptions): Promise<ModelQueue | undefined> {
+		const page = await this.json<Answer<'Gateway_ListModelQueues'>>(
+			'GET',
+			'/api/gateway/queues',
+			{ query: { model } },
+			options
+		);
+		return page.queues?.[0];
 	}
 
 	/** Every queue that is in use or has settings, ordered by name. */
@@ -327,10 +382,9 @@ export class OrchionApi {
 		return this.json('POST', '/api/deployments', { body });
 	}
 
-	scaleDeployment(name: string, replicas: number): Promise<Deployment> {
-		return this.json('PATCH', `/api/deployments/${encodeURIComponent(name)}`, {
-			body: { spec: { replicas } }
-		});
+	/** Says how often a model is served, in one of the three ways there are. */
+	scaleDeployment(name: string, spec: Scale): Promise<Deployment> {
+		return this.json('PATCH', `/api/deployments/${encodeURIComponent(name)}`, { body: { spec } });
 	}
 
 	async deleteDeployment(name: string): Promise<void> {

@@ -1,14 +1,22 @@
-import type { OrchionApi } from '../api/client';
+import type { LogEntry } from '@orchion/api';
 import { ApiError, messageOf } from '../api/error';
 import { retryDelay } from '../live/stream';
 import { LOG_STREAMS, LogBuffer, type LogBlock, type LogStream } from './log';
 
 type Blocks = Record<LogStream, readonly LogBlock[]>;
 
+/** Where a log comes from: a job, an attempt of it, or the engine of a replica. */
+export interface LogSource {
+	/** Reads it from its beginning, and on until it has ended. */
+	follow: (signal: AbortSignal) => AsyncIterable<LogEntry>;
+	/** Where it can be read as plain text. */
+	url: string;
+}
+
 export type FollowState = 'connecting' | 'following' | 'ended' | 'retrying' | 'failed';
 
 /**
- * LogFollower reads the log of one job, or of one attempt, and goes on until the job has ended. A
+ * LogFollower reads one log, and goes on until it has ended. A
  * lost connection is opened again and read from the beginning; the buffer drops what it has.
  */
 export class LogFollower {
@@ -26,11 +34,7 @@ export class LogFollower {
 	private drawn = 0;
 	private frame: number | undefined;
 
-	constructor(
-		private readonly api: OrchionApi,
-		private readonly jobId: string,
-		private readonly attempt: number | undefined
-	) {}
+	constructor(private readonly source: LogSource) {}
 
 	/** Whether what is drawn stays as it is; reading goes on. */
 	get paused(): boolean {
@@ -46,12 +50,7 @@ export class LogFollower {
 	async run(): Promise<void> {
 		for (let failures = 0; !this.stopping.signal.aborted;) {
 			try {
-				const entries = this.api.followLog(
-					this.jobId,
-					{ attempt: this.attempt },
-					this.stopping.signal
-				);
-				for await (const entry of entries) {
+				for await (const entry of this.source.follow(this.stopping.signal)) {
 					failures = 0;
 					this.state = 'following';
 					this.error = undefined;
