@@ -91,7 +91,8 @@ test('the code to copy names the gateway of this orchestrator', async ({
 	);
 });
 
-test('a chat streams the answer of the gateway', async ({ page, orchestrator }) => {
+test('a chat streams the answer of the gateway', async ({ page, context, orchestrator }) => {
+	await context.grantPermissions(['clipboard-read', 'clipboard-write']);
 	await page.goto('/models/chat');
 	await expect(page.getByLabel('Model')).toHaveValue('qwen3:0.6b');
 	await page.getByRole('textbox', { name: 'Message' }).fill('Say hello');
@@ -117,6 +118,11 @@ test('a chat streams the answer of the gateway', async ({ page, orchestrator }) 
 		stream: true,
 		stream_options: { include_usage: true }
 	});
+	await page.getByRole('button', { name: 'Copy as curl' }).last().click();
+	await expect(page.getByText('Copied')).toBeAttached();
+	expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(
+		`curl ${orchestrator.url}/v1/chat/completions \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify(orchestrator.calls[1]?.body)}'`
+	);
 });
 
 test('the form says where a model fits, before it is deployed', async ({ page }) => {

@@ -58,6 +58,8 @@ export interface Turn {
 	/** From the question to the first piece of the answer, in milliseconds. */
 	firstTokenMs?: number;
 	route?: Route;
+	/** What the gateway was asked, of an answer. */
+	request?: unknown;
 }
 
 /** Chat is one conversation with a model through the gateway. */
@@ -88,12 +90,19 @@ export class Chat {
 			content: '',
 			reasoning: ''
 		};
+		const body = {
+			model,
+			messages,
+			...chatFields(settings),
+			stream: true,
+			stream_options: { include_usage: true }
+		};
 		const before = [...this.turns, user];
 		const draw = (change: Partial<Turn>) => {
 			answer = { ...answer, ...change };
 			if (this.current === current) this.turns = [...before, answer];
 		};
-		draw({});
+		draw({ request: body });
 		this.busy = true;
 		const asked = performance.now();
 		let begun = 0;
@@ -109,13 +118,6 @@ export class Chat {
 			});
 		};
 		try {
-			const body = {
-				model,
-				messages,
-				...chatFields(settings),
-				stream: true,
-				stream_options: { include_usage: true }
-			};
 			for await (const line of this.api.chatLines(body, current.signal, noteRoute)) {
 				const delta = parseChatLine(line);
 				if (delta === undefined) continue;

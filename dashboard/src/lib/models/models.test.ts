@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { buildDeployment, emptyDeploymentForm, pullPercent, replicaCounts } from './deployment';
-import { gatewaySnippet } from './snippets';
+import { chatCurl, gatewaySnippet } from './snippets';
 
 describe('buildDeployment', () => {
 	it('sends what was filled in', () => {
@@ -53,6 +53,14 @@ it('counts replicas and pulls', () => {
 	expect(pullPercent({ progressPercent: 12.5 })).toBe(12.5);
 	expect(pullPercent({ completedBytes: '1', totalBytes: '4' })).toBe(25);
 	expect(pullPercent({})).toBe(0);
+});
+
+it('a request is a command that a shell leaves as it is', () => {
+	expect(chatCurl('http://h:8080', { content: "it's $HOME" })).toBe(
+		String.raw`curl http://h:8080/v1/chat/completions \
+  -H 'Content-Type: application/json' \
+  -d '{"content":"it'\''s $HOME"}'`
+	);
 });
 
 it('snippets survive odd model names', () => {

@@ -7,14 +7,18 @@ export const SNIPPETS: { kind: SnippetKind; label: string }[] = [
 	{ kind: 'environment', label: 'Environment' }
 ];
 
+/** The command that asks the gateway at an origin as a body says. */
+export function chatCurl(origin: string, body: unknown): string {
+	const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
+	return `curl ${origin}/v1/chat/completions \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
+}
+
 /** Code that asks a model through the gateway of the orchestrator at an origin. */
 export function gatewaySnippet(kind: SnippetKind, origin: string, model: string): string {
 	const base = `${origin}/v1`;
 	switch (kind) {
-		case 'curl': {
-			const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello!' }] });
-			return `curl ${base}/chat/completions \\\n  -H 'Content-Type: application/json' \\\n  -d '${body.replaceAll("'", "'\\''")}'`;
-		}
+		case 'curl':
+			return chatCurl(origin, { model, messages: [{ role: 'user', content: 'Hello!' }] });
 		case 'python':
 			return `from openai import OpenAI
 
