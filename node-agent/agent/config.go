@@ -78,6 +78,9 @@ type Config struct {
 	// MaxJobs is how many containers of jobs run at once. 0 to 10,000. Default 0: twice the
 	// number of logical cores.
 	MaxJobs int
+	// OllamaImage and VLLMImage are the engines' container images where a deployment names
+	// none, such as docker.io/ollama/ollama@sha256:... Default: the engines' own newest.
+	OllamaImage, VLLMImage string
 	// ReadyNetworks is how many networks are kept ready for jobs at most. 0 to 64. Default 16;
 	// 0: none.
 	ReadyNetworks int
@@ -199,6 +202,14 @@ func (c *Config) Validate() error {
 	}
 	if err := validateTaints(c.Taints); err != nil {
 		return err
+	}
+	for flag, image := range map[string]string{"ollama-image": c.OllamaImage, "vllm-image": c.VLLMImage} {
+		if image == "" {
+			continue
+		}
+		if _, err := driver.NormalizeReference(image); err != nil {
+			return wrong(flag, "is %q; it must be an image such as docker.io/ollama/ollama:0.6.5 or docker.io/ollama/ollama@sha256:...: %v", image, err)
+		}
 	}
 	return validateAdopt(c.Adopt)
 }

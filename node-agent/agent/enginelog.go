@@ -45,5 +45,5 @@ func (r *replicaRunner) Log(ctx context.Context, replica *orchionv1.ReplicaAssig
 	if !ok {
 		return nil, errors.New("its engine was not started by Orchion, and keeps its log itself")
 	}
-	return logged.Log(ctx, specOf(replica))
+	return logged.Log(ctx, r.specOf(replica))
 }

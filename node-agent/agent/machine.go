@@ -207,7 +207,10 @@ func (m *thisMachine) usage(ctx context.Context) (*orchionv1.NodeUsage, error) {
 }
 
 func (m *thisMachine) services(nodeID string, containers driver.Driver, dialer *tunnel.Dialer, adopted func() []string, models ollama.Peers) services {
-	runner := newReplicaRunner(nodeID, containers, adopted, models)
+	images := map[orchionv1.Engine]string{
+		orchionv1.Engine_ENGINE_OLLAMA: m.cfg.OllamaImage, orchionv1.Engine_ENGINE_VLLM: m.cfg.VLLMImage,
+	}
+	runner := newReplicaRunner(nodeID, containers, images, adopted, models)
 	s := services{replicas: runner, models: runner.shared, describe: runner.describer, pull: runner.pull, engineLog: runner.Log, close: runner.Close}
 	if containers != nil {
 		s.links = jobLinks{joblink.New(joblink.Config{

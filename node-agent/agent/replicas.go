@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 // replicaRunner lets the worker use the engines.
 type replicaRunner struct {
 	engines map[orchionv1.Engine]engine.Engine
+	images  map[orchionv1.Engine]string // empty: the engine's own
 	close   []func()
 	// shared has the models that other nodes may get; nil: none.
 	shared modelshare.Source
@@ -32,12 +34,13 @@ type replicaRunner struct {
 var _ worker.ReplicaRunner = (*replicaRunner)(nil)
 
 // newReplicaRunner makes the engines that a machine can run: without a container engine
-// only those that run already. adopted gives the endpoints of these, and peers the models
-// of other nodes; it may be nil.
-func newReplicaRunner(nodeID string, containers driver.Driver, adopted func() []string, peers ollama.Peers) *replicaRunner {
+// only those that run already. images are used where a deployment names none. adopted gives
+// the endpoints of those that run, and peers the models of other nodes; it may be nil.
+func newReplicaRunner(nodeID string, containers driver.Driver, images map[orchionv1.Engine]string, adopted func() []string, peers ollama.Peers) *replicaRunner {
 	outside := external.New(external.Config{Endpoints: adopted})
 	r := &replicaRunner{
 		engines: map[orchionv1.Engine]engine.Engine{orchionv1.Engine_ENGINE_EXTERNAL: outside},
+		images:  images,
 		close:   []func(){outside.Close},
 	}
 	endpoints := func(context.Context) []string { return adopted() }
@@ -100,18 +103,22 @@ func (r *replicaRunner) engineOf(replica *orchionv1.ReplicaAssignment) (engine.E
 }
 
 // specOf is a replica in the words of package engine.
-func specOf(replica *orchionv1.ReplicaAssignment) engine.Spec {
+func (r *replicaRunner) specOf(replica *orchionv1.ReplicaAssignment) engine.Spec {
 	spec := replica.GetSpec()
 	return engine.Spec{
 		ReplicaID:  replica.GetReplicaId(),
 		Deployment: replica.GetDeployment(),
 		Model:      spec.GetModel(),
-		Image:      spec.GetImage(),
+		Image:      cmp.Or(spec.GetImage(), r.images[spec.GetEngine()]),
 		Args:       spec.GetArgs(),
 		Resources: driver.Resources{
 			CPUMillis: spec.GetResources().GetCpuMillis(), MemoryBytes: spec.GetResources().GetMemoryBytes(),
 		},
 		GPUs: driver.RequestGPUs(replica.GetGpus(), int(spec.GetResources().GetGpus())),
+		Ollama: engine.OllamaSettings{
+			Modelfile: spec.GetOllama().GetModelfile(), NumParallel: int(spec.GetOllama().GetNumParallel()),
+			ContextLength: int(spec.GetOllama().GetContextLength()), KeepAlive: spec.GetOllama().GetKeepAlive().AsDuration(),
+		},
 	}
 }
 
@@ -134,7 +141,7 @@ func (r *replicaRunner) Ensure(ctx context.Context, replica *orchionv1.ReplicaAs
 	if err != nil {
 		return worker.Served{}, err
 	}
-	served, err := e.Ensure(ctx, specOf(replica), func(s engine.Status) {
+	served, err := e.Ensure(ctx, r.specOf(replica), func(s engine.Status) {
 		report(&orchionv1.ReplicaStatus{
 			State: stateOf(s.State), ProgressPercent: s.Percent,
 			CompletedBytes: s.CompletedBytes, TotalBytes: s.TotalBytes, Reason: s.Reason,
@@ -160,7 +167,7 @@ func (r *replicaRunner) pull(ctx context.Context, wanted modelshare.Wanted, repo
 	if !ok {
 		return errNoContainers
 	}
-	spec := engine.Spec{ReplicaID: wanted.ID, Model: wanted.Model, Image: wanted.Image}
+	spec := engine.Spec{ReplicaID: wanted.ID, Model: wanted.Model, Image: cmp.Or(wanted.Image, r.images[orchionv1.Engine_ENGINE_OLLAMA])}
 	return puller.Pull(ctx, spec, func(s engine.Status) {
 		report(modelpull.Progress{
 			State: modelpull.Pulling, Percent: s.Percent, CompletedBytes: s.CompletedBytes, TotalBytes: s.TotalBytes, Reason: s.Reason,
@@ -174,7 +181,7 @@ func (r *replicaRunner) Check(ctx context.Context, replica *orchionv1.ReplicaAss
 	if err != nil {
 		return err
 	}
-	return e.Check(ctx, specOf(replica))
+	return e.Check(ctx, r.specOf(replica))
 }
 
 // Remove implements [worker.ReplicaRunner]. The model's files stay on the node: deploying
@@ -184,7 +191,7 @@ func (r *replicaRunner) Remove(ctx context.Context, replica *orchionv1.ReplicaAs
 	if err != nil {
 		return nil //nolint:nilerr // what no engine of ours could bring about is not there
 	}
-	return e.Remove(ctx, specOf(replica), engine.RemoveOptions{})
+	return e.Remove(ctx, r.specOf(replica), engine.RemoveOptions{})
 }
 
 // RemoveOthers implements [worker.ReplicaRunner].
@@ -194,7 +201,7 @@ func (r *replicaRunner) RemoveOthers(ctx context.Context, keep []*orchionv1.Repl
 		var specs []engine.Spec
 		for _, replica := range keep {
 			if replica.GetSpec().GetEngine() == kind {
-				specs = append(specs, specOf(replica))
+				specs = append(specs, r.specOf(replica))
 			}
 		}
 		failed = append(failed, e.Prune(ctx, specs))

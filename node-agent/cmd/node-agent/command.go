@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/orchion/orchion/node-agent/agent"
+	"github.com/orchion/orchion/node-agent/internal/engine/ollama"
+	"github.com/orchion/orchion/node-agent/internal/engine/vllm"
 	"github.com/orchion/orchion/node-agent/internal/trim"
 	"github.com/orchion/orchion/shared/settings"
 	"github.com/orchion/orchion/shared/version"
@@ -113,6 +115,8 @@ func (p *program) addFlags(root *cobra.Command) {
 	set.StringVar(&cfg.Registries, "registries", "", "file with credentials for image registries that jobs may name (default: "+agent.RegistriesFile+" in the data directory, if it is there)")
 	set.IntVar(&cfg.MaxJobs, "max-jobs", 0, "how many containers and processes of jobs run at once; 0 is twice the number of logical cores")
 	set.IntVar(&cfg.ReadyNetworks, "ready-networks", cfg.ReadyNetworks, "how many networks are kept ready for jobs at most, so that their containers start sooner, 0 to 64; 0 is none")
+	set.StringVar(&cfg.OllamaImage, "ollama-image", "", "container image of Ollama where a deployment names none, pinned by a tag or by @sha256:DIGEST (default: "+ollama.DefaultImage+")")
+	set.StringVar(&cfg.VLLMImage, "vllm-image", "", "container image of vLLM where a deployment names none, likewise (default: "+vllm.DefaultImage+")")
 	set.BoolVar(&cfg.KeepModels, "keep-models", false, "give no models to other nodes, and take none from them")
 	set.Var(settings.NewBytes(&cfg.ModelRate), "model-rate", "how much of models is given to other nodes in a second at most; 0 is as much as goes")
 	set.Var(settings.NewBytes(&cfg.LogRate), "log-rate", "how much of one job's log is sent in a second at most; 0 is as much as goes")

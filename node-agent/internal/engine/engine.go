@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/orchion/orchion/node-agent/internal/driver"
 )
@@ -80,6 +81,19 @@ type Spec struct {
 	// replicas share are not limited by any one of them. No GPUs asked for: all there are.
 	Resources driver.Resources
 	GPUs      driver.GPURequest
+	// Ollama is what is different from Ollama's defaults.
+	Ollama OllamaSettings
+}
+
+// OllamaSettings are what is different from Ollama's defaults; their zero value: nothing.
+type OllamaSettings struct {
+	// Modelfile says what the model is made of.
+	Modelfile string
+	// NumParallel is how many requests are answered at once, ContextLength how many tokens
+	// each may have; 0: as Ollama decides.
+	NumParallel, ContextLength int
+	// KeepAlive is how long the model stays in memory after a request; 0: always.
+	KeepAlive time.Duration
 }
 
 // RemoveOptions says what else there is to consider in a removal.

@@ -204,6 +204,9 @@ func TestDeploymentSpecsComeBack(t *testing.T) {
 			Constraints: rapid.SliceOfN(rapid.Just("os=linux"), 0, 2).Draw(t, "constraints"),
 			Tolerations: rapid.SliceOfN(rapid.SampledFrom([]string{"gpu-only", "*"}), 0, 2).Draw(t, "tolerations"),
 			Resources:   job.Resources{GPUs: rapid.IntRange(0, 4).Draw(t, "gpus")},
+			Ollama: rapid.SampledFrom([]*model.OllamaSettings{
+				nil, {Modelfile: "FROM a"}, {NumParallel: 2, ContextLength: 4096}, {KeepAlive: time.Minute},
+			}).Draw(t, "ollama"),
 		}
 		back, err := deploymentSpecFromProto(deploymentSpecToProto(&spec))
 		if err != nil {

@@ -83,6 +83,13 @@ func changeSpec(spec *model.Spec, s *orchionv1.DeploymentSpec) error {
 	if err := spec.Limit(number(s.MaxInFlight), number(s.MaxQueued)); err != nil {
 		return err
 	}
+	if s.GetOllama() != nil {
+		settings, err := ollamaFromProto(s.GetOllama())
+		if err != nil {
+			return err
+		}
+		spec.Ollama = settings
+	}
 	if ids := s.GetNodes(); len(ids) > 0 {
 		if err := checkNodeIDs("spec.nodes", ids); err != nil {
 			return err
@@ -107,6 +114,50 @@ func changeSpec(spec *model.Spec, s *orchionv1.DeploymentSpec) error {
 		}
 	}
 	return nil
+}
+
+// ollamaFromProto reads settings of Ollama; nil: nothing is different from its defaults.
+func ollamaFromProto(o *orchionv1.OllamaSettings) (*model.OllamaSettings, error) {
+	settings := model.OllamaSettings{
+		Modelfile: o.GetModelfile(), NumParallel: int(o.GetNumParallel()), ContextLength: int(o.GetContextLength()),
+	}
+	if o.NumParallel != nil {
+		if err := checkRange("spec.ollama.numParallel", o.GetNumParallel(), 1, model.MaxNumParallel); err != nil {
+			return nil, err
+		}
+	}
+	if o.ContextLength != nil {
+		if err := checkRange("spec.ollama.contextLength", o.GetContextLength(), 1, model.MaxContextLength); err != nil {
+			return nil, err
+		}
+	}
+	if o.GetKeepAlive() != nil {
+		var err error
+		if settings.KeepAlive, err = duration("spec.ollama.keepAlive", o.GetKeepAlive(), model.MinKeepAlive, model.MaxKeepAlive); err != nil {
+			return nil, err
+		}
+	}
+	if settings == (model.OllamaSettings{}) {
+		return nil, nil
+	}
+	return &settings, nil
+}
+
+func ollamaToProto(o *model.OllamaSettings) *orchionv1.OllamaSettings {
+	if o == nil {
+		return nil
+	}
+	out := &orchionv1.OllamaSettings{Modelfile: o.Modelfile}
+	if o.NumParallel > 0 {
+		out.NumParallel = proto.Int32(int32(o.NumParallel))
+	}
+	if o.ContextLength > 0 {
+		out.ContextLength = proto.Int32(int32(o.ContextLength))
+	}
+	if o.KeepAlive > 0 {
+		out.KeepAlive = durationpb.New(o.KeepAlive)
+	}
+	return out
 }
 
 // sizeSpec puts what is said of how often a model is to be served into a spec.
@@ -211,6 +262,7 @@ func deploymentSpecToProto(s *model.Spec) *orchionv1.DeploymentSpec {
 	out := &orchionv1.DeploymentSpec{
 		Model: s.Model, Engine: orchionv1.Engine(s.Engine), Image: s.Image, Args: s.Args,
 		Constraints: s.Constraints, Tolerations: s.Tolerations, Nodes: s.Nodes, Resources: resourcesToProto(s.Resources),
+		Ollama: ollamaToProto(s.Ollama),
 	}
 	if s.MaxInFlight > 0 {
 		out.MaxInFlight = proto.Int32(int32(s.MaxInFlight))

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -21,18 +22,18 @@ func (f *Fitter) Learn(ctx context.Context, s *model.Spec) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, learnTimeout)
 	defer cancel()
-	_, _, _ = f.describe(ctx, question{s.Engine, s.Model}) // what is not known does not count
+	_, _, _ = f.describe(ctx, question{s.Engine, s.BaseModel()}) // what is not known does not count
 }
 
-// Suit answers how a spec's model fits on the nodes, with the context that its engine
-// begins with. It does not block: when it is not known what the model needs, it has that
+// Suit answers how a spec's model fits on the nodes, with the contexts that its
+// settings of Ollama say, or that its engine begins with. It does not block: when it is not known what the model needs, it has that
 // found out and answers nothing. Only models for Ollama are known here: what vLLM takes
 // is what its arguments and GPUs say.
 func (f *Fitter) Suit(s *model.Spec) model.Suitability {
 	if s.Engine != model.Ollama {
 		return model.Suitability{}
 	}
-	q := question{s.Engine, s.Model}
+	q := question{s.Engine, s.BaseModel()}
 	if _, fresh := f.known.get(q, time.Now()); !fresh {
 		f.begin(context.Background(), q)
 	}
@@ -41,6 +42,9 @@ func (f *Fitter) Suit(s *model.Spec) model.Suitability {
 		return model.Suitability{}
 	}
 	a := Answer{Ask: Ask{Model: s.Model, Engine: s.Engine, Context: defaultContext, Parallel: 1}, Metadata: known.model}
+	if o := s.Ollama; o != nil {
+		a.Context, a.Parallel = cmp.Or(int64(o.ContextLength), a.Context), cmp.Or(int64(o.NumParallel), a.Parallel)
+	}
 	if most := known.model.ContextLength; most > 0 {
 		a.Context = min(a.Context, most)
 	}

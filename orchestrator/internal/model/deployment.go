@@ -70,7 +70,7 @@ func newDeployment(d *Deployment, now time.Time) *deployment {
 // replica of the other. It is part of the ids of replicas, so that those of an
 // older spec are told apart without keeping their spec.
 func digestOf(s *Spec) string {
-	data, err := json.Marshal(Spec{Model: s.Model, Engine: s.Engine, Image: s.Image, Args: slices.Clip(s.Args), Resources: s.Resources})
+	data, err := json.Marshal(Spec{Model: s.Model, Engine: s.Engine, Image: s.Image, Args: slices.Clip(s.Args), Resources: s.Resources, Ollama: s.Ollama})
 	if err != nil {
 		data = []byte(s.Model) // plain structs always encode
 	}

@@ -51,6 +51,9 @@ func (m *Manager) create(wanted *Deployment) (Deployment, error) {
 	if len(m.deployments) >= m.cfg.MaxDeployments {
 		return Deployment{}, fault.New(fault.Exhausted, "there are %d deployments, which is the limit; delete one first", len(m.deployments))
 	}
+	if err := m.otherRecipe(wanted); err != nil {
+		return Deployment{}, err
+	}
 	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutDeployment(ctx, *wanted) }); err != nil {
 		return Deployment{}, err
 	}
@@ -95,6 +98,9 @@ func (m *Manager) update(name string, change func(*Deployment) error) (Deploymen
 		return Deployment{}, fault.BadField("spec.engine", "is fixed (%s); create another deployment", d.Spec.Engine)
 	}
 	if err := checkSpec(&changed.Spec); err != nil {
+		return Deployment{}, err
+	}
+	if err := m.otherRecipe(&changed); err != nil {
 		return Deployment{}, err
 	}
 	if err := m.write(func(ctx context.Context) error { return m.cfg.Store.PutDeployment(ctx, changed) }); err != nil {
@@ -163,6 +169,9 @@ func checkSpec(s *Spec) error {
 		return fault.BadField("spec.args", "do not go with an external engine, which is not started by Orchion; leave them out")
 	}
 	if err := s.checkSize(); err != nil {
+		return err
+	}
+	if err := s.checkOllama(); err != nil {
 		return err
 	}
 	for i, text := range s.Constraints {

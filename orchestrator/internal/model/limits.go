@@ -41,6 +41,8 @@ func (s *Spec) maxInFlight() int {
 	switch {
 	case s.MaxInFlight > 0:
 		return s.MaxInFlight
+	case s.Engine == Ollama && s.Ollama != nil && s.Ollama.NumParallel > 0:
+		return max(2*s.Ollama.NumParallel, 2*s.TargetInFlight)
 	case s.Engine == Ollama:
 		return max(ollamaInFlight, 2*s.TargetInFlight)
 	case s.Engine == VLLM:

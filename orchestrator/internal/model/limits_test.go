@@ -16,6 +16,7 @@ func TestLimits(t *testing.T) {
 		{spec: Spec{Engine: Ollama}, given: 8, wait: 256},
 		{spec: Spec{Engine: Ollama, TargetInFlight: 10}, given: 20, wait: 256},
 		{spec: Spec{Engine: Ollama, TargetInFlight: 10}, inFlight: number(3), queued: number(0), given: 3},
+		{spec: Spec{Engine: Ollama, Ollama: &OllamaSettings{NumParallel: 2}}, given: 4, wait: 256},
 		{spec: Spec{Engine: VLLM}, given: 256, wait: 256},
 		{spec: Spec{Engine: External}},
 		{spec: Spec{Engine: External}, inFlight: number(2), queued: number(5), given: 2, wait: 5},

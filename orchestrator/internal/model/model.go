@@ -87,6 +87,8 @@ type Spec struct {
 	// TargetInFlight is how many requests at once one replica is there for; 0:
 	// the engine's default.
 	TargetInFlight int `json:"targetInFlight,omitempty"`
+	// Ollama is what is different from its defaults; nil: nothing.
+	Ollama *OllamaSettings `json:"ollama,omitempty"`
 	// MaxInFlight is how many requests one replica is given at once; 0: the
 	// engine's default.
 	MaxInFlight int `json:"maxInFlight,omitempty"`

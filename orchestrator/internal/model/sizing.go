@@ -140,6 +140,8 @@ func (s *Spec) target() int {
 	switch {
 	case s.TargetInFlight > 0:
 		return s.TargetInFlight
+	case s.Engine == Ollama && s.Ollama != nil && s.Ollama.NumParallel > 0:
+		return s.Ollama.NumParallel
 	case s.Engine == Ollama:
 		return 4
 	default:

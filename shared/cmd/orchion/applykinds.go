@@ -151,6 +151,8 @@ func asStored(wanted *orchionv1.PutScheduleRequest) *orchionv1.PutScheduleReques
 type deploymentThing struct {
 	wanted *orchionv1.CreateDeploymentRequest
 	action string
+	// hadOllama: it has settings of Ollama.
+	hadOllama bool
 }
 
 func (d *deploymentThing) path() string { return "/api/deployments/" + segment(d.wanted.GetName()) }
@@ -178,7 +180,7 @@ func (d *deploymentThing) plan(ctx context.Context, c *client) (string, error) {
 	if gone := noLongerSaid(d.wanted, found); gone != "" {
 		return "", fmt.Errorf("%s: is not in the document, and a change of a deployment cannot take it away: say it, or delete the deployment first", gone)
 	}
-	d.action = isUpdated
+	d.action, d.hadOllama = isUpdated, has.GetOllama() != nil
 	if sameDeployment(d.wanted, found) {
 		d.action = isUnchanged
 	}
@@ -223,7 +225,14 @@ func sameDeployment(wanted *orchionv1.CreateDeploymentRequest, found *orchionv1.
 	}
 	return labels && sameSize(want, has) && want.GetImage() == has.GetImage() && slices.Equal(want.GetNodes(), has.GetNodes()) &&
 		slices.Equal(want.GetArgs(), has.GetArgs()) && slices.Equal(want.GetConstraints(), has.GetConstraints()) &&
-		slices.Equal(want.GetTolerations(), has.GetTolerations()) && proto.Equal(resources, stored)
+		slices.Equal(want.GetTolerations(), has.GetTolerations()) && proto.Equal(resources, stored) &&
+		sameOllama(want.GetOllama(), has.GetOllama())
+}
+
+// sameOllama says whether settings are the same, none being as good as empty ones.
+func sameOllama(want, has *orchionv1.OllamaSettings) bool {
+	none := &orchionv1.OllamaSettings{}
+	return proto.Equal(cmp.Or(want, none), cmp.Or(has, none))
 }
 
 // sameSize says whether a deployment is served as often as its document wants.
@@ -250,6 +259,9 @@ func (d *deploymentThing) do(ctx context.Context, c *client) (action, id string,
 		spec := proto.CloneOf(d.wanted.GetSpec())
 		if spec.GetResources() == nil {
 			spec.Resources = &orchionv1.Resources{} // none any more
+		}
+		if spec.GetOllama() == nil && d.hadOllama {
+			spec.Ollama = &orchionv1.OllamaSettings{} // likewise
 		}
 		err = c.call(ctx, http.MethodPatch, d.path(), nil, &orchionv1.UpdateDeploymentRequest{Labels: d.wanted.GetLabels(), Spec: spec}, nil)
 	}

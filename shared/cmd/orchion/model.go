@@ -29,6 +29,7 @@ func (c *cli) modelDeploy() *cobra.Command {
 	var engine, name, image, memory, gpuMemory, replicas string
 	var gpus int32
 	var size sizeFlags
+	var ollama ollamaFlags
 	var args, constraints, tolerations, labels []string
 	var detach bool
 	cmd := &cobra.Command{
@@ -38,7 +39,9 @@ func (c *cli) modelDeploy() *cobra.Command {
 			"  orchion model deploy Qwen/Qwen3-8B --engine vllm --gpus 1 --arg --max-model-len=8192\n" +
 			"  orchion model deploy llama3.2 --replicas 2 --constraint 'label.room=office' --detach\n" +
 			"  orchion model deploy llama3.2 --min 0 --max 3 --idle-timeout 15m\n" +
-			"  orchion model deploy nomic-embed-text --replicas all",
+			"  orchion model deploy nomic-embed-text --replicas all\n" +
+			"  orchion model deploy qwen3:8b --context-length 32768 --num-parallel 2\n" +
+			"  orchion model deploy helper --modelfile ./Modelfile",
 		Args: exactly("MODEL"),
 		RunE: func(cmd *cobra.Command, positional []string) error {
 			kind, ok := engines[engine]
@@ -62,6 +65,9 @@ func (c *cli) modelDeploy() *cobra.Command {
 			}
 			spec.Model, spec.Engine, spec.Image, spec.Args = positional[0], kind, image, args
 			spec.Constraints, spec.Tolerations, spec.Resources = constraints, tolerations, resources
+			if spec.Ollama, err = ollama.settings(cmd.Flags(), cmd.InOrStdin()); err != nil {
+				return err
+			}
 			d := &orchionv1.Deployment{}
 			err = c.client().call(cmd.Context(), http.MethodPost, "/api/deployments", nil, &orchionv1.CreateDeploymentRequest{
 				Name: name, Labels: labelMap, Spec: spec,
@@ -86,6 +92,7 @@ func (c *cli) modelDeploy() *cobra.Command {
 	f.StringVar(&image, "image", "", "the engine's container image (default: the engine's own)")
 	f.StringVar(&replicas, "replicas", "", "how many copies, 0 to 64, or all: one on each node that fits (default: 1)")
 	size.register(f)
+	ollama.register(f)
 	f.StringArrayVar(&args, "arg", nil, "an argument for the engine (repeatable)")
 	f.StringArrayVar(&constraints, "constraint", nil, "where it may run, such as 'gpu.memory>=16GiB' (repeatable)")
 	f.StringArrayVar(&tolerations, "tolerate", nil, "a taint that does not keep it away from a node, or '*' for all (repeatable)")
@@ -242,7 +249,7 @@ func (c *cli) modelShow() *cobra.Command {
 				row := deploymentRow(d)
 				if err := table(w, []string{"name", row[0]}, []string{"model", row[1]}, []string{"engine", row[2]},
 					[]string{"state", row[3]}, []string{"ready", row[4]}, []string{"replicas", sizeText(d.GetSpec())},
-					[]string{"nodes", orDash(strings.Join(d.GetSpec().GetNodes(), ","))}, []string{"reason", row[6]}); err != nil {
+					[]string{"nodes", orDash(strings.Join(d.GetSpec().GetNodes(), ","))}, []string{"ollama", orDash(ollamaText(d.GetSpec().GetOllama()))}, []string{"reason", row[6]}); err != nil {
 					return err
 				}
 				rows := [][]string{{"REPLICA", "NODE", "STATE", "PROGRESS", "REASON"}}

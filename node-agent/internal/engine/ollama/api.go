@@ -66,24 +66,29 @@ func (a *api) has(ctx context.Context, model string) (bool, error) {
 	return false, err
 }
 
-// load brings a model into memory, to stay there. Loading is what an empty request does.
-func (a *api) load(ctx context.Context, model string) error {
+// load brings a model into memory, to stay there for so long, or for ever with 0. Loading
+// is what an empty request does.
+func (a *api) load(ctx context.Context, model string, stay time.Duration) error {
+	var keep any = -1
+	if stay > 0 {
+		keep = keepAlive(stay)
+	}
 	err := hosting.PostJSON(ctx, a.client, a.base+"/api/generate", map[string]any{
-		"model": model, "stream": false, "keep_alive": -1,
+		"model": model, "stream": false, "keep_alive": keep,
 	})
 	var status *hosting.StatusError
 	if errors.As(err, &status) && status.Code == http.StatusBadRequest {
 		// An embedding model does not generate.
-		if a.embed(ctx, model, -1) == nil {
+		if a.embed(ctx, model, keep) == nil {
 			return nil
 		}
 	}
 	return err
 }
 
-func (a *api) embed(ctx context.Context, model string, keepAlive int) error {
+func (a *api) embed(ctx context.Context, model string, keep any) error {
 	return hosting.PostJSON(ctx, a.client, a.base+"/api/embed", map[string]any{
-		"model": model, "input": "", "keep_alive": keepAlive,
+		"model": model, "input": "", "keep_alive": keep,
 	})
 }
 

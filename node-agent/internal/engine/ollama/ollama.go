@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -101,6 +102,9 @@ func check(spec engine.Spec) (image string, err error) {
 	if len(spec.Args) > 0 {
 		return "", invalid(fmt.Errorf("args: Ollama's server takes none (got %q); set parameters in requests or in a Modelfile", spec.Args))
 	}
+	if _, err := recipeOf(spec); err != nil {
+		return "", invalid(err)
+	}
 	image = spec.Image
 	if image == "" {
 		image = DefaultImage
@@ -127,7 +131,7 @@ func (e *Engine) Ensure(ctx context.Context, spec engine.Spec, report func(engin
 	}
 	model := canonical(spec.Model)
 	r.State(engine.StateLoading, "loading "+model+" into memory")
-	if err := e.load(ctx, &api{base: running.Endpoint, client: e.client}, model); err != nil {
+	if err := e.load(ctx, &api{base: running.Endpoint, client: e.client}, model, spec.Ollama.KeepAlive); err != nil {
 		return engine.Replica{}, err
 	}
 	r.Ready()
@@ -183,16 +187,8 @@ func (e *Engine) bring(ctx context.Context, image string, spec engine.Spec, r *e
 			return hosting.Running{}, err
 		}
 	}
-	model := canonical(spec.Model)
-	present, err := c.has(ctx, model)
-	if err != nil {
-		return hosting.Running{}, e.fail(ctx, "list models", err)
-	}
-	if !present {
-		r.Part(100)
-		if err := e.obtain(ctx, c, running.ID, spec, model, r); err != nil {
-			return hosting.Running{}, err
-		}
+	if err := e.provide(ctx, c, running.ID, spec, r); err != nil {
+		return hosting.Running{}, err
 	}
 	return running, nil
 }
@@ -207,9 +203,29 @@ func (e *Engine) Log(ctx context.Context, spec engine.Spec) (engine.Log, error) 
 }
 
 // keyOf names the container that serves a replica: all of one image share one, but for those
-// that were given GPUs of their own, which nobody else may use.
+// that were given GPUs of their own, which nobody else may use, and for those with other
+// settings of the server.
 func keyOf(image string, spec engine.Spec) string {
-	return strings.Join(append([]string{image}, slices.Sorted(slices.Values(spec.GPUs.IDs))...), " ")
+	parts := append([]string{image}, slices.Sorted(slices.Values(spec.GPUs.IDs))...)
+	for _, name := range slices.Sorted(maps.Keys(settings(spec))) {
+		parts = append(parts, name+"="+settings(spec)[name])
+	}
+	return strings.Join(parts, " ")
+}
+
+// settings are the variables by which a replica's server differs from others.
+func settings(spec engine.Spec) map[string]string {
+	env := map[string]string{}
+	if n := spec.Ollama.NumParallel; n > 0 {
+		env["OLLAMA_NUM_PARALLEL"] = strconv.Itoa(n)
+	}
+	if n := spec.Ollama.ContextLength; n > 0 {
+		env["OLLAMA_CONTEXT_LENGTH"] = strconv.Itoa(n)
+	}
+	if d := spec.Ollama.KeepAlive; d > 0 {
+		env["OLLAMA_KEEP_ALIVE"] = keepAlive(d)
+	}
+	return env
 }
 
 // container is what the container of Ollama for a replica should be on this node.
@@ -235,16 +251,17 @@ func (e *Engine) container(ctx context.Context, image string, replica engine.Spe
 		"OLLAMA_NOPRUNE": "1",
 	}
 	maps.Copy(spec.Env, e.cfg.Env)
+	maps.Copy(spec.Env, settings(replica))
 	volume := e.host.VolumeName(name)
 	spec.Mounts = []driver.Mount{{Kind: driver.MountVolume, Source: volume, Target: modelFolder}}
 	return hosting.Container{Key: keyOf(image, replica), Spec: spec, Port: port, Volumes: []string{volume}}, nil
 }
 
 // load brings a model into memory. An embedding model does not generate, and says so.
-func (e *Engine) load(ctx context.Context, c *api, model string) error {
+func (e *Engine) load(ctx context.Context, c *api, model string, keepAlive time.Duration) error {
 	limit, cancel := context.WithTimeout(ctx, e.cfg.LoadTimeout)
 	defer cancel()
-	err := c.load(limit, model)
+	err := c.load(limit, model, keepAlive)
 	if err == nil {
 		return nil
 	}

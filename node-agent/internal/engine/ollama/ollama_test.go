@@ -30,6 +30,9 @@ type server struct {
 	mu       sync.Mutex // guards what follows
 	models   map[string]bool
 	loaded   map[string]bool
+	kept     map[string]any    // how long, as it was asked for
+	made     []string          // what was asked for, without what it always has
+	env      map[string]string // of the container that began last
 	deleted  []string
 	pulls    map[string][]string // lines of the answer, by model
 	hang     bool                // do not end a pull
@@ -47,7 +50,7 @@ func newServer() *server {
 			`{"status":"verifying sha256 digest"}`, `{"status":"writing manifest"}`, `{"status":"success"}`)
 	}
 	return &server{
-		models: map[string]bool{}, loaded: map[string]bool{},
+		models: map[string]bool{}, loaded: map[string]bool{}, kept: map[string]any{}, env: map[string]string{},
 		pulls: map[string][]string{
 			"tiny:latest":  success("a"),
 			"tiny2:latest": success("b"),
@@ -73,6 +76,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) { list(w, "data", "id") })
 	mux.HandleFunc("POST /api/pull", s.pull)
 	mux.HandleFunc("POST /api/generate", s.generate)
+	mux.HandleFunc("POST /api/create", s.create)
 	mux.HandleFunc("DELETE /api/delete", func(w http.ResponseWriter, r *http.Request) {
 		var req struct{ Model string }
 		json.NewDecoder(r.Body).Decode(&req)
@@ -109,10 +113,30 @@ func (s *server) pull(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (s *server) create(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	var req struct{ Model, From, System string }
+	json.Unmarshal(body, &req)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made = append(s.made, string(body))
+	switch {
+	case !s.models[req.From]:
+		fmt.Fprintln(w, `{"error":"no such base"}`)
+	case req.System == "refuse":
+		fmt.Fprintln(w, `{"error":"unknown parameter 'x'"}`)
+	case req.System == "stop":
+		fmt.Fprintln(w, `{"status":"using existing layer"}`)
+	default:
+		s.models[req.Model] = true
+		fmt.Fprintf(w, "%s\n%s\n", `{"status":"using existing layer"}`, `{"status":"success"}`)
+	}
+}
+
 func (s *server) generate(w http.ResponseWriter, r *http.Request) {
 	var req struct {
 		Model     string
-		KeepAlive int `json:"keep_alive"`
+		KeepAlive any `json:"keep_alive"`
 	}
 	json.NewDecoder(r.Body).Decode(&req)
 	s.mu.Lock()
@@ -122,11 +146,17 @@ func (s *server) generate(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(map[string]string{"error": s.loadFail})
 		return
 	}
-	s.loaded[req.Model] = req.KeepAlive < 0
+	s.loaded[req.Model] = req.KeepAlive != 0.0
+	s.kept[req.Model] = req.KeepAlive
 }
 
 // run is the container's program.
 func (s *server) run(p *fake.Process) int {
+	s.mu.Lock()
+	for _, name := range []string{"OLLAMA_NUM_PARALLEL", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_KEEP_ALIVE"} {
+		s.env[name] = p.Getenv(name)
+	}
+	s.mu.Unlock()
 	l, err := p.Listen(port)
 	if err != nil {
 		fmt.Fprintln(p.Stderr(), err)

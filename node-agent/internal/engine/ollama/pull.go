@@ -12,10 +12,13 @@ import (
 
 var errStalled = errors.New("no progress")
 
-// obtain brings a model to the machine: from another node, or else from its registry.
+// obtain brings a model to the machine: from another node, or else from its registry. Other
+// nodes have the replica's own model; where that is made of the one that is needed, its
+// files are most of what a registry would give.
 func (e *Engine) obtain(ctx context.Context, c *api, containerID string, spec engine.Spec, model string, r *engine.Reporter) error {
-	there, why, err := e.fromPeers(ctx, c, containerID, spec, model, r)
-	if err != nil || there {
+	own := canonical(spec.Model)
+	there, why, err := e.fromPeers(ctx, c, containerID, spec, own, r)
+	if err != nil || there && own == model {
 		return err
 	}
 	reason := "pulling model " + model

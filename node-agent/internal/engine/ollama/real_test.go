@@ -91,6 +91,9 @@ func testReal(t *testing.T, variable string) {
 		}
 		testFromNeighbour(t, d, node, e, spec)
 	})
+	t.Run("makes a model of a Modelfile, with settings of its own", func(t *testing.T) {
+		testRecipe(t, open(t), replica("r5", "helper"))
+	})
 }
 
 // neighbour is another node as a source of models, without an orchestrator between.
@@ -198,4 +201,60 @@ func chat(t *testing.T, replica engine.Replica) string {
 		t.Fatalf("%s: %+v, %v", resp.Status, answer, err)
 	}
 	return answer.Choices[0].Message.Content
+}
+
+// testRecipe has a model made, and looks at what the real Ollama made of it.
+func testRecipe(t *testing.T, e *ollama.Engine, spec engine.Spec) {
+	spec.Ollama = engine.OllamaSettings{
+		Modelfile:   "FROM " + offlinemodel.Tiny + "\nSYSTEM \"\"\"Be\nbrief.\"\"\"\nPARAMETER num_ctx 1024\nPARAMETER stop <end>\nMESSAGE user hello",
+		NumParallel: 1, ContextLength: 2048, KeepAlive: time.Hour,
+	}
+	served, err := e.Ensure(t.Context(), spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Remove(context.Background(), spec, engine.RemoveOptions{DeleteModel: true}); err != nil {
+			t.Error(err)
+		}
+	})
+	if got := chat(t, served); got != offlinemodel.TinyText {
+		t.Errorf("answer = %q, want %q", got, offlinemodel.TinyText)
+	}
+	var shown struct{ System, Parameters string }
+	ask(t, http.MethodPost, served.Endpoint+"/api/show", `{"model": "helper"}`, &shown)
+	if shown.System != "Be\nbrief." || !strings.Contains(shown.Parameters, "1024") || !strings.Contains(shown.Parameters, "<end>") {
+		t.Errorf("the model is %+v", shown)
+	}
+	var running struct {
+		Models []struct {
+			Name      string
+			ExpiresAt time.Time `json:"expires_at"`
+		}
+	}
+	ask(t, http.MethodGet, served.Endpoint+"/api/ps", "", &running)
+	if len(running.Models) != 1 || running.Models[0].Name != "helper:latest" {
+		t.Fatalf("in memory are %+v", running)
+	}
+	if left := time.Until(running.Models[0].ExpiresAt); left < 50*time.Minute || left > time.Hour {
+		t.Errorf("it stays for %v", left)
+	}
+}
+
+// ask asks Ollama's own API.
+func ask(t *testing.T, method, url, body string, answer any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v", resp.Status, err)
+	}
 }

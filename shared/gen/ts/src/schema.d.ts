@@ -1097,7 +1097,8 @@ export interface components {
             /**
              * Format: int32
              * @description How many requests one replica is given at once, 1 to 100,000; further ones wait
-             *     in the model's queue. Unset: 8 with Ollama, 256 with vLLM, at least twice
+             *     in the model's queue. Unset: 8 with Ollama, or twice ollama.numParallel, 256 with
+             *     vLLM, at least twice
              *     targetInFlight; no limit for external engines.
              */
             maxInFlight?: number;
@@ -1129,6 +1130,11 @@ export interface components {
              */
             nodes?: string[];
             /**
+             * @description With the engine Ollama: what is different from its defaults. In an update it
+             *     replaces all that was said of it before.
+             */
+            ollama?: components["schemas"]["orchion.v1.OllamaSettings"];
+            /**
              * Format: int32
              * @description 0 to 64; unset means 1. With minReplicas or maxReplicas it is the number to
              *     begin with.
@@ -1138,7 +1144,7 @@ export interface components {
             /**
              * Format: int32
              * @description With minReplicas and maxReplicas: how many requests at once one replica is
-             *     there for, 1 to 10,000. Unset: 4 with Ollama, 32 otherwise.
+             *     there for, 1 to 10,000. Unset: 4 with Ollama, or ollama.numParallel, 32 otherwise.
              */
             targetInFlight?: number;
             /** @description As in JobSpec. */
@@ -1825,6 +1831,35 @@ export interface components {
             memoryUsedBytes?: string;
             /** Format: int32 */
             runningJobs?: number;
+        };
+        /**
+         * @description OllamaSettings are what is different from Ollama's defaults. Replicas of one node
+         *     with the same numbers share an Ollama; others have one of their own.
+         */
+        "orchion.v1.OllamaSettings": {
+            /**
+             * Format: int32
+             * @description Tokens of each context, 1 to 16,777,216, unless a request or the Modelfile says
+             *     otherwise. Unset: as Ollama decides.
+             */
+            contextLength?: number;
+            /**
+             * @description How long the model stays in memory after a request, 1s to 365 days, unless the
+             *     request says otherwise; the next one loads it again. Unset: always.
+             */
+            keepAlive?: string;
+            /**
+             * @description What the model is made of, as a Modelfile, up to 64 KiB: its FROM names a model
+             *     of a registry, and the deployment's model is made of it on each node. Empty: the
+             *     model is one of a registry.
+             */
+            modelfile?: string;
+            /**
+             * Format: int32
+             * @description How many requests the model answers at once, 1 to 1,024. Each takes the memory
+             *     of a context. Unset: as Ollama decides.
+             */
+            numParallel?: number;
         };
         /**
          * @description Placement says which of the nodes that fit are the better ones.

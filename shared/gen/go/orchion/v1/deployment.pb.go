@@ -345,10 +345,14 @@ type DeploymentSpec struct {
 	// kept, 1s to 7 days. Unset: 10 minutes.
 	IdleTimeout *durationpb.Duration `protobuf:"bytes,24,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	// With minReplicas and maxReplicas: how many requests at once one replica is
-	// there for, 1 to 10,000. Unset: 4 with Ollama, 32 otherwise.
+	// there for, 1 to 10,000. Unset: 4 with Ollama, or ollama.numParallel, 32 otherwise.
 	TargetInFlight *int32 `protobuf:"varint,25,opt,name=target_in_flight,json=targetInFlight,proto3,oneof" json:"target_in_flight,omitempty"`
+	// With the engine Ollama: what is different from its defaults. In an update it
+	// replaces all that was said of it before.
+	Ollama *OllamaSettings `protobuf:"bytes,30,opt,name=ollama,proto3" json:"ollama,omitempty"`
 	// How many requests one replica is given at once, 1 to 100,000; further ones wait
-	// in the model's queue. Unset: 8 with Ollama, 256 with vLLM, at least twice
+	// in the model's queue. Unset: 8 with Ollama, or twice ollama.numParallel, 256 with
+	// vLLM, at least twice
 	// targetInFlight; no limit for external engines.
 	MaxInFlight *int32 `protobuf:"varint,40,opt,name=max_in_flight,json=maxInFlight,proto3,oneof" json:"max_in_flight,omitempty"`
 	// How many requests may wait for the model, 0 to 100,000; further ones are
@@ -486,6 +490,13 @@ func (x *DeploymentSpec) GetTargetInFlight() int32 {
 	return 0
 }
 
+func (x *DeploymentSpec) GetOllama() *OllamaSettings {
+	if x != nil {
+		return x.Ollama
+	}
+	return nil
+}
+
 func (x *DeploymentSpec) GetMaxInFlight() int32 {
 	if x != nil && x.MaxInFlight != nil {
 		return *x.MaxInFlight
@@ -498,6 +509,85 @@ func (x *DeploymentSpec) GetMaxQueued() int32 {
 		return *x.MaxQueued
 	}
 	return 0
+}
+
+// OllamaSettings are what is different from Ollama's defaults. Replicas of one node
+// with the same numbers share an Ollama; others have one of their own.
+type OllamaSettings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the model is made of, as a Modelfile, up to 64 KiB: its FROM names a model
+	// of a registry, and the deployment's model is made of it on each node. Empty: the
+	// model is one of a registry.
+	Modelfile string `protobuf:"bytes,1,opt,name=modelfile,proto3" json:"modelfile,omitempty"`
+	// How many requests the model answers at once, 1 to 1,024. Each takes the memory
+	// of a context. Unset: as Ollama decides.
+	NumParallel *int32 `protobuf:"varint,2,opt,name=num_parallel,json=numParallel,proto3,oneof" json:"num_parallel,omitempty"`
+	// Tokens of each context, 1 to 16,777,216, unless a request or the Modelfile says
+	// otherwise. Unset: as Ollama decides.
+	ContextLength *int32 `protobuf:"varint,3,opt,name=context_length,json=contextLength,proto3,oneof" json:"context_length,omitempty"`
+	// How long the model stays in memory after a request, 1s to 365 days, unless the
+	// request says otherwise; the next one loads it again. Unset: always.
+	KeepAlive     *durationpb.Duration `protobuf:"bytes,4,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OllamaSettings) Reset() {
+	*x = OllamaSettings{}
+	mi := &file_orchion_v1_deployment_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OllamaSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OllamaSettings) ProtoMessage() {}
+
+func (x *OllamaSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_orchion_v1_deployment_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OllamaSettings.ProtoReflect.Descriptor instead.
+func (*OllamaSettings) Descriptor() ([]byte, []int) {
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OllamaSettings) GetModelfile() string {
+	if x != nil {
+		return x.Modelfile
+	}
+	return ""
+}
+
+func (x *OllamaSettings) GetNumParallel() int32 {
+	if x != nil && x.NumParallel != nil {
+		return *x.NumParallel
+	}
+	return 0
+}
+
+func (x *OllamaSettings) GetContextLength() int32 {
+	if x != nil && x.ContextLength != nil {
+		return *x.ContextLength
+	}
+	return 0
+}
+
+func (x *OllamaSettings) GetKeepAlive() *durationpb.Duration {
+	if x != nil {
+		return x.KeepAlive
+	}
+	return nil
 }
 
 type Replica struct {
@@ -522,7 +612,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[2]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +624,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[2]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +637,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{2}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Replica) GetId() string {
@@ -632,7 +722,7 @@ type CreateDeploymentRequest struct {
 
 func (x *CreateDeploymentRequest) Reset() {
 	*x = CreateDeploymentRequest{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[3]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +734,7 @@ func (x *CreateDeploymentRequest) String() string {
 func (*CreateDeploymentRequest) ProtoMessage() {}
 
 func (x *CreateDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[3]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +747,7 @@ func (x *CreateDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*CreateDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{3}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateDeploymentRequest) GetName() string {
@@ -693,7 +783,7 @@ type ListDeploymentsRequest struct {
 
 func (x *ListDeploymentsRequest) Reset() {
 	*x = ListDeploymentsRequest{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[4]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +795,7 @@ func (x *ListDeploymentsRequest) String() string {
 func (*ListDeploymentsRequest) ProtoMessage() {}
 
 func (x *ListDeploymentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[4]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +808,7 @@ func (x *ListDeploymentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeploymentsRequest.ProtoReflect.Descriptor instead.
 func (*ListDeploymentsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{4}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListDeploymentsRequest) GetPageSize() int32 {
@@ -752,7 +842,7 @@ type ListDeploymentsResponse struct {
 
 func (x *ListDeploymentsResponse) Reset() {
 	*x = ListDeploymentsResponse{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[5]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +854,7 @@ func (x *ListDeploymentsResponse) String() string {
 func (*ListDeploymentsResponse) ProtoMessage() {}
 
 func (x *ListDeploymentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[5]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +867,7 @@ func (x *ListDeploymentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeploymentsResponse.ProtoReflect.Descriptor instead.
 func (*ListDeploymentsResponse) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{5}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListDeploymentsResponse) GetDeployments() []*Deployment {
@@ -803,7 +893,7 @@ type GetDeploymentRequest struct {
 
 func (x *GetDeploymentRequest) Reset() {
 	*x = GetDeploymentRequest{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[6]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +905,7 @@ func (x *GetDeploymentRequest) String() string {
 func (*GetDeploymentRequest) ProtoMessage() {}
 
 func (x *GetDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[6]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +918,7 @@ func (x *GetDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*GetDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{6}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetDeploymentRequest) GetName() string {
@@ -853,7 +943,7 @@ type ReadDeploymentLogsRequest struct {
 
 func (x *ReadDeploymentLogsRequest) Reset() {
 	*x = ReadDeploymentLogsRequest{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[7]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +955,7 @@ func (x *ReadDeploymentLogsRequest) String() string {
 func (*ReadDeploymentLogsRequest) ProtoMessage() {}
 
 func (x *ReadDeploymentLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[7]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +968,7 @@ func (x *ReadDeploymentLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDeploymentLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadDeploymentLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{7}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadDeploymentLogsRequest) GetName() string {
@@ -926,7 +1016,7 @@ type UpdateDeploymentRequest struct {
 
 func (x *UpdateDeploymentRequest) Reset() {
 	*x = UpdateDeploymentRequest{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[8]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1028,7 @@ func (x *UpdateDeploymentRequest) String() string {
 func (*UpdateDeploymentRequest) ProtoMessage() {}
 
 func (x *UpdateDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[8]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1041,7 @@ func (x *UpdateDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{8}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateDeploymentRequest) GetName() string {
@@ -984,7 +1074,7 @@ type DeleteDeploymentRequest struct {
 
 func (x *DeleteDeploymentRequest) Reset() {
 	*x = DeleteDeploymentRequest{}
-	mi := &file_orchion_v1_deployment_proto_msgTypes[9]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1086,7 @@ func (x *DeleteDeploymentRequest) String() string {
 func (*DeleteDeploymentRequest) ProtoMessage() {}
 
 func (x *DeleteDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchion_v1_deployment_proto_msgTypes[9]
+	mi := &file_orchion_v1_deployment_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1099,7 @@ func (x *DeleteDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{9}
+	return file_orchion_v1_deployment_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteDeploymentRequest) GetName() string {
@@ -1039,7 +1129,7 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
-	"\x10_wanted_replicas\"\xcf\x05\n" +
+	"\x10_wanted_replicas\"\x83\x06\n" +
 	"\x0eDeploymentSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12*\n" +
 	"\x06engine\x18\x02 \x01(\x0e2\x12.orchion.v1.EngineR\x06engine\x12\x14\n" +
@@ -1056,7 +1146,8 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\fmax_replicas\x18\x16 \x01(\x05H\x03R\vmaxReplicas\x88\x01\x01\x12\x14\n" +
 	"\x05nodes\x18\x17 \x03(\tR\x05nodes\x12<\n" +
 	"\fidle_timeout\x18\x18 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12-\n" +
-	"\x10target_in_flight\x18\x19 \x01(\x05H\x04R\x0etargetInFlight\x88\x01\x01\x12'\n" +
+	"\x10target_in_flight\x18\x19 \x01(\x05H\x04R\x0etargetInFlight\x88\x01\x01\x122\n" +
+	"\x06ollama\x18\x1e \x01(\v2\x1a.orchion.v1.OllamaSettingsR\x06ollama\x12'\n" +
 	"\rmax_in_flight\x18( \x01(\x05H\x05R\vmaxInFlight\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"max_queued\x18) \x01(\x05H\x06R\tmaxQueued\x88\x01\x01B\v\n" +
@@ -1066,7 +1157,15 @@ const file_orchion_v1_deployment_proto_rawDesc = "" +
 	"\r_max_replicasB\x13\n" +
 	"\x11_target_in_flightB\x10\n" +
 	"\x0e_max_in_flightB\r\n" +
-	"\v_max_queued\"\xdf\x02\n" +
+	"\v_max_queued\"\xe0\x01\n" +
+	"\x0eOllamaSettings\x12\x1c\n" +
+	"\tmodelfile\x18\x01 \x01(\tR\tmodelfile\x12&\n" +
+	"\fnum_parallel\x18\x02 \x01(\x05H\x00R\vnumParallel\x88\x01\x01\x12*\n" +
+	"\x0econtext_length\x18\x03 \x01(\x05H\x01R\rcontextLength\x88\x01\x01\x128\n" +
+	"\n" +
+	"keep_alive\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\tkeepAliveB\x0f\n" +
+	"\r_num_parallelB\x11\n" +
+	"\x0f_context_length\"\xdf\x02\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12.\n" +
@@ -1152,63 +1251,66 @@ func file_orchion_v1_deployment_proto_rawDescGZIP() []byte {
 }
 
 var file_orchion_v1_deployment_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_orchion_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_orchion_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_orchion_v1_deployment_proto_goTypes = []any{
 	(Engine)(0),                       // 0: orchion.v1.Engine
 	(DeploymentState)(0),              // 1: orchion.v1.DeploymentState
 	(ReplicaState)(0),                 // 2: orchion.v1.ReplicaState
 	(*Deployment)(nil),                // 3: orchion.v1.Deployment
 	(*DeploymentSpec)(nil),            // 4: orchion.v1.DeploymentSpec
-	(*Replica)(nil),                   // 5: orchion.v1.Replica
-	(*CreateDeploymentRequest)(nil),   // 6: orchion.v1.CreateDeploymentRequest
-	(*ListDeploymentsRequest)(nil),    // 7: orchion.v1.ListDeploymentsRequest
-	(*ListDeploymentsResponse)(nil),   // 8: orchion.v1.ListDeploymentsResponse
-	(*GetDeploymentRequest)(nil),      // 9: orchion.v1.GetDeploymentRequest
-	(*ReadDeploymentLogsRequest)(nil), // 10: orchion.v1.ReadDeploymentLogsRequest
-	(*UpdateDeploymentRequest)(nil),   // 11: orchion.v1.UpdateDeploymentRequest
-	(*DeleteDeploymentRequest)(nil),   // 12: orchion.v1.DeleteDeploymentRequest
-	nil,                               // 13: orchion.v1.Deployment.LabelsEntry
-	nil,                               // 14: orchion.v1.CreateDeploymentRequest.LabelsEntry
-	nil,                               // 15: orchion.v1.UpdateDeploymentRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),     // 16: google.protobuf.Timestamp
-	(*Resources)(nil),                 // 17: orchion.v1.Resources
-	(*durationpb.Duration)(nil),       // 18: google.protobuf.Duration
-	(*emptypb.Empty)(nil),             // 19: google.protobuf.Empty
-	(*LogEntry)(nil),                  // 20: orchion.v1.LogEntry
+	(*OllamaSettings)(nil),            // 5: orchion.v1.OllamaSettings
+	(*Replica)(nil),                   // 6: orchion.v1.Replica
+	(*CreateDeploymentRequest)(nil),   // 7: orchion.v1.CreateDeploymentRequest
+	(*ListDeploymentsRequest)(nil),    // 8: orchion.v1.ListDeploymentsRequest
+	(*ListDeploymentsResponse)(nil),   // 9: orchion.v1.ListDeploymentsResponse
+	(*GetDeploymentRequest)(nil),      // 10: orchion.v1.GetDeploymentRequest
+	(*ReadDeploymentLogsRequest)(nil), // 11: orchion.v1.ReadDeploymentLogsRequest
+	(*UpdateDeploymentRequest)(nil),   // 12: orchion.v1.UpdateDeploymentRequest
+	(*DeleteDeploymentRequest)(nil),   // 13: orchion.v1.DeleteDeploymentRequest
+	nil,                               // 14: orchion.v1.Deployment.LabelsEntry
+	nil,                               // 15: orchion.v1.CreateDeploymentRequest.LabelsEntry
+	nil,                               // 16: orchion.v1.UpdateDeploymentRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
+	(*Resources)(nil),                 // 18: orchion.v1.Resources
+	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
+	(*emptypb.Empty)(nil),             // 20: google.protobuf.Empty
+	(*LogEntry)(nil),                  // 21: orchion.v1.LogEntry
 }
 var file_orchion_v1_deployment_proto_depIdxs = []int32{
-	13, // 0: orchion.v1.Deployment.labels:type_name -> orchion.v1.Deployment.LabelsEntry
+	14, // 0: orchion.v1.Deployment.labels:type_name -> orchion.v1.Deployment.LabelsEntry
 	4,  // 1: orchion.v1.Deployment.spec:type_name -> orchion.v1.DeploymentSpec
 	1,  // 2: orchion.v1.Deployment.state:type_name -> orchion.v1.DeploymentState
-	5,  // 3: orchion.v1.Deployment.replicas:type_name -> orchion.v1.Replica
-	16, // 4: orchion.v1.Deployment.created_at:type_name -> google.protobuf.Timestamp
+	6,  // 3: orchion.v1.Deployment.replicas:type_name -> orchion.v1.Replica
+	17, // 4: orchion.v1.Deployment.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 5: orchion.v1.DeploymentSpec.engine:type_name -> orchion.v1.Engine
-	17, // 6: orchion.v1.DeploymentSpec.resources:type_name -> orchion.v1.Resources
-	18, // 7: orchion.v1.DeploymentSpec.idle_timeout:type_name -> google.protobuf.Duration
-	2,  // 8: orchion.v1.Replica.state:type_name -> orchion.v1.ReplicaState
-	16, // 9: orchion.v1.Replica.ready_at:type_name -> google.protobuf.Timestamp
-	14, // 10: orchion.v1.CreateDeploymentRequest.labels:type_name -> orchion.v1.CreateDeploymentRequest.LabelsEntry
-	4,  // 11: orchion.v1.CreateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
-	3,  // 12: orchion.v1.ListDeploymentsResponse.deployments:type_name -> orchion.v1.Deployment
-	4,  // 13: orchion.v1.UpdateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
-	15, // 14: orchion.v1.UpdateDeploymentRequest.labels:type_name -> orchion.v1.UpdateDeploymentRequest.LabelsEntry
-	6,  // 15: orchion.v1.Deployments.CreateDeployment:input_type -> orchion.v1.CreateDeploymentRequest
-	7,  // 16: orchion.v1.Deployments.ListDeployments:input_type -> orchion.v1.ListDeploymentsRequest
-	9,  // 17: orchion.v1.Deployments.GetDeployment:input_type -> orchion.v1.GetDeploymentRequest
-	11, // 18: orchion.v1.Deployments.UpdateDeployment:input_type -> orchion.v1.UpdateDeploymentRequest
-	12, // 19: orchion.v1.Deployments.DeleteDeployment:input_type -> orchion.v1.DeleteDeploymentRequest
-	10, // 20: orchion.v1.Deployments.ReadDeploymentLogs:input_type -> orchion.v1.ReadDeploymentLogsRequest
-	3,  // 21: orchion.v1.Deployments.CreateDeployment:output_type -> orchion.v1.Deployment
-	8,  // 22: orchion.v1.Deployments.ListDeployments:output_type -> orchion.v1.ListDeploymentsResponse
-	3,  // 23: orchion.v1.Deployments.GetDeployment:output_type -> orchion.v1.Deployment
-	3,  // 24: orchion.v1.Deployments.UpdateDeployment:output_type -> orchion.v1.Deployment
-	19, // 25: orchion.v1.Deployments.DeleteDeployment:output_type -> google.protobuf.Empty
-	20, // 26: orchion.v1.Deployments.ReadDeploymentLogs:output_type -> orchion.v1.LogEntry
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	18, // 6: orchion.v1.DeploymentSpec.resources:type_name -> orchion.v1.Resources
+	19, // 7: orchion.v1.DeploymentSpec.idle_timeout:type_name -> google.protobuf.Duration
+	5,  // 8: orchion.v1.DeploymentSpec.ollama:type_name -> orchion.v1.OllamaSettings
+	19, // 9: orchion.v1.OllamaSettings.keep_alive:type_name -> google.protobuf.Duration
+	2,  // 10: orchion.v1.Replica.state:type_name -> orchion.v1.ReplicaState
+	17, // 11: orchion.v1.Replica.ready_at:type_name -> google.protobuf.Timestamp
+	15, // 12: orchion.v1.CreateDeploymentRequest.labels:type_name -> orchion.v1.CreateDeploymentRequest.LabelsEntry
+	4,  // 13: orchion.v1.CreateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
+	3,  // 14: orchion.v1.ListDeploymentsResponse.deployments:type_name -> orchion.v1.Deployment
+	4,  // 15: orchion.v1.UpdateDeploymentRequest.spec:type_name -> orchion.v1.DeploymentSpec
+	16, // 16: orchion.v1.UpdateDeploymentRequest.labels:type_name -> orchion.v1.UpdateDeploymentRequest.LabelsEntry
+	7,  // 17: orchion.v1.Deployments.CreateDeployment:input_type -> orchion.v1.CreateDeploymentRequest
+	8,  // 18: orchion.v1.Deployments.ListDeployments:input_type -> orchion.v1.ListDeploymentsRequest
+	10, // 19: orchion.v1.Deployments.GetDeployment:input_type -> orchion.v1.GetDeploymentRequest
+	12, // 20: orchion.v1.Deployments.UpdateDeployment:input_type -> orchion.v1.UpdateDeploymentRequest
+	13, // 21: orchion.v1.Deployments.DeleteDeployment:input_type -> orchion.v1.DeleteDeploymentRequest
+	11, // 22: orchion.v1.Deployments.ReadDeploymentLogs:input_type -> orchion.v1.ReadDeploymentLogsRequest
+	3,  // 23: orchion.v1.Deployments.CreateDeployment:output_type -> orchion.v1.Deployment
+	9,  // 24: orchion.v1.Deployments.ListDeployments:output_type -> orchion.v1.ListDeploymentsResponse
+	3,  // 25: orchion.v1.Deployments.GetDeployment:output_type -> orchion.v1.Deployment
+	3,  // 26: orchion.v1.Deployments.UpdateDeployment:output_type -> orchion.v1.Deployment
+	20, // 27: orchion.v1.Deployments.DeleteDeployment:output_type -> google.protobuf.Empty
+	21, // 28: orchion.v1.Deployments.ReadDeploymentLogs:output_type -> orchion.v1.LogEntry
+	23, // [23:29] is the sub-list for method output_type
+	17, // [17:23] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_orchion_v1_deployment_proto_init() }
@@ -1219,13 +1321,14 @@ func file_orchion_v1_deployment_proto_init() {
 	file_orchion_v1_job_proto_init()
 	file_orchion_v1_deployment_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchion_v1_deployment_proto_msgTypes[1].OneofWrappers = []any{}
+	file_orchion_v1_deployment_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchion_v1_deployment_proto_rawDesc), len(file_orchion_v1_deployment_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
